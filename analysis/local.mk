@@ -1,0 +1,2 @@
+noinst_LIBRARIES += libanalysis.a
+libanalysis_a_SOURCES = %D%/analysis.h %D%/table.h

@@ -1,0 +1,76 @@
+/*
+ * A compute backend multiplies activations by stored weights. Everything else
+ * of the forward pass is plain C in ops.c.
+ */
+#ifndef MOE_ENGINE_BACKEND_BACKEND_H
+#define MOE_ENGINE_BACKEND_BACKEND_H
+
+#include "engine/base/error.h"
+#include "engine/base/pool.h"
+#include "engine/tensor.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * One product: y[i, j] = sum over c of x[i, c] * w[j, c].
+ *
+ *   y  [m, n]  out, rows ldy floats apart, may not overlap x
+ *   x  [m, k]  in, rows ldx floats apart
+ *   w  [n, k]  in, any weight dtype
+ */
+typedef struct moe_product {
+    float *y;
+    const float *x;
+    const moe_tensor *w;
+    int64_t m, ldy, ldx;
+} moe_product;
+
+typedef enum moe_precision {
+    MOE_PRECISION_EXACT = 0, /* stored weights, float32 activations       */
+    MOE_PRECISION_SPLIT = 1, /* each activation as the sum of two bf16    */
+    MOE_PRECISION_FAST = 2   /* activations rounded to bf16               */
+} moe_precision;
+
+typedef struct moe_backend moe_backend;
+
+struct moe_backend {
+    const char *name, *summary;
+    bool (*available)(void);                   /* on this processor         */
+    bool (*supports)(moe_precision precision); /* with this arithmetic      */
+    /* Higher wins when the user does not choose; only if available. */
+    int (*rank)(void);
+    /* Get ready for products with m <= max_m and k <= max_k, all scratch
+     * included; nothing is allocated later. */
+    moe_err (*open)(void **state, moe_pool *pool, moe_precision precision,
+                    int64_t max_m, int64_t max_k);
+    size_t (*scratch_bytes)(int n_threads, moe_precision precision,
+                            int64_t max_m, int64_t max_k);
+    /* All products of a list, their panels shared out over the pool. Weights
+     * are widened panel by panel; no whole matrix is ever converted. Blocks
+     * until all are done. Cannot fail. */
+    void (*multiply)(void *state, const moe_product *list, int n);
+    /* Small dense float32 products inside one worker (attention tiles):
+     * C[m,n] = alpha * A[m,k] * op(B), op(B) = B[n,k]^T when trans, else
+     * B[k,n]; row-major, leading dimensions lda, ldb, ldc. Thread-safe. */
+    void (*small)(bool trans, int m, int n, int k, float alpha, const float *a,
+                  int lda, const float *b, int ldb, float *c, int ldc);
+    void (*close)(void *state);
+};
+
+/* By name, or NULL; "auto" or NULL gives the best that is available. */
+const moe_backend *moe_backend_find(const char *name);
+/* The i-th backend that was built, NULL behind the last. */
+const moe_backend *moe_backend_at(int i);
+/* "exact" ... ; NULL when the number is unknown. */
+const char *moe_precision_name(moe_precision precision);
+
+/*
+ * Debian's OpenBLAS 0.3.21 takes recent Intel processors for a Prescott and
+ * runs five to eight times too slowly. The core type must stand in the
+ * environment before the library is loaded: set it and execute the program
+ * again, once. Returns when nothing was to be done. Never repeats itself.
+ */
+void moe_backend_repair(char **argv);
+
+#endif

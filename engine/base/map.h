@@ -1,0 +1,49 @@
+/*
+ * Files: read-only maps, whole small files, and output that appears under its
+ * name only when it is complete.
+ */
+#ifndef MOE_ENGINE_BASE_MAP_H
+#define MOE_ENGINE_BASE_MAP_H
+
+#include "engine/base/error.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+typedef struct moe_map {
+    const unsigned char *data; /* never NULL while open, also for 0 bytes */
+    size_t size;
+} moe_map;
+
+/* Map a regular file read-only. A folder, a device or a missing file is
+ * MOE_ERR_IO with the system's reason. */
+moe_err moe_map_open(moe_map *map, const char *path) MOE_MUST_CHECK;
+void moe_map_close(moe_map *map);
+
+/* A whole file as bytes with a zero byte behind them; at most max_bytes, more is
+ * MOE_ERR_FORMAT. free() the result. */
+moe_err moe_file_read(char **bytes, size_t *n_bytes, const char *path,
+                      size_t max_bytes) MOE_MUST_CHECK;
+
+int moe_path_is_dir(const char *path);
+int moe_path_exists(const char *path);
+/* "DIR/NAME", or NAME alone when it is absolute or DIR is "". NULL: no memory. */
+char *moe_path_join(const char *dir, const char *name);
+/* Make a folder and those above it; an existing folder is fine. */
+moe_err moe_path_mkdir(const char *path) MOE_MUST_CHECK;
+
+/*
+ * An output file under PATH.tmp until commit renames it; what is not committed
+ * is removed. PATH "-" is standard output.
+ */
+typedef struct moe_outfile {
+    FILE *stream;
+    char *path, *temporary;
+} moe_outfile;
+
+moe_err moe_outfile_open(moe_outfile *out, const char *path) MOE_MUST_CHECK;
+/* Flush, check, rename. Fails (and removes the part file) on a full disk. */
+moe_err moe_outfile_commit(moe_outfile *out) MOE_MUST_CHECK;
+void moe_outfile_abort(moe_outfile *out); /* harmless after commit and on {0} */
+
+#endif

@@ -1,0 +1,1 @@
+# ops, router, policy, backends, forward pass and their commands

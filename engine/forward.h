@@ -1,0 +1,74 @@
+/*
+ * The forward pass over a batch of many sequences, layers outermost: each weight
+ * is read once per batch.
+ */
+#ifndef MOE_ENGINE_FORWARD_H
+#define MOE_ENGINE_FORWARD_H
+
+#include "engine/backend/backend.h"
+#include "engine/base/error.h"
+#include "engine/base/pool.h"
+#include "engine/hook.h"
+#include "engine/model.h"
+#include "engine/policy/policy.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Sequences one behind the other; none attends to another, and positions
+ * restart at 0 in each. */
+typedef struct moe_batch {
+    const int32_t *ids;   /* [n_tok]                                        */
+    const int64_t *start; /* [n_seq + 1]: first token of each, then n_tok   */
+    int64_t n_tok, n_seq;
+} moe_batch;
+
+typedef enum moe_stage {
+    MOE_STAGE_EMBED = 0,
+    MOE_STAGE_ATTENTION = 1, /* norm, q, k, v, rotation, scores, output     */
+    MOE_STAGE_ROUTER = 2,    /* norm, router logits, choice                 */
+    MOE_STAGE_EXPERTS = 3,
+    MOE_STAGE_HEAD = 4,      /* final norm, output matrix, loss             */
+    MOE_STAGE_HOOKS = 5,
+    MOE_STAGE_END = 6
+} moe_stage;
+
+typedef struct moe_forward_opts {
+    const char *backend;     /* NULL: the best available                    */
+    moe_precision precision;
+    const moe_policy *policy; /* NULL: the model's own                      */
+    void *policy_state;
+    int64_t max_tok;         /* longest batch that will come                */
+    bool nll;                /* compute the head and the loss               */
+    /* told after each layer: layers done of n_layer + 1 (the head is the last);
+     * may be NULL; a failure ends the pass */
+    moe_err (*tick)(void *user, int done, int total);
+    void *tick_user;
+} moe_forward_opts;
+
+typedef struct moe_forward moe_forward;
+
+/* Scratch for max_tok tokens is allocated here and nowhere else. */
+moe_err moe_forward_new(moe_forward **out, const moe_model *model,
+                        moe_pool *pool,
+                        const moe_forward_opts *opts) MOE_MUST_CHECK;
+void moe_forward_free(moe_forward *fw);
+
+/* Bytes of scratch that a batch of max_tok tokens needs. */
+size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
+                         int n_threads);
+
+/*
+ * Run one batch. Ids must be below n_vocab. NaN or infinity leaving a layer is
+ * MOE_ERR_NUMERIC and names the layer.
+ */
+moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
+                        const moe_hook *hooks, int n_hook) MOE_MUST_CHECK;
+
+const moe_backend *moe_forward_backend(const moe_forward *fw);
+/* Wall seconds per stage since moe_forward_new. */
+const double *moe_forward_seconds(const moe_forward *fw);
+/* Floating point operations of the products so far (2 per multiply-add). */
+double moe_forward_flops(const moe_forward *fw);
+
+#endif

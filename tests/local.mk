@@ -1,0 +1,24 @@
+# cmocka programs speak TAP. Each folder's tests stand in a list of their own.
+TEST_EXTENSIONS = .sh
+TESTS_ENVIRONMENT = CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT;
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+# Shell tests print nothing when all is well and exit 77 when skipped.
+AM_TESTS_ENVIRONMENT = \
+	TOP_SRCDIR='$(abs_top_srcdir)' TOP_BUILDDIR='$(abs_top_builddir)' \
+	GOLDEN='$(GOLDEN)' MODEL='$(MODEL)' CC='$(CC)'; \
+	export TOP_SRCDIR TOP_BUILDDIR GOLDEN MODEL CC;
+
+TEST_LIBS = $(CMOCKA_LIBS) $(ENGINE_LIBS)
+EXTRA_DIST += %D%/cmocka.h %D%/near.h
+
+if TESTS_ENABLED
+include tests/base.mk
+include tests/weights.mk
+include tests/tokenizer.mk
+include tests/datasets.mk
+include tests/core.mk
+include tests/probes.mk
+include tests/analysis.mk
+include tests/cli.mk
+TESTS += $(check_PROGRAMS)
+endif
