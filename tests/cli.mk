@@ -1,1 +1,4 @@
 # tests of cli
+CLI_TESTS = tests/cli/demo.sh
+dist_check_SCRIPTS += $(CLI_TESTS)
+TESTS += $(CLI_TESTS)
