@@ -2,7 +2,8 @@
 #ifndef MOE_MAIN_H
 #define MOE_MAIN_H
 
-#define MOE_COMMAND(name, blas, summary) int moe_cmd_##name(int argc, char **argv);
+#define MOE_COMMAND(name, blas, summary)                                       \
+    int moe_cmd_##name(int argc, char **argv);
 #include "commands.def"
 #undef MOE_COMMAND
 

@@ -25,11 +25,11 @@ typedef enum moe_group_by {
 /* What was asked for. */
 typedef struct moe_study_opts {
     moe_group_by by;
-    bool with_bos;      /* count BOS tokens too; default no                 */
-    bool paper_layers;  /* first, middle and last only, as in the paper     */
+    bool with_bos;     /* count BOS tokens too; default no                 */
+    bool paper_layers; /* first, middle and last only, as in the paper     */
     const char *only_domain, *only_language; /* NULL: all                   */
-    int64_t seed;       /* of every random draw                             */
-    int64_t n_resample; /* bootstrap and permutation draws                  */
+    int64_t seed;         /* of every random draw                             */
+    int64_t n_resample;   /* bootstrap and permutation draws                  */
     moe_strings settings; /* "NAME=VALUE" of --set, for single analyses     */
 } moe_study_opts;
 
@@ -38,13 +38,13 @@ typedef struct moe_study {
     const moe_trace *trace;
     const moe_trace_shape *shape;
     const moe_study_opts *opts;
-    int n_group;             /* groups by falling... in order of appearance */
+    int n_group;              /* groups by falling... in order of appearance */
     const char *const *group; /* [n_group] labels                           */
     const int32_t *doc_group; /* [n_doc]; -1: the document is left out      */
     int64_t n_doc;
-    int n_slot;               /* router layers that are shown               */
-    const int32_t *slot;      /* [n_slot] slots of the shape, rising        */
-    const char *provenance;   /* one line: model, corpus, digests           */
+    int n_slot;             /* router layers that are shown               */
+    const int32_t *slot;    /* [n_slot] slots of the shape, rising        */
+    const char *provenance; /* one line: model, corpus, digests           */
 } moe_study;
 
 enum {

@@ -74,7 +74,8 @@ typedef struct moe_tables {
     int n, capacity;
 } moe_tables;
 
-moe_err moe_tables_add(moe_tables *list, moe_table *t) MOE_MUST_CHECK; /* owns */
+moe_err moe_tables_add(moe_tables *list,
+                       moe_table *t) MOE_MUST_CHECK; /* owns */
 const moe_table *moe_tables_find(const moe_tables *list, const char *name);
 void moe_tables_fini(moe_tables *list);
 

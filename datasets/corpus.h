@@ -28,7 +28,7 @@ typedef struct moe_corpus_opts {
     const char *language_field; /* NULL: language, else meta.language, lang  */
     const char *domain;         /* label for documents without one; NULL: "" */
     const char *language;
-    bool skip_bad;              /* count and pass over bad lines             */
+    bool skip_bad; /* count and pass over bad lines             */
 } moe_corpus_opts;
 
 typedef struct moe_corpus moe_corpus;

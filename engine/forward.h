@@ -28,18 +28,18 @@ typedef enum moe_stage {
     MOE_STAGE_ATTENTION = 1, /* norm, q, k, v, rotation, scores, output     */
     MOE_STAGE_ROUTER = 2,    /* norm, router logits, choice                 */
     MOE_STAGE_EXPERTS = 3,
-    MOE_STAGE_HEAD = 4,      /* final norm, output matrix, loss             */
+    MOE_STAGE_HEAD = 4, /* final norm, output matrix, loss             */
     MOE_STAGE_HOOKS = 5,
     MOE_STAGE_END = 6
 } moe_stage;
 
 typedef struct moe_forward_opts {
-    const char *backend;     /* NULL: the best available                    */
+    const char *backend; /* NULL: the best available                    */
     moe_precision precision;
     const moe_policy *policy; /* NULL: the model's own                      */
     void *policy_state;
-    int64_t max_tok;         /* longest batch that will come                */
-    bool nll;                /* compute the head and the loss               */
+    int64_t max_tok; /* longest batch that will come                */
+    bool nll;        /* compute the head and the loss               */
     /* told after each layer: layers done of n_layer + 1 (the head is the last);
      * may be NULL; a failure ends the pass */
     moe_err (*tick)(void *user, int done, int total);

@@ -28,8 +28,8 @@ typedef enum moe_phase {
 
 /* The shape of every token's routes. */
 typedef struct moe_trace_shape {
-    int n_layer;    /* of the model                                       */
-    int n_router;   /* layers that have a router: [0, n_router) are slots */
+    int n_layer;  /* of the model                                       */
+    int n_router; /* layers that have a router: [0, n_router) are slots */
     const int32_t *layer; /* [n_router] slot to layer, rising             */
     int n_expert, top_k, n_vocab;
     bool has_gate, has_margin, has_logits; /* what the source knew        */

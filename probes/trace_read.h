@@ -27,7 +27,7 @@ typedef struct moe_span {
     int window;       /* within the document                     */
     int64_t position; /* of the first token in the document      */
     int64_t n_tok;
-    int n_bos;        /* leading tokens of phase bos: 0 or 1     */
+    int n_bos;             /* leading tokens of phase bos: 0 or 1     */
     const int32_t *vocab;  /* [n_tok]                            */
     const uint8_t *phase;  /* [n_tok]                            */
     const float *nll;      /* [n_tok]                            */
@@ -39,9 +39,9 @@ typedef struct moe_span {
 
 /* What the caller will look at: the rest is not decoded. */
 enum {
-    MOE_READ_GATE = 1,    /* gate              */
-    MOE_READ_MARGIN = 2,  /* margin, entropy   */
-    MOE_READ_TOKEN = 4    /* vocab, nll        */
+    MOE_READ_GATE = 1,   /* gate              */
+    MOE_READ_MARGIN = 2, /* margin, entropy   */
+    MOE_READ_TOKEN = 4   /* vocab, nll        */
 };
 
 /* Open read-only. A file that is no trace, one of a newer version, and one that

@@ -19,15 +19,15 @@ typedef struct moe_trace_document {
  * does not know; a NaN in gate, margin, entropy or nll is an empty value. */
 typedef struct moe_trace_tokens {
     int64_t n_tok;
-    const int32_t *vocab;   /* [n_tok]; -1: unknown                     */
-    const int32_t *window;  /* [n_tok], from 0 in each document         */
-    const uint8_t *phase;   /* [n_tok] moe_phase                        */
-    const float *nll;       /* [n_tok]                                  */
-    const int32_t *expert;  /* [n_tok, n_router, top_k]; -1: unknown    */
-    const float *gate;      /* [n_tok, n_router, top_k]                 */
-    const float *margin;    /* [n_tok, n_router]                        */
-    const float *entropy;   /* [n_tok, n_router] bits                   */
-    const float *logits;    /* [n_tok, n_router, n_expert]              */
+    const int32_t *vocab;  /* [n_tok]; -1: unknown                     */
+    const int32_t *window; /* [n_tok], from 0 in each document         */
+    const uint8_t *phase;  /* [n_tok] moe_phase                        */
+    const float *nll;      /* [n_tok]                                  */
+    const int32_t *expert; /* [n_tok, n_router, top_k]; -1: unknown    */
+    const float *gate;     /* [n_tok, n_router, top_k]                 */
+    const float *margin;   /* [n_tok, n_router]                        */
+    const float *entropy;  /* [n_tok, n_router] bits                   */
+    const float *logits;   /* [n_tok, n_router, n_expert]              */
 } moe_trace_tokens;
 
 /* Create PATH (refused when it exists, unless force). The file is written under

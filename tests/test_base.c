@@ -92,8 +92,8 @@ static int parse(parsed *p, int argc, char **argv)
         MOE_OPT_LIST(0, "set", "X", &p->list, "a list"),
         MOE_OPT_END,
     };
-    const moe_usage use = {"test", "A [B]", "Test", NULL, opts, 1, 2,
-                           &p->common};
+    const moe_usage use = {"test", "A [B]", "Test", NULL,
+                           opts,   1,       2,      &p->common};
     int n = 0, rc = -1;
     char **args = moe_cli_parse(&use, argc, argv, &n, &rc);
 
@@ -103,8 +103,9 @@ static int parse(parsed *p, int argc, char **argv)
 static void options_are_stored_and_arguments_counted(void **state)
 {
     parsed p = {0};
-    char *argv[] = {"test", "-fn", "3",     "--memory=1.5K", "a", "--set", "x=1",
-                    "--set", "y=2", "--mode", "two", "b", NULL};
+    char *argv[] = {"test",  "-fn", "3",     "--memory=1.5K", "a",
+                    "--set", "x=1", "--set", "y=2",           "--mode",
+                    "two",   "b",   NULL};
 
     (void)state;
     assert_int_equal(parse(&p, 12, argv), 102);

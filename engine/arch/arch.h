@@ -21,13 +21,13 @@ typedef struct moe_config {
     char arch[16]; /* "mixtral" */
     int n_layer, d_model, n_head, n_kv_head, d_head, d_ff;
     int n_expert, top_k, n_vocab;
-    int64_t context;          /* longest window; 0: the file does not say    */
-    int64_t window;           /* sliding attention window in keys; 0: none   */
+    int64_t context; /* longest window; 0: the file does not say    */
+    int64_t window;  /* sliding attention window in keys; 0: none   */
     double rope_theta, norm_eps;
-    bool tied;                /* the embedding serves as output matrix       */
-    bool rope_interleaved;    /* pairs (2j, 2j+1) turn; else (j, j + half)   */
-    int32_t bos_id, eos_id;   /* -1: none                                    */
-    char dtype[16];           /* main stored type, for people: "BF16"        */
+    bool tied;              /* the embedding serves as output matrix       */
+    bool rope_interleaved;  /* pairs (2j, 2j+1) turn; else (j, j + half)   */
+    int32_t bos_id, eos_id; /* -1: none                                    */
+    char dtype[16];         /* main stored type, for people: "BF16"        */
 } moe_config;
 
 /* Parameters in all, and those that one token uses (embedding row by row is

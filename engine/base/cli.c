@@ -161,9 +161,9 @@ static int set(const moe_usage *use, const moe_opt *o, const char *text)
 
             for (const char *const *c = o->choices; *c; c++)
                 moe_buf_printf(&names, "%s%s", c == o->choices ? "" : ", ", *c);
-            rc = moe_cli_usage_error(use, "--%s: '%s' is not one of %s",
-                                     o->name, text,
-                                     names.data ? names.data : "");
+            rc =
+                moe_cli_usage_error(use, "--%s: '%s' is not one of %s", o->name,
+                                    text, names.data ? names.data : "");
             moe_buf_fini(&names);
             return rc;
         }
@@ -191,9 +191,9 @@ static int set(const moe_usage *use, const moe_opt *o, const char *text)
         if (o->high == INT64_MAX)
             return moe_cli_usage_error(use, "--%s: %s is less than %lld",
                                        o->name, text, (long long)o->low);
-        return moe_cli_usage_error(
-            use, "--%s: %s is not between %lld and %lld", o->name, text,
-            (long long)o->low, (long long)o->high);
+        return moe_cli_usage_error(use, "--%s: %s is not between %lld and %lld",
+                                   o->name, text, (long long)o->low,
+                                   (long long)o->high);
     }
     *(int64_t *)o->value = n;
     return 0;
@@ -209,9 +209,9 @@ char **moe_cli_parse(const moe_usage *use, int argc, char **argv, int *n_args,
     size_t s = 1;
 
     for (int i = 0; i < n; i++) {
-        longs[i] = (struct option){
-            all[i].name, all[i].arg ? required_argument : no_argument, NULL,
-            LONG_ONLY + i};
+        longs[i] = (struct option){all[i].name,
+                                   all[i].arg ? required_argument : no_argument,
+                                   NULL, LONG_ONLY + i};
         if (all[i].letter) {
             shorts[s++] = (char)all[i].letter;
             if (all[i].arg)
@@ -228,16 +228,17 @@ char **moe_cli_parse(const moe_usage *use, int argc, char **argv, int *n_args,
             const char *word = argv[optind - 1];
 
             if (c == ':')
-                *rc = moe_cli_usage_error(use, "option '%s' needs a value",
-                                          word);
+                *rc =
+                    moe_cli_usage_error(use, "option '%s' needs a value", word);
             else if (optopt && optopt < LONG_ONLY)
                 *rc = moe_cli_usage_error(use, "unknown option '-%c'", optopt);
             else if (optopt)
                 *rc = moe_cli_usage_error(use, "option '%s' takes no value",
                                           word);
             else
-                *rc = moe_cli_usage_error(use, "unknown or ambiguous option "
-                                               "'%s'",
+                *rc = moe_cli_usage_error(use,
+                                          "unknown or ambiguous option "
+                                          "'%s'",
                                           word);
             return NULL;
         }
@@ -254,12 +255,12 @@ char **moe_cli_parse(const moe_usage *use, int argc, char **argv, int *n_args,
     }
     *n_args = argc - optind;
     if (*n_args < use->min_args) {
-        *rc = moe_cli_usage_error(use, "%d of the arguments %s given, %s%d "
-                                       "needed",
-                                  *n_args, use->args,
-                                  use->max_args == use->min_args ? ""
-                                                                 : "at least ",
-                                  use->min_args);
+        *rc = moe_cli_usage_error(
+            use,
+            "%d of the arguments %s given, %s%d "
+            "needed",
+            *n_args, use->args,
+            use->max_args == use->min_args ? "" : "at least ", use->min_args);
         return NULL;
     }
     if (use->max_args >= 0 && *n_args > use->max_args) {

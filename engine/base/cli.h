@@ -39,26 +39,44 @@ typedef struct moe_opt {
 } moe_opt;
 
 #define MOE_OPT_FLAG(c, n, v, h)                                               \
-    {.letter = c, .name = n, .kind = MOE_OPT_KIND_FLAG, .value = v, .help = h}
+    {                                                                          \
+        .letter = c, .name = n, .kind = MOE_OPT_KIND_FLAG, .value = v,         \
+        .help = h                                                              \
+    }
 #define MOE_OPT_STR(c, n, a, v, h)                                             \
-    {.letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_STR, .value = v,   \
-     .help = h}
+    {                                                                          \
+        .letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_STR,            \
+        .value = v, .help = h                                                  \
+    }
 #define MOE_OPT_INT(c, n, a, v, lo, hi, h)                                     \
-    {.letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_INT, .value = v,   \
-     .help = h, .low = lo, .high = hi}
+    {                                                                          \
+        .letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_INT,            \
+        .value = v, .help = h, .low = lo, .high = hi                           \
+    }
 #define MOE_OPT_REAL(c, n, a, v, h)                                            \
-    {.letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_REAL, .value = v,  \
-     .help = h}
+    {                                                                          \
+        .letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_REAL,           \
+        .value = v, .help = h                                                  \
+    }
 #define MOE_OPT_BYTES(c, n, a, v, lo, h)                                       \
-    {.letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_BYTES, .value = v, \
-     .help = h, .low = lo, .high = INT64_MAX}
+    {                                                                          \
+        .letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_BYTES,          \
+        .value = v, .help = h, .low = lo, .high = INT64_MAX                    \
+    }
 #define MOE_OPT_CHOICE(c, n, a, v, set, h)                                     \
-    {.letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_CHOICE,            \
-     .value = v, .help = h, .choices = set}
+    {                                                                          \
+        .letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_CHOICE,         \
+        .value = v, .help = h, .choices = set                                  \
+    }
 #define MOE_OPT_LIST(c, n, a, v, h)                                            \
-    {.letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_LIST, .value = v,  \
-     .help = h}
-#define MOE_OPT_END {.kind = MOE_OPT_KIND_END}
+    {                                                                          \
+        .letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_LIST,           \
+        .value = v, .help = h                                                  \
+    }
+#define MOE_OPT_END                                                            \
+    {                                                                          \
+        .kind = MOE_OPT_KIND_END                                               \
+    }
 
 typedef enum moe_format_kind {
     MOE_FORMAT_TEXT,

@@ -28,8 +28,9 @@ moe_err moe_json_load(json_t **out, const char *path)
     if (err != MOE_OK)
         return err;
     if (map.size > (64u << 20))
-        err = moe_fail(MOE_ERR_FORMAT, "%s: %zu bytes of JSON, at most %u are "
-                                       "read",
+        err = moe_fail(MOE_ERR_FORMAT,
+                       "%s: %zu bytes of JSON, at most %u are "
+                       "read",
                        path, map.size, 64u << 20);
     else
         err = moe_json_parse(out, map.data, map.size, path);

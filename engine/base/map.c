@@ -57,8 +57,9 @@ moe_err moe_file_read(char **bytes, size_t *n_bytes, const char *path,
     if ((err = moe_map_open(&map, path)) != MOE_OK)
         return err;
     if (map.size > max_bytes) {
-        err = moe_fail(MOE_ERR_FORMAT, "%s: %zu bytes where at most %zu make "
-                                       "sense",
+        err = moe_fail(MOE_ERR_FORMAT,
+                       "%s: %zu bytes where at most %zu make "
+                       "sense",
                        path, map.size, max_bytes);
     } else if (!(copy = moe_calloc(map.size + 1, 1))) {
         err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory for %zu bytes", path,

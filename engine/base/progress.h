@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 typedef struct moe_progress {
-    const char *unit;  /* "tokens"                                   */
-    int64_t total;     /* 0: unknown                                 */
+    const char *unit; /* "tokens"                                   */
+    int64_t total;    /* 0: unknown                                 */
     double start_s, shown_s;
     int on;
 } moe_progress;

@@ -26,7 +26,8 @@ typedef enum moe_piece_kind {
 } moe_piece_kind;
 
 /* tokenizer.model, a folder that holds one, or a GGUF file. */
-moe_err moe_tokenizer_open(moe_tokenizer **out, const char *path) MOE_MUST_CHECK;
+moe_err moe_tokenizer_open(moe_tokenizer **out,
+                           const char *path) MOE_MUST_CHECK;
 /* From metadata of an open GGUF file. */
 moe_err moe_tokenizer_from_gguf(moe_tokenizer **out, const moe_weights *w,
                                 const char *name) MOE_MUST_CHECK;

@@ -30,7 +30,8 @@ typedef struct moe_named_tensor {
 moe_err moe_weights_open(moe_weights **out, const char *path) MOE_MUST_CHECK;
 void moe_weights_close(moe_weights *w);
 
-const char *moe_weights_format(const moe_weights *w); /* "safetensors", "gguf" */
+const char *
+moe_weights_format(const moe_weights *w); /* "safetensors", "gguf" */
 
 /* Borrowed; NULL when there is no such tensor. */
 const moe_named_tensor *moe_weights_find(const moe_weights *w,
@@ -77,6 +78,7 @@ moe_err moe_safetensors_put(moe_safetensors_writer *w, int i, size_t offset,
                             const void *bytes, size_t n) MOE_MUST_CHECK;
 /* The file appears under its name only here. */
 moe_err moe_safetensors_commit(moe_safetensors_writer *w) MOE_MUST_CHECK;
-void moe_safetensors_free(moe_safetensors_writer *w); /* aborts if not committed */
+void moe_safetensors_free(
+    moe_safetensors_writer *w); /* aborts if not committed */
 
 #endif
