@@ -1,5 +1,9 @@
 # tests of cli
 CLI_TESTS = \
+	tests/cli/layers.sh \
+	tests/cli/headers.sh \
+	tests/cli/format.sh \
+	tests/cli/pages.sh \
 	tests/cli/demo.sh \
 	tests/cli/published.sh
 dist_check_SCRIPTS += $(CLI_TESTS)
