@@ -1,1 +1,3 @@
-# sources of engine/weights
+libengine_a_SOURCES += \
+	engine/dequant.c \
+	engine/tensor.c engine/tensor.h

@@ -1,0 +1,353 @@
+/*
+ * Widening of stored numbers. Loops have constant lengths and no branches, so
+ * that compilers vectorise them; blocks lie at any address, hence memcpy and
+ * bytes. The order of float32 operations in each formula is part of the format:
+ * one more or one less rounding changes the last bit.
+ */
+#include "config.h"
+
+#include "engine/tensor.h"
+
+#include "engine/base/endian.h"
+
+#include <assert.h>
+#include <string.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "weights are used as they lie in little-endian files"
+#endif
+
+/* Compiled once for each instruction set; the loader picks. */
+#ifdef MOE_TARGET_CLONES
+#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define CLONES
+#endif
+
+static inline float half(uint16_t bits)
+{
+    uint32_t sign = (uint32_t)(bits & 0x8000u) << 16, size = bits & 0x7fffu;
+    uint32_t wide = (size << 13) + (112u << 23);
+    float value, small = (float)(int32_t)size * 0x1p-24f;
+
+    if (size >= 0x7c00u) /* infinity and NaN keep the highest exponent */
+        wide += 112u << 23;
+    memcpy(&value, &wide, sizeof value);
+    if (size < 0x400u)
+        value = small;
+    memcpy(&wide, &value, sizeof wide);
+    wide |= sign;
+    memcpy(&value, &wide, sizeof value);
+    return value;
+}
+
+static inline float half_at(const unsigned char *bytes)
+{
+    return half(moe_le16(bytes));
+}
+
+static void widen_f32(float *restrict y, const unsigned char *restrict x,
+                      int64_t n)
+{
+    memcpy(y, x, (size_t)n * sizeof *y);
+}
+
+CLONES static void widen_f16(float *restrict y, const unsigned char *restrict x,
+                             int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t bits;
+
+        memcpy(&bits, x + 2 * i, sizeof bits);
+        y[i] = half(bits);
+    }
+}
+
+CLONES static void widen_bf16(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t bits;
+        uint32_t wide;
+
+        memcpy(&bits, x + 2 * i, sizeof bits);
+        wide = (uint32_t)bits << 16;
+        memcpy(y + i, &wide, sizeof wide);
+    }
+}
+
+/* d, then 32 signed bytes. */
+CLONES static void widen_q8_0(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 32, x += 34, y += 32) {
+        float d = half_at(x);
+        signed char q[32];
+
+        memcpy(q, x + 2, sizeof q);
+        for (int i = 0; i < 32; i++)
+            y[i] = (float)q[i] * d;
+    }
+}
+
+/* Types of 32: byte i holds number i below and number i + 16 above. */
+CLONES static void widen_q4_0(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 32, x += 18, y += 32) {
+        float d = half_at(x);
+
+        for (int i = 0; i < 16; i++)
+            y[i] = (float)((x[2 + i] & 15) - 8) * d;
+        for (int i = 0; i < 16; i++)
+            y[16 + i] = (float)((x[2 + i] >> 4) - 8) * d;
+    }
+}
+
+CLONES static void widen_q4_1(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 32, x += 20, y += 32) {
+        float d = half_at(x), m = half_at(x + 2);
+
+        for (int i = 0; i < 16; i++)
+            y[i] = (float)(x[4 + i] & 15) * d + m;
+        for (int i = 0; i < 16; i++)
+            y[16 + i] = (float)(x[4 + i] >> 4) * d + m;
+    }
+}
+
+/* Fifth bits: bit i of a 32-bit word belongs to number i. */
+CLONES static void widen_q5_0(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 32, x += 22, y += 32) {
+        float d = half_at(x);
+        uint32_t high = moe_le32(x + 2);
+
+        for (int i = 0; i < 16; i++) {
+            int fifth = (int)(high >> i & 1u) << 4;
+
+            y[i] = (float)(((x[6 + i] & 15) | fifth) - 16) * d;
+        }
+        for (int i = 0; i < 16; i++) {
+            int fifth = (int)(high >> (i + 16) & 1u) << 4;
+
+            y[16 + i] = (float)(((x[6 + i] >> 4) | fifth) - 16) * d;
+        }
+    }
+}
+
+CLONES static void widen_q5_1(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 32, x += 24, y += 32) {
+        float d = half_at(x), m = half_at(x + 2);
+        uint32_t high = moe_le32(x + 4);
+
+        for (int i = 0; i < 16; i++) {
+            int fifth = (int)(high >> i & 1u) << 4;
+
+            y[i] = (float)((x[8 + i] & 15) | fifth) * d + m;
+        }
+        for (int i = 0; i < 16; i++) {
+            int fifth = (int)(high >> (i + 16) & 1u) << 4;
+
+            y[16 + i] = (float)((x[8 + i] >> 4) | fifth) * d + m;
+        }
+    }
+}
+
+/* 16 bytes of scales (low half) and offsets (high half), 64 of numbers, d, m.
+ * Each half of 128 holds its four runs of 32 in two bits of the same bytes. */
+CLONES static void widen_q2_k(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 256, x += 84, y += 256) {
+        float d = half_at(x + 80), m = half_at(x + 82);
+
+        for (int g = 0; g < 16; g++) { /* runs of 16 with one scale */
+            const unsigned char *q = x + 16 + 32 * (g / 8) + 16 * (g % 2);
+            int shift = g % 8 / 2 * 2;
+            float scale = d * (float)(x[g] & 15);
+            float offset = m * (float)(x[g] >> 4);
+
+            for (int i = 0; i < 16; i++)
+                y[16 * g + i] = scale * (float)(q[i] >> shift & 3) - offset;
+        }
+    }
+}
+
+/* 32 bytes of third bits, 64 of low bits, 12 of 6-bit scales, d. */
+CLONES static void widen_q3_k(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 256, x += 110, y += 256) {
+        const unsigned char *packed = x + 96;
+        float d = half_at(x + 108);
+
+        for (int g = 0; g < 16; g++) {
+            const unsigned char *q = x + 32 + 32 * (g / 8) + 16 * (g % 2);
+            const unsigned char *high = x + 16 * (g % 2);
+            int shift = g % 8 / 2 * 2, bit = g / 2;
+            int low4 = packed[g % 8] >> (g / 8 * 4) & 15;
+            int top2 = packed[8 + g % 4] >> (g / 4 * 2) & 3;
+            float scale = d * (float)((low4 | top2 << 4) - 32);
+
+            for (int i = 0; i < 16; i++) {
+                int third = (high[i] >> bit & 1) << 2;
+
+                y[16 * g + i] =
+                    scale * (float)(((q[i] >> shift & 3) | third) - 4);
+            }
+        }
+    }
+}
+
+/* Eight scales and eight offsets of 6 bits in 12 bytes (Q4_K, Q5_K). */
+static inline void six_bits(float scale[8], float offset[8], float d, float m,
+                            const unsigned char *p)
+{
+    for (int i = 0; i < 4; i++) {
+        scale[i] = d * (float)(p[i] & 63);
+        offset[i] = m * (float)(p[4 + i] & 63);
+        scale[4 + i] = d * (float)((p[8 + i] & 15) | p[i] >> 6 << 4);
+        offset[4 + i] = m * (float)(p[8 + i] >> 4 | p[4 + i] >> 6 << 4);
+    }
+}
+
+/* d, m, scales, then four runs of 32 bytes, each 64 numbers: low halves first. */
+CLONES static void widen_q4_k(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 256, x += 144, y += 256) {
+        float scale[8], offset[8];
+
+        six_bits(scale, offset, half_at(x), half_at(x + 2), x + 4);
+        for (int g = 0; g < 4; g++) {
+            const unsigned char *q = x + 16 + 32 * g;
+            float s = scale[2 * g], o = offset[2 * g];
+            float s2 = scale[2 * g + 1], o2 = offset[2 * g + 1];
+
+            for (int i = 0; i < 32; i++)
+                y[64 * g + i] = s * (float)(q[i] & 15) - o;
+            for (int i = 0; i < 32; i++)
+                y[64 * g + 32 + i] = s2 * (float)(q[i] >> 4) - o2;
+        }
+    }
+}
+
+/* As Q4_K with 32 bytes of fifth bits before the numbers: bit r of byte i
+ * belongs to number i of run r. */
+CLONES static void widen_q5_k(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 256, x += 176, y += 256) {
+        const unsigned char *high = x + 16;
+        float scale[8], offset[8];
+
+        six_bits(scale, offset, half_at(x), half_at(x + 2), x + 4);
+        for (int g = 0; g < 4; g++) {
+            const unsigned char *q = x + 48 + 32 * g;
+            float s = scale[2 * g], o = offset[2 * g];
+            float s2 = scale[2 * g + 1], o2 = offset[2 * g + 1];
+
+            for (int i = 0; i < 32; i++) {
+                int fifth = (high[i] >> (2 * g) & 1) << 4;
+
+                y[64 * g + i] = s * (float)((q[i] & 15) | fifth) - o;
+            }
+            for (int i = 0; i < 32; i++) {
+                int fifth = (high[i] >> (2 * g + 1) & 1) << 4;
+
+                y[64 * g + 32 + i] = s2 * (float)(q[i] >> 4 | fifth) - o2;
+            }
+        }
+    }
+}
+
+/* 128 bytes of low halves, 64 of high pairs, 16 signed scales, d. */
+CLONES static void widen_q6_k(float *restrict y,
+                              const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 256, x += 210, y += 256) {
+        float d = half_at(x + 208), scale[16];
+
+        for (int g = 0; g < 16; g++)
+            scale[g] = d * (float)(signed char)x[192 + g];
+        for (int g = 0; g < 16; g++) { /* runs of 16 with one scale */
+            const unsigned char *low = x + 64 * (g / 8) + 16 * (g % 4);
+            const unsigned char *high = x + 128 + 32 * (g / 8) + 16 * (g % 2);
+            int down = g % 8 / 4 * 4, pair = g % 8 / 2 * 2;
+
+            for (int i = 0; i < 16; i++) {
+                int q = (low[i] >> down & 15) | (high[i] >> pair & 3) << 4;
+
+                y[16 * g + i] = scale[g] * (float)(q - 32);
+            }
+        }
+    }
+}
+
+/* The sixteen levels of IQ4_NL and IQ4_XS. */
+static const float levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                 1,    13,   25,  38,  53,  69,  89,  113};
+
+/* 16 bytes to 32 numbers by table. */
+static inline void widen_levels(float *restrict y,
+                                const unsigned char *restrict q, float d)
+{
+    float level[16];
+
+    for (int i = 0; i < 16; i++)
+        level[i] = d * levels[i];
+    for (int i = 0; i < 16; i++) {
+        y[i] = level[q[i] & 15];
+        y[16 + i] = level[q[i] >> 4];
+    }
+}
+
+CLONES static void widen_iq4_nl(float *restrict y,
+                                const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 32, x += 18, y += 32)
+        widen_levels(y, x + 2, half_at(x));
+}
+
+/* d, 16 bits of scale tops, 4 bytes of scale bottoms, 128 of numbers. */
+CLONES static void widen_iq4_xs(float *restrict y,
+                                const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 256, x += 136, y += 256) {
+        float d = half_at(x);
+        unsigned high = moe_le16(x + 2);
+
+        for (int g = 0; g < 8; g++) {
+            int low4 = x[4 + g / 2] >> (g % 2 * 4) & 15;
+            int top2 = (int)(high >> (2 * g) & 3u);
+
+            widen_levels(y + 32 * g, x + 8 + 16 * g,
+                         d * (float)((low4 | top2 << 4) - 32));
+        }
+    }
+}
+
+typedef void (*widen_fn)(float *restrict y, const unsigned char *restrict x,
+                         int64_t n);
+
+static const widen_fn widen[MOE_DTYPE_END] = {
+    [MOE_F32] = widen_f32,       [MOE_F16] = widen_f16,
+    [MOE_BF16] = widen_bf16,     [MOE_Q4_0] = widen_q4_0,
+    [MOE_Q4_1] = widen_q4_1,     [MOE_Q5_0] = widen_q5_0,
+    [MOE_Q5_1] = widen_q5_1,     [MOE_Q8_0] = widen_q8_0,
+    [MOE_Q2_K] = widen_q2_k,     [MOE_Q3_K] = widen_q3_k,
+    [MOE_Q4_K] = widen_q4_k,     [MOE_Q5_K] = widen_q5_k,
+    [MOE_Q6_K] = widen_q6_k,     [MOE_IQ4_NL] = widen_iq4_nl,
+    [MOE_IQ4_XS] = widen_iq4_xs,
+};
+
+void moe_dequant(float *y, const void *x, moe_dtype dtype, int64_t n)
+{
+    assert(moe_dtype_is_weight(dtype) && n % moe_dtype_block(dtype) == 0);
+    widen[dtype](y, x, n);
+}
