@@ -1,1 +1,3 @@
-# sources of engine/arch
+libengine_a_SOURCES += \
+	%D%/arch.c %D%/arch.h %D%/archs.def \
+	%D%/mixtral.c

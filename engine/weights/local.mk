@@ -1,3 +1,5 @@
 libengine_a_SOURCES += \
-	engine/dequant.c \
-	engine/tensor.c engine/tensor.h
+	engine/dequant.c engine/model.c engine/model.h \
+	engine/tensor.c engine/tensor.h \
+	%D%/safetensors.c \
+	%D%/weights.c %D%/weights.h %D%/weights_internal.h

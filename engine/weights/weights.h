@@ -17,6 +17,9 @@ typedef struct moe_named_tensor {
     const char *name; /* as in the file                        */
     const char *file; /* which file holds it, for messages     */
     moe_tensor tensor;
+    const char *type; /* as the file calls it: also types that are not handled
+                         here, whose tensors have the dtype MOE_DTYPE_END and
+                         no data */
 } moe_named_tensor;
 
 /*
@@ -33,7 +36,7 @@ void moe_weights_close(moe_weights *w);
 const char *
 moe_weights_format(const moe_weights *w); /* "safetensors", "gguf" */
 
-/* Borrowed; NULL when there is no such tensor. */
+/* Borrowed; NULL when there is no such tensor. `at` goes by rising name. */
 const moe_named_tensor *moe_weights_find(const moe_weights *w,
                                          const char *name);
 int moe_weights_count(const moe_weights *w);
@@ -43,9 +46,11 @@ const moe_named_tensor *moe_weights_at(const moe_weights *w, int i);
 void moe_weights_will_need(const moe_tensor *t);
 void moe_weights_drop(const moe_tensor *t);
 
-/* GGUF metadata. Each leaves *out as it was and returns false when the key is
- * missing; a key of another type is MOE_ERR_FORMAT through `err`. For
- * safetensors every key is missing. */
+/* GGUF metadata; for safetensors every key is missing. Each leaves *out as it was
+ * and returns false when the key is missing or of another kind, which
+ * moe_weights_meta_kind tells apart: NULL, "u32", "f32", "bool", "str",
+ * "array" ... Integers of any width are read, reals also from integers. */
+const char *moe_weights_meta_kind(const moe_weights *w, const char *key);
 bool moe_weights_meta_int(const moe_weights *w, const char *key, int64_t *out);
 bool moe_weights_meta_real(const moe_weights *w, const char *key, double *out);
 bool moe_weights_meta_bool(const moe_weights *w, const char *key, bool *out);
@@ -56,7 +61,7 @@ bool moe_weights_meta_str(const moe_weights *w, const char *key,
 /* Arrays: number of entries, or -1 when there is no such array. */
 int64_t moe_weights_meta_count(const moe_weights *w, const char *key);
 /* i-th entry of an array of strings, integers (any width) or floats; false when
- * the array is of another kind. Access in rising order is O(1). */
+ * the array is of another kind. O(1), and safe from several threads. */
 bool moe_weights_meta_str_at(const moe_weights *w, const char *key, int64_t i,
                              const char **bytes, size_t *n);
 bool moe_weights_meta_int_at(const moe_weights *w, const char *key, int64_t i,
