@@ -21,6 +21,8 @@ for c in $commands; do
     "$moetrace" "$c" --help >"$dir/help" || fail "moetrace $c --help fails"
     options=$(sed -n 's/^  \(-[a-zA-Z], \|    \)--\([a-z0-9-]*\).*/\2/p' "$dir/help")
     page=$(find engine datasets probes analysis -name "moetrace-$c.1")
+    grep -q "^\.It Xr moetrace-$c 1\$" "$TOP_BUILDDIR/moetrace.1" ||
+        fail "moetrace.1 does not list $c"
     [ -n "$options" ] || fail "moetrace $c --help shows no options"
     [ -f "$page" ] || {
         fail "moetrace-$c.1 is missing"
@@ -40,7 +42,8 @@ for c in $commands; do
     grep -q '^\.Sh EXAMPLES' "$page" || fail "$page lacks EXAMPLES"
 done
 
-for page in $(find . -name 'moetrace*.[17]' ! -path './datasets/demo/*'); do
+for page in ${commands:+"$TOP_BUILDDIR/moetrace.1"} \
+    $(find engine datasets probes analysis -name 'moetrace*.[17]'); do
     if command -v mandoc >/dev/null; then
         mandoc -Tlint -Werror "$page" >"$dir/lint" 2>&1 || fail "$(cat "$dir/lint")"
     fi
