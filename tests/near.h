@@ -38,4 +38,19 @@ static inline void near_check(const char *name, const float *got,
 #define assert_near(got, want, n, tolerance)                                   \
     near_check(#got, got, want, n, tolerance, __FILE__, __LINE__)
 
+/* One float64 value; NaN is near nothing. */
+#define assert_close(got, want, tolerance)                                     \
+    close_check(#got, got, want, tolerance, __FILE__, __LINE__)
+
+static inline void close_check(const char *name, double got, double want,
+                               double tolerance, const char *file, int line)
+{
+    if (!(fabs(got - want) <= tolerance)) {
+        print_error("%s: %.17g where %.17g is expected, off by %.3g, "
+                    "tolerance %.3g\n",
+                    name, got, want, got - want, tolerance);
+        _fail(file, line);
+    }
+}
+
 #endif

@@ -1,0 +1,276 @@
+#include "config.h"
+
+#include "analysis/sets.h"
+
+#include "analysis/stats.h"
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void moe_sets_init(moe_sets *s, int top_k)
+{
+    *s = (moe_sets){.top_k = top_k};
+}
+
+void moe_sets_fini(moe_sets *s)
+{
+    free(s->member);
+    free(s->count);
+    *s = (moe_sets){.top_k = s->top_k};
+}
+
+bool moe_sets_share(const int32_t *a, const int32_t *b, int top_k)
+{
+    for (int i = 0; i < top_k; i++)
+        for (int j = 0; j < top_k; j++)
+            if (a[i] == b[j])
+                return true;
+    return false;
+}
+
+/* The place of a sorted set: its own, or the free one where it belongs. */
+static int64_t place_of(const moe_sets *s, const int32_t *set)
+{
+    size_t bytes = (size_t)s->top_k * sizeof *set;
+    uint64_t hash = 0;
+    int64_t i;
+
+    for (int r = 0; r < s->top_k; r++)
+        hash = (hash ^ (uint64_t)set[r]) * UINT64_C(0x9e3779b97f4a7c15);
+    i = (int64_t)((hash ^ hash >> 29) & (uint64_t)(s->n_slot - 1));
+    while (s->count[i] && memcmp(s->member + i * s->top_k, set, bytes) != 0)
+        i = (i + 1) & (s->n_slot - 1);
+    return i;
+}
+
+static moe_err grow(moe_sets *s)
+{
+    moe_sets larger = {.top_k = s->top_k, .n = s->n, .n_set = s->n_set};
+
+    larger.n_slot = s->n_slot ? 2 * s->n_slot : 64;
+    larger.member = moe_calloc((size_t)larger.n_slot,
+                               (size_t)s->top_k * sizeof *larger.member);
+    larger.count = moe_calloc((size_t)larger.n_slot, sizeof *larger.count);
+    if (!larger.member || !larger.count) {
+        moe_sets_fini(&larger);
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld sets of experts",
+                        (long long)s->n_set);
+    }
+    for (int64_t i = 0; i < s->n_slot; i++) {
+        const int32_t *set = s->member + i * s->top_k;
+        int64_t to;
+
+        if (!s->count[i])
+            continue;
+        to = place_of(&larger, set);
+        memcpy(larger.member + to * s->top_k, set,
+               (size_t)s->top_k * sizeof *set);
+        larger.count[to] = s->count[i];
+    }
+    moe_sets_fini(s);
+    *s = larger;
+    return MOE_OK;
+}
+
+static moe_err add_sorted(moe_sets *s, const int32_t *set, int64_t count)
+{
+    moe_err err;
+    int64_t i;
+
+    if (3 * (s->n_set + 1) > 2 * s->n_slot && (err = grow(s)) != MOE_OK)
+        return err;
+    i = place_of(s, set);
+    if (!s->count[i]) {
+        memcpy(s->member + i * s->top_k, set, (size_t)s->top_k * sizeof *set);
+        s->n_set++;
+    }
+    s->count[i] += count;
+    s->n += count;
+    return MOE_OK;
+}
+
+enum { MOST_CHOSEN = 256 }; /* sorted on the stack up to here */
+
+moe_err moe_sets_add(moe_sets *s, const int32_t *expert, int64_t count)
+{
+    int32_t set[MOST_CHOSEN];
+
+    if (s->top_k > MOST_CHOSEN)
+        return moe_fail(MOE_ERR_UNSUPPORTED,
+                        "sets of %d experts, at most %d are handled", s->top_k,
+                        MOST_CHOSEN);
+    if (count <= 0)
+        return MOE_OK;
+    for (int r = 0; r < s->top_k; r++) {
+        int at = r;
+
+        for (; at > 0 && set[at - 1] > expert[r]; at--)
+            set[at] = set[at - 1];
+        set[at] = expert[r];
+    }
+    return add_sorted(s, set, count);
+}
+
+moe_err moe_sets_merge(moe_sets *s, const moe_sets *other)
+{
+    for (int64_t i = 0; i < other->n_slot; i++) {
+        moe_err err;
+
+        if (other->count[i] &&
+            (err = add_sorted(s, other->member + i * s->top_k,
+                              other->count[i])) != MOE_OK)
+            return err;
+    }
+    return MOE_OK;
+}
+
+/* Sets as bit masks, one behind the other; NULL: no memory. */
+typedef struct masks {
+    uint64_t *bits; /* [n, n_word] */
+    double *count;  /* [n]         */
+    int64_t n;
+    int n_word;
+} masks;
+
+static void masks_fini(masks *m)
+{
+    free(m->bits);
+    free(m->count);
+}
+
+static bool masks_make(masks *m, const moe_sets *s, int n_expert)
+{
+    *m = (masks){.n_word = (n_expert + 63) / 64};
+    m->bits = moe_calloc((size_t)s->n_set, (size_t)m->n_word * sizeof *m->bits);
+    m->count = moe_calloc((size_t)s->n_set, sizeof *m->count);
+    if (!m->bits || !m->count) {
+        masks_fini(m);
+        return false;
+    }
+    for (int64_t i = 0; i < s->n_slot; i++) {
+        if (!s->count[i])
+            continue;
+        for (int r = 0; r < s->top_k; r++) {
+            int32_t e = s->member[i * s->top_k + r];
+
+            m->bits[m->n * m->n_word + e / 64] |= UINT64_C(1) << (e % 64);
+        }
+        m->count[m->n++] = (double)s->count[i];
+    }
+    return true;
+}
+
+static bool meet(const masks *m, int64_t a, int64_t b)
+{
+    uint64_t common = 0;
+
+    for (int w = 0; w < m->n_word; w++)
+        common |= m->bits[a * m->n_word + w] & m->bits[b * m->n_word + w];
+    return common != 0;
+}
+
+/* Counts are whole numbers, so the sums are exact below 2^53. */
+static double pair_by_pair(const masks *m, double n)
+{
+    double twice = 0, self = 0;
+
+    for (int64_t a = 0; a < m->n; a++) {
+        double sum = 0;
+
+        self += m->count[a] * m->count[a];
+        if (m->n_word == 1) {
+            for (int64_t b = 0; b < a; b++)
+                sum += (m->bits[a] & m->bits[b]) ? m->count[b] : 0.0;
+        } else {
+            for (int64_t b = 0; b < a; b++)
+                sum += meet(m, a, b) ? m->count[b] : 0.0;
+        }
+        twice += m->count[a] * sum;
+    }
+    return (self + 2 * twice) / (n * n);
+}
+
+/* m->count becomes the running sum. */
+static double by_draws(masks *m, uint64_t seed)
+{
+    int64_t met = 0, drawn[2];
+
+    for (int64_t i = 1; i < m->n; i++)
+        m->count[i] += m->count[i - 1];
+    for (uint64_t draw = 0; draw < MOE_SETS_DRAWS; draw++) {
+        for (unsigned side = 0; side < 2; side++) {
+            double u = moe_random_unit(seed, side, draw) * m->count[m->n - 1];
+            int64_t low = 0, high = m->n - 1;
+
+            while (low < high) {
+                int64_t middle = low + (high - low) / 2;
+
+                if (m->count[middle] > u)
+                    high = middle;
+                else
+                    low = middle + 1;
+            }
+            drawn[side] = low;
+        }
+        met += meet(m, drawn[0], drawn[1]);
+    }
+    return (double)met / MOE_SETS_DRAWS;
+}
+
+/* Inclusion and exclusion for sets of two: sum over experts of P(e)^2, minus
+ * the sum over sets of P(set)^2, whose two experts are counted twice. */
+static double of_two(const moe_sets *s, double *weight)
+{
+    double n = (double)s->n, experts = 0, sets = 0;
+
+    for (int64_t i = 0; i < s->n_slot; i++) {
+        double c = (double)s->count[i];
+        const int32_t *set = s->member + i * 2;
+
+        if (!s->count[i])
+            continue;
+        weight[set[0]] += c;
+        if (set[1] != set[0]) {
+            weight[set[1]] += c;
+            sets += c * c;
+        }
+    }
+    for (int64_t i = 0; i < s->n_slot; i++)
+        for (int r = 0; r < 2 && s->count[i]; r++) {
+            double *w = &weight[s->member[i * 2 + r]];
+
+            experts += *w * *w;
+            *w = 0; /* each expert once */
+        }
+    return (experts - sets) / (n * n);
+}
+
+double moe_sets_overlap(const moe_sets *s, int n_expert, uint64_t seed,
+                        bool *sampled)
+{
+    double p = NAN;
+    masks m;
+
+    if (s->n == 0)
+        return NAN;
+    if (s->top_k == 2) {
+        double *weight = moe_calloc((size_t)n_expert, sizeof *weight);
+
+        p = weight ? of_two(s, weight) : NAN;
+        free(weight);
+        return p;
+    }
+    if (!masks_make(&m, s, n_expert))
+        return NAN;
+    if (m.n <= MOE_SETS_EXACT) {
+        p = pair_by_pair(&m, (double)s->n);
+    } else {
+        p = by_draws(&m, seed);
+        if (sampled)
+            *sampled = true;
+    }
+    masks_fini(&m);
+    return p;
+}

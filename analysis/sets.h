@@ -1,0 +1,49 @@
+/*
+ * The observed law of chosen sets: how often each set of k experts was chosen.
+ * Its self-overlap is the load-aware chance that two tokens share an expert.
+ */
+#ifndef MOE_ANALYSIS_SETS_H
+#define MOE_ANALYSIS_SETS_H
+
+#include "engine/base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    MOE_SETS_EXACT = 1 << 15, /* distinct sets compared pair by pair        */
+    MOE_SETS_DRAWS = 1 << 22  /* random pairs of tokens where there are more */
+};
+
+/* Start with moe_sets_init; copying the struct moves it. */
+typedef struct moe_sets {
+    int top_k;
+    int64_t n;       /* tokens counted                       */
+    int64_t n_set;   /* distinct sets                        */
+    int64_t n_slot;  /* places in the hash table             */
+    int32_t *member; /* [n_slot, top_k] rising               */
+    int64_t *count;  /* [n_slot]; 0: the place is free       */
+} moe_sets;
+
+void moe_sets_init(moe_sets *s, int top_k); /* allocates nothing yet */
+void moe_sets_fini(moe_sets *s);
+
+/* Count a set, its experts in any order: [top_k], each >= 0. */
+moe_err moe_sets_add(moe_sets *s, const int32_t *expert,
+                     int64_t count) MOE_MUST_CHECK;
+moe_err moe_sets_merge(moe_sets *s, const moe_sets *other) MOE_MUST_CHECK;
+
+/*
+ * moe_sets_overlap - probability that two independent draws have an expert in
+ * common (a set overlaps itself); NaN without tokens. Exact up to
+ * MOE_SETS_EXACT distinct sets, and for top_k <= 2; otherwise the share among
+ * MOE_SETS_DRAWS seeded draws of two tokens, standard error under 0.00025, and
+ * *sampled (or NULL) is set.
+ */
+double moe_sets_overlap(const moe_sets *s, int n_expert, uint64_t seed,
+                        bool *sampled);
+
+/* Whether two sets of k experts in any order have one in common. */
+bool moe_sets_share(const int32_t *a, const int32_t *b, int top_k);
+
+#endif

@@ -1,0 +1,120 @@
+#include "config.h"
+
+#include "tests/near.h"
+
+#include "analysis/sets.h"
+#include "analysis/stats.h"
+
+#include <math.h>
+
+/* All sets of k of E experts, each `count` times. */
+static void fill(moe_sets *s, int n_expert, int k, int64_t count)
+{
+    int32_t set[8];
+
+    for (int i = 0; i < k; i++)
+        set[i] = i;
+    for (;;) {
+        int i = k - 1;
+
+        assert_ok(moe_sets_add(s, set, count));
+        while (i >= 0 && set[i] == n_expert - k + i)
+            i--;
+        if (i < 0)
+            return;
+        set[i]++;
+        for (int j = i + 1; j < k; j++)
+            set[j] = set[j - 1] + 1;
+    }
+}
+
+static void uniform_sets_overlap_as_the_formula_says(void **state)
+{
+    (void)state;
+    assert_close(moe_stats_set_chance(8, 2), 13.0 / 28, 1e-15);
+    for (int n_expert = 1; n_expert <= 9; n_expert++)
+        for (int k = 1; k <= 4 && k <= n_expert; k++) {
+            moe_sets s;
+
+            moe_sets_init(&s, k);
+            fill(&s, n_expert, k, 7);
+            assert_close(moe_sets_overlap(&s, n_expert, 1, NULL),
+                         moe_stats_set_chance(n_expert, k), 1e-12);
+            moe_sets_fini(&s);
+        }
+}
+
+static void sets_of_more_than_64_experts_are_handled(void **state)
+{
+    moe_sets s;
+
+    (void)state;
+    moe_sets_init(&s, 3);
+    fill(&s, 67, 3, 1); /* 47,905 sets: more than are compared pair by pair */
+    {
+        bool sampled = false;
+        double want = moe_stats_set_chance(67, 3);
+
+        assert_close(moe_sets_overlap(&s, 67, 5, &sampled), want, 0.001);
+        assert_true(sampled);
+    }
+    moe_sets_fini(&s);
+    moe_sets_init(&s, 3);
+    for (int32_t e = 0; e < 66; e += 3)
+        assert_ok(moe_sets_add(&s, (int32_t[]){e, e + 1, e + 2}, 1));
+    assert_close(moe_sets_overlap(&s, 67, 5, NULL), 1.0 / 22, 1e-15);
+    moe_sets_fini(&s);
+}
+
+static void the_order_of_experts_does_not_matter(void **state)
+{
+    moe_sets s;
+
+    (void)state;
+    moe_sets_init(&s, 2);
+    assert_ok(moe_sets_add(&s, (int32_t[]){5, 1}, 1));
+    assert_ok(moe_sets_add(&s, (int32_t[]){1, 5}, 2));
+    assert_int_equal(s.n_set, 1);
+    assert_int_equal(s.n, 3);
+    moe_sets_fini(&s);
+}
+
+/* {0,1} half, {2,3} quarter, {1,2} quarter: they miss each other only as
+ * {0,1} and {2,3}: 1 - 2 (1/2)(1/4) = 3/4. */
+static void a_small_law_gives_its_hand_computed_overlap(void **state)
+{
+    moe_sets s, other;
+
+    (void)state;
+    moe_sets_init(&s, 2);
+    moe_sets_init(&other, 2);
+    assert_true(isnan(moe_sets_overlap(&s, 4, 1, NULL)));
+    assert_ok(moe_sets_add(&s, (int32_t[]){0, 1}, 2));
+    assert_ok(moe_sets_add(&other, (int32_t[]){3, 2}, 1));
+    assert_ok(moe_sets_add(&other, (int32_t[]){1, 2}, 1));
+    assert_ok(moe_sets_merge(&s, &other));
+    assert_close(moe_sets_overlap(&s, 4, 1, NULL), 0.75, 1e-15);
+    moe_sets_fini(&s);
+    moe_sets_fini(&other);
+}
+
+static void two_sets_share_an_expert_at_any_rank(void **state)
+{
+    (void)state;
+    assert_true(moe_sets_share((int32_t[]){1, 2}, (int32_t[]){2, 3}, 2));
+    assert_false(moe_sets_share((int32_t[]){1, 2}, (int32_t[]){0, 3}, 2));
+    assert_true(moe_sets_share((int32_t[]){4}, (int32_t[]){4}, 1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(uniform_sets_overlap_as_the_formula_says),
+        cmocka_unit_test(sets_of_more_than_64_experts_are_handled),
+        cmocka_unit_test(the_order_of_experts_does_not_matter),
+        cmocka_unit_test(a_small_law_gives_its_hand_computed_overlap),
+        cmocka_unit_test(two_sets_share_an_expert_at_any_rank),
+    };
+
+    return cmocka_run_group_tests_name("sets", tests, NULL, NULL);
+}
