@@ -25,12 +25,13 @@ typedef enum moe_group_by {
 /* What was asked for. */
 typedef struct moe_study_opts {
     moe_group_by by;
-    bool with_bos;     /* count BOS tokens too; default no                 */
-    bool paper_layers; /* first, middle and last only, as in the paper     */
+    bool with_bos;      /* count BOS tokens too; default no                 */
+    bool paper_layers;  /* first, middle and last only, as in the paper     */
+    const char *layers; /* "0,15,31": these only; NULL: all               */
     const char *only_domain, *only_language; /* NULL: all                   */
     int64_t seed;         /* of every random draw                             */
     int64_t n_resample;   /* bootstrap and permutation draws                  */
-    moe_strings settings; /* "NAME=VALUE" of --set, for single analyses     */
+    moe_strings settings; /* "ANALYSIS.NAME=VALUE" of --set                 */
 } moe_study_opts;
 
 /* What an analysis may know before the first window. Borrowed. */
@@ -45,28 +46,53 @@ typedef struct moe_study {
     int n_slot;             /* router layers that are shown               */
     const int32_t *slot;    /* [n_slot] slots of the shape, rising        */
     const char *provenance; /* one line: model, corpus, digests           */
+    moe_pool *pool;         /* for finish(); never inside window()        */
 } moe_study;
 
 enum {
-    /* beyond MOE_READ_*: refuse, with a clear message, a trace without it */
+    /* As MOE_READ_*: a trace without it is refused with a clear message. */
     MOE_NEEDS_GATE = 1,
     MOE_NEEDS_MARGIN = 2,
-    MOE_NEEDS_TOKEN = 4
+    MOE_NEEDS_TOKEN = 4,
+    /* Read where the trace has it, else NULL in the span. */
+    MOE_WANTS_GATE = 16,
+    MOE_WANTS_MARGIN = 32,
+    MOE_WANTS_TOKEN = 64
 };
 
+/* What --set ANALYSIS.NAME=VALUE may change. */
+typedef struct moe_setting {
+    const char *name, *fallback, *what;
+} moe_setting;
+
+/*
+ * One analysis, a const in a file of its own. What finish() writes must not
+ * depend on how documents were shared out between states: keep integer counts,
+ * or sums per document that are added up in document order at the end.
+ *
+ * Experts in a span lie in [-1, n_expert), ids in [-1, n_vocab): the runner has
+ * checked them; -1 is unknown.
+ */
 typedef struct moe_analysis {
     const char *name, *summary;
     const char *formula; /* one paragraph: definition, chance, units, source */
     unsigned needs;
+    const moe_setting *settings; /* ends with a NULL name; NULL: none */
     moe_err (*begin)(void **state, const moe_study *study);
-    /* One window of one document of a group; BOS already left out of it unless
-     * with_bos (then span->n_bos is 0 and position moved on). */
+    /* One window of a document of a group, at least one token of it. BOS is left
+     * out of it (n_bos is 0, position moved on) unless with_bos. */
     moe_err (*window)(void *state, const moe_span *span);
-    /* Add what `other` saw, of documents behind those of `state`. */
-    moe_err (*merge)(void *state, const void *other);
+    /* Add what `other` saw, of documents behind those of `state`. What other
+     * owns may be taken from it: only end() is called on it afterwards. */
+    moe_err (*merge)(void *state, void *other);
+    /* Append tables to out. The runner adds the note on provenance. */
     moe_err (*finish)(void *state, moe_tables *out);
     void (*end)(void *state); /* always; NULL is allowed */
 } moe_analysis;
+
+#define MOE_ANALYSIS(name) extern const moe_analysis moe_analysis_##name;
+#include "analysis/analyses.def"
+#undef MOE_ANALYSIS
 
 /* The list of analyses.def. NULL: no such name. */
 const moe_analysis *moe_analysis_find(const char *name);
@@ -82,5 +108,19 @@ moe_err moe_study_run(moe_tables *out, const moe_trace *trace,
                       const char *const *names, int n,
                       const moe_study_opts *opts,
                       moe_pool *pool) MOE_MUST_CHECK;
+
+/* The value of a setting that the analysis declares: of --set, or its fallback.
+ * The text is borrowed; an integer is checked to lie in [low, high]. */
+const char *moe_study_setting(const moe_study *study, const moe_analysis *a,
+                              const char *name);
+moe_err moe_study_setting_int(int64_t *out, const moe_study *study,
+                              const moe_analysis *a, const char *name,
+                              int64_t low, int64_t high) MOE_MUST_CHECK;
+
+/* The layer number that people see for the i-th shown layer. */
+int moe_study_layer(const moe_study *study, int i);
+
+/* "first", "second", ... for rank 0, 1, ...: static text. */
+const char *moe_choice_name(int rank);
 
 #endif

@@ -1,9 +1,14 @@
 noinst_LIBRARIES += libanalysis.a
 libanalysis_a_SOURCES = \
-	%D%/analysis.h \
+	%D%/analyses.def %D%/analysis.h \
+	%D%/an_repeats.c \
+	%D%/an_shares.c \
+	%D%/an_tokens.c \
 	%D%/emit_csv.c %D%/emit_json.c %D%/emit_text.c \
 	%D%/glyph.c %D%/glyph.h \
 	%D%/palette.c %D%/palette.h \
 	%D%/sets.c %D%/sets.h \
 	%D%/stats.c %D%/stats.h \
-	%D%/table.c %D%/table.h
+	%D%/study.c \
+	%D%/table.c %D%/table.h \
+	%D%/tokens_view.c %D%/tokens_view.h

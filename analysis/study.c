@@ -1,0 +1,613 @@
+#include "config.h"
+
+#include "analysis/analysis.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/base/progress.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const moe_analysis *const analyses[] = {
+#define MOE_ANALYSIS(name) &moe_analysis_##name,
+#include "analysis/analyses.def"
+#undef MOE_ANALYSIS
+};
+
+enum { N_ANALYSIS = sizeof analyses / sizeof *analyses, READ_ALL = 7 };
+
+const moe_analysis *moe_analysis_at(int i)
+{
+    return i >= 0 && i < N_ANALYSIS ? analyses[i] : NULL;
+}
+
+const moe_analysis *moe_analysis_find(const char *name)
+{
+    for (int i = 0; i < N_ANALYSIS; i++)
+        if (strcmp(analyses[i]->name, name) == 0)
+            return analyses[i];
+    return NULL;
+}
+
+/* ---- settings ---- */
+
+static bool is_setting(const char *text, const char *analysis, const char *name)
+{
+    size_t a = strlen(analysis), n = strlen(name);
+
+    return strncmp(text, analysis, a) == 0 && text[a] == '.' &&
+           strncmp(text + a + 1, name, n) == 0 && text[a + 1 + n] == '=';
+}
+
+const char *moe_study_setting(const moe_study *study, const moe_analysis *a,
+                              const char *name)
+{
+    const moe_strings *given = &study->opts->settings;
+
+    for (int i = given->n - 1; i >= 0; i--) /* the last one counts */
+        if (is_setting(given->item[i], a->name, name))
+            return strchr(given->item[i], '=') + 1;
+    for (const moe_setting *s = a->settings; s && s->name; s++)
+        if (strcmp(s->name, name) == 0)
+            return s->fallback;
+    assert(!"a setting that the analysis does not declare");
+    return NULL;
+}
+
+moe_err moe_study_setting_int(int64_t *out, const moe_study *study,
+                              const moe_analysis *a, const char *name,
+                              int64_t low, int64_t high)
+{
+    const char *text = moe_study_setting(study, a, name);
+    char *end;
+    long long v;
+
+    errno = 0;
+    v = strtoll(text, &end, 10);
+    if (end == text || *end || errno || v < low || v > high)
+        return moe_fail(MOE_ERR_ARG,
+                        "--set %s.%s: '%s' is not a whole number between %lld "
+                        "and %lld",
+                        a->name, name, text, (long long)low, (long long)high);
+    *out = v;
+    return MOE_OK;
+}
+
+/* Every --set must mean something to an analysis that runs. */
+static moe_err check_settings(const moe_study_opts *opts,
+                              const moe_analysis *const *run, int n)
+{
+    for (int i = 0; i < opts->settings.n; i++) {
+        const char *text = opts->settings.item[i];
+        bool known = false;
+
+        for (int a = 0; a < n; a++)
+            for (const moe_setting *s = run[a]->settings; s && s->name; s++)
+                known = known || is_setting(text, run[a]->name, s->name);
+        if (!known)
+            return moe_fail(MOE_ERR_ARG,
+                            "--set %s: no analysis of this run has such a "
+                            "setting (ANALYSIS.NAME=VALUE)",
+                            text);
+    }
+    return MOE_OK;
+}
+
+/* ---- what is looked at: layers, groups, documents ---- */
+
+typedef struct plan {
+    moe_study study; /* what the analyses see */
+    int32_t *slot, *doc_group;
+    char **group;
+    int n_group, group_capacity;
+    char *provenance;
+} plan;
+
+static void plan_fini(plan *p)
+{
+    for (int g = 0; g < p->n_group; g++)
+        free(p->group[g]);
+    free(p->group);
+    free(p->slot);
+    free(p->doc_group);
+    free(p->provenance);
+}
+
+int moe_study_layer(const moe_study *study, int i)
+{
+    return study->shape->layer[study->slot[i]];
+}
+
+const char *moe_choice_name(int rank)
+{
+    static const char *const names[] = {
+        "first",      "second",     "third",     "fourth",
+        "fifth",      "sixth",      "seventh",   "eighth",
+        "ninth",      "tenth",      "eleventh",  "twelfth",
+        "thirteenth", "fourteenth", "fifteenth", "sixteenth"};
+
+    return rank < (int)(sizeof names / sizeof *names) ? names[rank] : "later";
+}
+
+static moe_err choose_layers(plan *p, const moe_study_opts *opts)
+{
+    const moe_trace_shape *shape = p->study.shape;
+    const char *path = moe_trace_path(p->study.trace);
+    const char *text = opts->layers;
+    int n = 0, last = shape->n_router - 1;
+
+    p->slot = moe_calloc((size_t)shape->n_router, sizeof *p->slot);
+    if (!p->slot)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %d layers",
+                        shape->n_router);
+    if (text) { /* marks first, then in rising order */
+        for (char *end; *text; text = *end ? end + 1 : end) {
+            long wanted;
+            int s = 0;
+
+            errno = 0;
+            wanted = strtol(text, &end, 10);
+            if (end == text || errno || (*end && *end != ','))
+                return moe_fail(MOE_ERR_ARG,
+                                "--layers: '%s' is not a list such as 0,15,31",
+                                opts->layers);
+            while (s <= last && shape->layer[s] != wanted)
+                s++;
+            if (s > last)
+                return moe_fail(MOE_ERR_ARG,
+                                "%s: no router in layer %ld, the trace has "
+                                "%d layers with one, the last is %d",
+                                path, wanted, shape->n_router,
+                                last < 0 ? -1 : (int)shape->layer[last]);
+            p->slot[s] = 1;
+        }
+    } else {
+        for (int s = 0; s <= last; s++)
+            p->slot[s] =
+                !opts->paper_layers || s == 0 || s == last / 2 || s == last;
+    }
+    for (int s = 0; s <= last; s++)
+        if (p->slot[s])
+            p->slot[n++] = s;
+    p->study.slot = p->slot;
+    p->study.n_slot = n;
+    return MOE_OK;
+}
+
+static char *label_of(const moe_trace_doc *doc, moe_group_by by)
+{
+    const char *domain = *doc->domain ? doc->domain : "(unknown)";
+    const char *language = *doc->language ? doc->language : "(unknown)";
+
+    return by == MOE_BY_NONE       ? moe_strdup("all")
+           : by == MOE_BY_DOMAIN   ? moe_strdup(domain)
+           : by == MOE_BY_LANGUAGE ? moe_strdup(language)
+                                   : moe_format("%s/%s", domain, language);
+}
+
+/* The group of that label, which is taken over; -1: no memory. */
+static int group_of(plan *p, char *label)
+{
+    if (!label)
+        return -1;
+    for (int g = 0; g < p->n_group; g++)
+        if (strcmp(p->group[g], label) == 0) {
+            free(label);
+            return g;
+        }
+    if (p->n_group == p->group_capacity) {
+        int want = p->group_capacity ? 2 * p->group_capacity : 16;
+        char **grown = moe_reallocarray(p->group, (size_t)want, sizeof *grown);
+
+        if (!grown) {
+            free(label);
+            return -1;
+        }
+        p->group = grown;
+        p->group_capacity = want;
+    }
+    p->group[p->n_group] = label;
+    return p->n_group++;
+}
+
+static bool is_wanted(const moe_trace_doc *doc, const moe_study_opts *opts)
+{
+    return (!opts->only_domain ||
+            strcmp(doc->domain, opts->only_domain) == 0) &&
+           (!opts->only_language ||
+            strcmp(doc->language, opts->only_language) == 0);
+}
+
+static moe_err choose_documents(plan *p, const moe_study_opts *opts)
+{
+    const moe_trace *trace = p->study.trace;
+    int64_t n = moe_trace_n_doc(trace);
+
+    p->doc_group = moe_calloc((size_t)n, sizeof *p->doc_group);
+    if (!p->doc_group)
+        goto no_memory;
+    for (int64_t d = 0; d < n; d++) {
+        const moe_trace_doc *doc = moe_trace_doc_at(trace, d);
+
+        p->doc_group[d] = -1;
+        if (!is_wanted(doc, opts))
+            continue;
+        p->doc_group[d] = group_of(p, label_of(doc, opts->by));
+        if (p->doc_group[d] < 0)
+            goto no_memory;
+    }
+    if (n > 0 && p->n_group == 0)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: none of its %lld documents has domain '%s' and "
+                        "language '%s'",
+                        moe_trace_path(trace), (long long)n,
+                        opts->only_domain ? opts->only_domain : "(any)",
+                        opts->only_language ? opts->only_language : "(any)");
+    p->study.doc_group = p->doc_group;
+    p->study.n_doc = n;
+    p->study.n_group = p->n_group;
+    p->study.group = (const char *const *)p->group;
+    return MOE_OK;
+
+no_memory:
+    return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld documents",
+                    (long long)n);
+}
+
+static void add_value(moe_buf *line, const moe_trace *trace, const char *key,
+                      const char *title, int max)
+{
+    const char *value = moe_trace_get(trace, key);
+
+    if (value && *value)
+        moe_buf_printf(line, "%s%s %.*s", line->size ? ", " : "", title, max,
+                       value);
+}
+
+/* One line that says what the numbers are of. No date: the same trace gives
+ * the same bytes. */
+static moe_err describe(plan *p, const moe_study_opts *opts)
+{
+    const moe_trace *trace = p->study.trace;
+    const moe_trace_shape *shape = p->study.shape;
+    moe_buf line = {0};
+
+    add_value(&line, trace, "model", "model", 200);
+    add_value(&line, trace, "model_digest", "digest", 16);
+    add_value(&line, trace, "corpus_digest", "corpus", 16);
+    add_value(&line, trace, "precision", "precision", 20);
+    add_value(&line, trace, "backend", "backend", 20);
+    moe_buf_printf(&line,
+                   "%s%d layers with %d experts, %d chosen; %lld "
+                   "documents, %lld tokens; ",
+                   line.size ? "; " : "", shape->n_router, shape->n_expert,
+                   shape->top_k, (long long)moe_trace_n_doc(trace),
+                   (long long)moe_trace_n_tok(trace));
+    if (opts->only_domain)
+        moe_buf_printf(&line, "domain %s only; ", opts->only_domain);
+    if (opts->only_language)
+        moe_buf_printf(&line, "language %s only; ", opts->only_language);
+    moe_buf_puts(&line,
+                 opts->with_bos ? "BOS tokens counted" : "BOS tokens left out");
+    if (!moe_trace_get(trace, "finished"))
+        moe_buf_puts(&line, "; the trace is not complete");
+    if (line.failed) {
+        moe_buf_fini(&line);
+        return moe_fail(MOE_ERR_NOMEM, "out of memory");
+    }
+    p->provenance = line.data;
+    p->study.provenance = line.data;
+    return MOE_OK;
+}
+
+static moe_err plan_make(plan *p, const moe_trace *trace,
+                         const moe_study_opts *opts, moe_pool *pool)
+{
+    moe_err err;
+
+    p->study = (moe_study){.trace = trace,
+                           .shape = moe_trace_get_shape(trace),
+                           .opts = opts,
+                           .pool = pool};
+    if ((err = choose_layers(p, opts)) == MOE_OK &&
+        (err = choose_documents(p, opts)) == MOE_OK)
+        err = describe(p, opts);
+    return err;
+}
+
+/* ---- the pass over the trace ---- */
+
+typedef struct part { /* a range of documents, and one state per analysis */
+    int64_t first, end;
+    void **state;
+    moe_err err;
+    char *text; /* of the error: messages belong to their thread */
+} part;
+
+typedef struct pass {
+    const moe_study *study;
+    const moe_analysis *const *run;
+    int n;
+    unsigned what;
+    part *parts;
+    int n_part;
+    atomic_bool failed;
+    _Atomic int64_t done; /* tokens */
+    moe_progress bar;
+} pass;
+
+static moe_err check_ids(const int32_t *id, int64_t n, int32_t limit,
+                         const char *what, const pass *p, const moe_span *span)
+{
+    bool bad = false;
+
+    for (int64_t i = 0; i < n; i++)
+        bad |= id[i] < -1 || id[i] >= limit;
+    if (bad)
+        return moe_fail(
+            MOE_ERR_FORMAT,
+            "%s: document %lld, window %d: %s outside of [0, %d)",
+            moe_trace_path(p->study->trace),
+            (long long)moe_trace_doc_at(p->study->trace, span->doc)->id,
+            span->window, what, (int)limit);
+    return MOE_OK;
+}
+
+static moe_err check_span(const pass *p, const moe_span *span)
+{
+    const moe_trace_shape *shape = p->study->shape;
+    moe_err err;
+
+    err = check_ids(span->expert, span->n_tok * shape->n_router * shape->top_k,
+                    shape->n_expert, "an expert", p, span);
+    if (err == MOE_OK && span->vocab)
+        err = check_ids(span->vocab, span->n_tok, shape->n_vocab, "a token id",
+                        p, span);
+    return err;
+}
+
+static void drop_bos(moe_span *span, const moe_trace_shape *shape)
+{
+    int64_t b = span->n_bos, layers = b * shape->n_router;
+
+    span->position += b;
+    span->n_tok -= b;
+    span->n_bos = 0;
+    span->expert += layers * shape->top_k;
+    if (span->vocab)
+        span->vocab += b;
+    if (span->phase)
+        span->phase += b;
+    if (span->nll)
+        span->nll += b;
+    if (span->gate)
+        span->gate += layers * shape->top_k;
+    if (span->margin)
+        span->margin += layers;
+    if (span->entropy)
+        span->entropy += layers;
+}
+
+static moe_err see(pass *p, part *mine, moe_span *span)
+{
+    moe_err err;
+
+    if (p->study->doc_group[span->doc] < 0)
+        return MOE_OK;
+    if ((err = check_span(p, span)) != MOE_OK)
+        return err;
+    if (!p->study->opts->with_bos)
+        drop_bos(span, p->study->shape);
+    for (int a = 0; a < p->n && err == MOE_OK && span->n_tok > 0; a++)
+        err = p->run[a]->window(mine->state[a], span);
+    return err;
+}
+
+static moe_err read_part(pass *p, part *mine, int worker)
+{
+    moe_cursor *cursor = NULL;
+    moe_err err = MOE_OK;
+    bool more = false;
+    moe_span span;
+
+    for (int a = 0; a < p->n; a++)
+        if ((err = p->run[a]->begin(&mine->state[a], p->study)) != MOE_OK)
+            return err;
+    if (mine->first == mine->end)
+        return MOE_OK;
+    err = moe_cursor_open(&cursor, p->study->trace, mine->first, mine->end,
+                          p->what);
+    while (err == MOE_OK && !atomic_load(&p->failed) &&
+           (err = moe_cursor_next(cursor, &span, &more)) == MOE_OK && more) {
+        int64_t n_tok = span.n_tok;
+
+        if ((err = see(p, mine, &span)) == MOE_OK)
+            err = moe_stop_check();
+        atomic_fetch_add(&p->done, n_tok);
+        if (worker == 0)
+            moe_progress_show(&p->bar, atomic_load(&p->done), NULL);
+    }
+    moe_cursor_close(cursor);
+    return err;
+}
+
+static void read_task(void *user, int64_t task, int worker)
+{
+    pass *p = user;
+    part *mine = &p->parts[task];
+
+    mine->err = read_part(p, mine, worker);
+    if (mine->err != MOE_OK) {
+        mine->text = moe_strdup(moe_error_text());
+        atomic_store(&p->failed, true);
+    }
+}
+
+/* Neighbouring documents, about the same number of tokens in each part. */
+static moe_err share_out(pass *p)
+{
+    const moe_trace *trace = p->study->trace;
+    int64_t n_doc = p->study->n_doc, d = 0, seen = 0;
+    int64_t total = moe_trace_n_tok(trace);
+    int64_t n = moe_pool_size(p->study->pool);
+
+    if (n > n_doc)
+        n = n_doc > 0 ? n_doc : 1;
+    p->parts = moe_calloc((size_t)n, sizeof *p->parts);
+    if (!p->parts)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld parts",
+                        (long long)n);
+    for (p->n_part = 0; p->n_part < n; p->n_part++) {
+        part *mine = &p->parts[p->n_part];
+        double until = (double)total * (double)(p->n_part + 1) / (double)n;
+
+        mine->first = d;
+        while (d < n_doc && (p->n_part + 1 == n || (double)seen < until))
+            seen += moe_trace_doc_at(trace, d++)->n_tok;
+        mine->end = d;
+        mine->state = moe_calloc((size_t)p->n, sizeof *mine->state);
+        if (!mine->state)
+            return moe_fail(MOE_ERR_NOMEM, "out of memory for %d states", p->n);
+    }
+    return MOE_OK;
+}
+
+static void pass_fini(pass *p)
+{
+    for (int i = 0; i < p->n_part; i++) {
+        for (int a = 0; a < p->n && p->parts[i].state; a++)
+            p->run[a]->end(p->parts[i].state[a]);
+        free(p->parts[i].state);
+        free(p->parts[i].text);
+    }
+    free(p->parts);
+}
+
+static moe_err merge_parts(pass *p)
+{
+    for (int i = 0; i < p->n_part; i++)
+        if (p->parts[i].err != MOE_OK)
+            return moe_fail(p->parts[i].err, "%s",
+                            p->parts[i].text ? p->parts[i].text
+                                             : "out of memory");
+    for (int i = 1; i < p->n_part; i++)
+        for (int a = 0; a < p->n; a++) {
+            moe_err err =
+                p->run[a]->merge(p->parts[0].state[a], p->parts[i].state[a]);
+
+            if (err != MOE_OK)
+                return err;
+            p->run[a]->end(p->parts[i].state[a]);
+            p->parts[i].state[a] = NULL;
+        }
+    return MOE_OK;
+}
+
+static moe_err finish_all(pass *p, moe_tables *out)
+{
+    moe_err err = MOE_OK;
+
+    for (int a = 0; a < p->n && err == MOE_OK; a++) {
+        int first = out->n;
+
+        err = p->run[a]->finish(p->parts[0].state[a], out);
+        for (int t = first; t < out->n && err == MOE_OK; t++) {
+            moe_table_note(out->item[t], "%s", p->study->provenance);
+            err = moe_table_check(out->item[t]);
+        }
+        if (err == MOE_OK)
+            err = moe_stop_check();
+    }
+    return err;
+}
+
+static moe_err run_pass(moe_tables *out, const moe_study *study,
+                        const moe_analysis *const *run, int n)
+{
+    pass p = {.study = study, .run = run, .n = n};
+    moe_err err;
+
+    for (int a = 0; a < n; a++)
+        p.what |= (run[a]->needs | run[a]->needs >> 4) & READ_ALL;
+    if ((err = share_out(&p)) == MOE_OK) {
+        moe_progress_begin(&p.bar, "tokens", moe_trace_n_tok(study->trace));
+        moe_pool_run(study->pool, p.n_part, read_task, &p);
+        moe_progress_end(&p.bar);
+        if ((err = merge_parts(&p)) == MOE_OK)
+            err = finish_all(&p, out);
+    }
+    pass_fini(&p);
+    return err;
+}
+
+static moe_err check_needs(const moe_trace *trace, const moe_analysis *a)
+{
+    const moe_trace_shape *shape = moe_trace_get_shape(trace);
+    const char *lacks = NULL;
+
+    if ((a->needs & MOE_NEEDS_GATE) && !shape->has_gate)
+        lacks = "gate weights";
+    else if ((a->needs & MOE_NEEDS_MARGIN) && !shape->has_margin)
+        lacks = "router margins";
+    else if ((a->needs & MOE_NEEDS_TOKEN) && shape->n_vocab <= 0)
+        lacks = "token ids";
+    if (lacks)
+        return moe_fail(MOE_ERR_UNSUPPORTED,
+                        "%s: the trace has no %s, which the analysis '%s' "
+                        "needs",
+                        moe_trace_path(trace), lacks, a->name);
+    return MOE_OK;
+}
+
+static moe_err look_up(const moe_analysis **run, const moe_trace *trace,
+                       const char *const *names, int n)
+{
+    moe_err err = MOE_OK;
+    moe_buf known = {0};
+
+    for (int a = 0; a < n && err == MOE_OK; a++) {
+        run[a] = moe_analysis_find(names[a]);
+        if (run[a]) {
+            err = check_needs(trace, run[a]);
+            continue;
+        }
+        for (int i = 0; i < N_ANALYSIS; i++)
+            moe_buf_printf(&known, "%s%s", i ? ", " : "", analyses[i]->name);
+        err = moe_fail(MOE_ERR_ARG, "no analysis '%s', there are: %s", names[a],
+                       known.data ? known.data : "");
+    }
+    moe_buf_fini(&known);
+    return err;
+}
+
+moe_err moe_study_run(moe_tables *out, const moe_trace *trace,
+                      const char *const *names, int n,
+                      const moe_study_opts *opts, moe_pool *pool)
+{
+    const moe_analysis **run = moe_calloc((size_t)n, sizeof *run);
+    moe_tables made = {0};
+    int had = out->n;
+    plan p = {0};
+    moe_err err;
+
+    if (!run)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %d analyses", n);
+    if ((err = look_up(run, trace, names, n)) == MOE_OK &&
+        (err = check_settings(opts, run, n)) == MOE_OK &&
+        (err = plan_make(&p, trace, opts, pool)) == MOE_OK)
+        err = run_pass(&made, &p.study, run, n);
+    for (int t = 0; t < made.n && err == MOE_OK; t++) {
+        err = moe_tables_add(out, made.item[t]); /* frees it on failure */
+        made.item[t] = NULL;
+    }
+    while (err != MOE_OK && out->n > had)
+        moe_table_free(out->item[--out->n]);
+    moe_tables_fini(&made);
+    plan_fini(&p);
+    free(run);
+    return err;
+}
