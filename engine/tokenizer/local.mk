@@ -1,1 +1,7 @@
 # sources of engine/tokenizer
+libengine_a_SOURCES += \
+	%D%/spm.c \
+	%D%/spm_file.c \
+	%D%/spm_proto.c \
+	%D%/tokenizer.h \
+	%D%/vocab.c %D%/vocab_internal.h
