@@ -1,9 +1,13 @@
 # cmocka programs speak TAP. Each folder's tests stand in a list of their own.
 TEST_EXTENSIONS = .sh
-TESTS_ENVIRONMENT = CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT;
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 # Shell tests print nothing when all is well and exit 77 when skipped.
+# Sanitizers report as errors what the tests ask for: memory that is refused.
 AM_TESTS_ENVIRONMENT = \
+	ASAN_OPTIONS=allocator_may_return_null=1:$$ASAN_OPTIONS; \
+	UBSAN_OPTIONS=print_stacktrace=1:$$UBSAN_OPTIONS; \
+	CMOCKA_MESSAGE_OUTPUT=TAP; \
+	export ASAN_OPTIONS UBSAN_OPTIONS CMOCKA_MESSAGE_OUTPUT; \
 	TOP_SRCDIR='$(abs_top_srcdir)' TOP_BUILDDIR='$(abs_top_builddir)' \
 	GOLDEN='$(GOLDEN)' MODEL='$(MODEL)' CC='$(CC)'; \
 	export TOP_SRCDIR TOP_BUILDDIR GOLDEN MODEL CC;
