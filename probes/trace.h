@@ -38,9 +38,15 @@ typedef struct moe_trace_shape {
 /*
  * Non-negative numbers (gates, margins, entropies) are stored in 23 bits, 17 of
  * mantissa and 6 of shift: value = (code & 131071) / 2^(code >> 17). Relative
- * error at most 2^-18, zero and one exact. SQL: (c & 131071) * 1.0 /
- * (1 << (c >> 17)). Values above 131071 are clamped to it.
+ * error at most 2^-17 down to 2^-46, zero and one exact. SQL: (c & 131071) *
+ * 1.0 / (1 << (c >> 17)). Values above 131071 are clamped to it. The shift is
+ * at most 62, so that MOE_TRACE_UNKNOWN is no number's code.
+ *
+ * moe_trace_code gives -1 for a negative number and MOE_TRACE_UNKNOWN for NaN;
+ * moe_trace_value gives NaN for what is no code.
  */
+enum { MOE_TRACE_UNKNOWN = (1 << 23) - 1 };
+
 int32_t moe_trace_code(float value);
 float moe_trace_value(int32_t code);
 

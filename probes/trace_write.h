@@ -35,6 +35,12 @@ typedef struct moe_trace_tokens {
 moe_err moe_trace_create(moe_trace_writer **out, const char *path, bool force,
                          const moe_trace_shape *shape) MOE_MUST_CHECK;
 
+/* Go on with the trace at PATH behind its last document, which is *last (-1:
+ * there is none). Its shape must be this one. */
+moe_err moe_trace_append(moe_trace_writer **out, int64_t *last,
+                         const char *path,
+                         const moe_trace_shape *shape) MOE_MUST_CHECK;
+
 /* A row of the view `run`; setting a key again replaces it. */
 moe_err moe_trace_set(moe_trace_writer *w, const char *key,
                       const char *value) MOE_MUST_CHECK;
@@ -53,8 +59,10 @@ moe_err moe_trace_document_begin(moe_trace_writer *w,
 moe_err moe_trace_tokens_add(moe_trace_writer *w,
                              const moe_trace_tokens *run) MOE_MUST_CHECK;
 moe_err moe_trace_document_end(moe_trace_writer *w) MOE_MUST_CHECK;
+/* Instead of the end: as if it had never begun. */
+moe_err moe_trace_document_abandon(moe_trace_writer *w) MOE_MUST_CHECK;
 
-/* Make all ended documents durable. */
+/* Make all ended documents durable. Not between begin and end. */
 moe_err moe_trace_commit(moe_trace_writer *w) MOE_MUST_CHECK;
 /* Commit and mark the run as complete (key "finished"). */
 moe_err moe_trace_finish(moe_trace_writer *w) MOE_MUST_CHECK;

@@ -1,0 +1,647 @@
+#include "config.h"
+
+#include "probes/trace_write.h"
+
+#include "engine/base/clock.h"
+#include "engine/base/map.h"
+#include "probes/trace_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct moe_trace_writer {
+    sqlite3 *db;
+    char *path;
+    moe_trace_shape shape;
+    moe_trace_layout lay;
+    int32_t *layers;
+    sqlite3_stmt *set, *piece, *document, *token, *route, *logit;
+    bool open;            /* a transaction                             */
+    bool in_document;     /* and a savepoint in it                     */
+    int64_t last, before; /* document, and the one before it       */
+    int64_t n_tok;        /* of all ended documents: the next one's first */
+    int64_t doc_tok, doc_done; /* of the current one                */
+};
+
+/* Page size: a scan of 16 kB pages is no faster than one of 8 kB, but wastes
+ * 1 % less; 32 kB gains nothing more and makes each commit dearer. FULL, so
+ * that a power cut cannot reorder what was promised at a commit. */
+static const char settings[] = "PRAGMA page_size = 16384;"
+                               "PRAGMA encoding = 'UTF-8';"
+                               "PRAGMA journal_mode = DELETE;"
+                               "PRAGMA synchronous = FULL;"
+                               "PRAGMA cache_size = -65536;";
+
+static moe_err prepare(moe_trace_writer *w)
+{
+    moe_buf route = {0}, logit = {0};
+    moe_err err;
+
+    moe_buf_puts(&route, "INSERT INTO t_route VALUES(?");
+    for (int i = 1; i < w->lay.n_col; i++)
+        moe_buf_puts(&route, ",?");
+    moe_buf_puts(&route, ")");
+    moe_buf_puts(&logit, "INSERT INTO t_logit VALUES(?");
+    for (int e = 0; e < w->shape.n_expert; e++)
+        moe_buf_puts(&logit, ",?");
+    moe_buf_puts(&logit, ")");
+    if (route.failed || logit.failed)
+        err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory", w->path);
+    else if ((err = moe_trace_prepare(
+                  &w->set, w->db, w->path,
+                  "INSERT INTO t_run(key, value) VALUES(?1, ?2)"
+                  " ON CONFLICT(key) DO UPDATE SET value = ?2")) == MOE_OK &&
+             (err = moe_trace_prepare(
+                  &w->piece, w->db, w->path,
+                  "INSERT OR IGNORE INTO t_vocab VALUES(?1, ?2)")) == MOE_OK &&
+             (err = moe_trace_prepare(
+                  &w->document, w->db, w->path,
+                  "INSERT INTO t_document VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7,"
+                  " ?8, ?9)")) == MOE_OK &&
+             (err = moe_trace_prepare(
+                  &w->token, w->db, w->path,
+                  "INSERT INTO t_token VALUES(?1, ?2, ?3, ?4, ?5, ?6)")) ==
+                 MOE_OK &&
+             (err = moe_trace_prepare(&w->route, w->db, w->path, route.data)) ==
+                 MOE_OK &&
+             w->shape.has_logits)
+        err = moe_trace_prepare(&w->logit, w->db, w->path, logit.data);
+    moe_buf_fini(&route);
+    moe_buf_fini(&logit);
+    return err;
+}
+
+/* Run a prepared statement that returns no rows. */
+static moe_err run(moe_trace_writer *w, sqlite3_stmt *st)
+{
+    int rc = sqlite3_step(st);
+
+    sqlite3_reset(st);
+    return rc == SQLITE_DONE ? MOE_OK : moe_trace_db_fail(w->db, w->path);
+}
+
+static moe_err begin(moe_trace_writer *w)
+{
+    moe_err err = MOE_OK;
+
+    /* A full disk rolls a transaction back on the way: what was not committed
+     * is lost, and going on would leave a hole. */
+    if (w->open && sqlite3_get_autocommit(w->db))
+        return moe_fail(MOE_ERR_DB, "%s: the last transaction was lost",
+                        w->path);
+    if (!w->open) {
+        err = moe_trace_exec(w->db, w->path, "BEGIN IMMEDIATE");
+        w->open = err == MOE_OK;
+    }
+    return err;
+}
+
+static moe_err new_writer(moe_trace_writer **out, const char *path,
+                          const moe_trace_shape *shape)
+{
+    moe_trace_writer *w;
+    moe_trace_layout lay;
+    moe_err err = moe_trace_layout_of(&lay, shape, path);
+    size_t n = (size_t)shape->n_router;
+
+    if (err != MOE_OK)
+        return err;
+    w = moe_calloc(1, sizeof *w);
+    if (w) {
+        w->path = moe_strdup(path);
+        w->layers = moe_calloc(n, sizeof *w->layers);
+        w->shape = *shape;
+        w->lay = lay;
+        w->last = -1;
+    }
+    if (!w || !w->path || !w->layers) {
+        moe_trace_close(w);
+        return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
+    }
+    memcpy(w->layers, shape->layer, n * sizeof *w->layers);
+    w->shape.layer = w->layers;
+    *out = w;
+    return MOE_OK;
+}
+
+/* Make FILE a new trace without documents. */
+static moe_err make(moe_trace_writer *w, const char *file)
+{
+    moe_buf sql = {0};
+    moe_err err;
+
+    if (sqlite3_open_v2(file, &w->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                        NULL) != SQLITE_OK)
+        return moe_trace_db_fail(w->db, w->path);
+    sqlite3_extended_result_codes(w->db, 1);
+    moe_trace_schema_sql(&sql, &w->lay, &w->shape);
+    if (sql.failed)
+        err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory", w->path);
+    else if ((err = moe_trace_exec(w->db, w->path, settings)) == MOE_OK &&
+             (err = moe_trace_exec(w->db, w->path, "BEGIN IMMEDIATE")) ==
+                 MOE_OK &&
+             (err = moe_trace_exec(w->db, w->path, sql.data)) == MOE_OK)
+        err = moe_trace_exec(w->db, w->path, "COMMIT");
+    moe_buf_fini(&sql);
+    return err;
+}
+
+/* A new empty file, so that the system says why not, and nothing is reused. */
+static moe_err touch(const char *file, const char *path)
+{
+    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+
+    if (fd < 0)
+        return errno == EEXIST
+                   ? moe_fail(MOE_ERR_IO,
+                              "%s: exists already; --force replaces it", path)
+                   : moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
+    close(fd);
+    return MOE_OK;
+}
+
+/*
+ * The old file stays until the new one is a valid trace. SQLite finds a journal
+ * by its name, so the new one is closed before it takes the name, and journals
+ * of the old one go first: they must never be rolled back into the new one.
+ */
+static moe_err replace(moe_trace_writer *w)
+{
+    static const char *const suffix[] = {"-journal", "-wal", "-shm"};
+    struct stat info;
+    char *fresh = moe_format("%s.new", w->path);
+    moe_err err = MOE_OK;
+
+    if (!fresh)
+        err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory", w->path);
+    else if (stat(w->path, &info) == 0 && !S_ISREG(info.st_mode))
+        err = moe_fail(MOE_ERR_IO, "%s: not a regular file", w->path);
+    if (err != MOE_OK)
+        goto done;
+    unlink(fresh);
+    if ((err = touch(fresh, w->path)) != MOE_OK)
+        goto done;
+    err = make(w, fresh);
+    sqlite3_close_v2(w->db);
+    w->db = NULL;
+    if (err == MOE_OK) {
+        for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++) {
+            char *side = moe_format("%s%s", w->path, suffix[i]);
+
+            if (side)
+                unlink(side);
+            free(side);
+        }
+        if (rename(fresh, w->path) != 0)
+            err = moe_fail(MOE_ERR_IO, "%s: %s", w->path, strerror(errno));
+    }
+    if (err != MOE_OK)
+        unlink(fresh);
+    else
+        err = moe_trace_db_open(&w->db, w->path, true);
+    if (err == MOE_OK)
+        err = moe_trace_exec(w->db, w->path, settings);
+
+done:
+    free(fresh);
+    return err;
+}
+
+moe_err moe_trace_create(moe_trace_writer **out, const char *path, bool force,
+                         const moe_trace_shape *shape)
+{
+    moe_trace_writer *w = NULL;
+    moe_err err = new_writer(&w, path, shape);
+    bool made = false;
+
+    if (err != MOE_OK)
+        return err;
+    if (force && moe_path_exists(path)) {
+        err = replace(w);
+    } else if ((err = touch(path, path)) == MOE_OK) {
+        made = true;
+        err = make(w, path);
+    }
+    if (err == MOE_OK && (err = prepare(w)) == MOE_OK) {
+        *out = w;
+        return MOE_OK;
+    }
+    moe_trace_close(w);
+    if (made)
+        unlink(path);
+    return err;
+}
+
+/* What is in the file already must have the same shape. */
+static moe_err same_shape(const moe_trace_writer *w)
+{
+    moe_trace_shape s, want = w->shape;
+    moe_trace_layout lay;
+    int32_t *layers = NULL;
+    moe_err err = moe_trace_shape_load(&s, &lay, &layers, w->db, w->path);
+    const struct {
+        const char *name;
+        int is, want;
+    } all[] = {{"layers", s.n_layer, want.n_layer},
+               {"layers with a router", s.n_router, want.n_router},
+               {"experts", s.n_expert, want.n_expert},
+               {"experts for each token", s.top_k, want.top_k},
+               {"entries in its vocabulary", s.n_vocab, want.n_vocab},
+               {"recorded gates", s.has_gate, want.has_gate},
+               {"recorded margins", s.has_margin, want.has_margin},
+               {"recorded logits", s.has_logits, want.has_logits}};
+
+    for (size_t i = 0; err == MOE_OK && i < sizeof all / sizeof *all; i++)
+        if (all[i].is != all[i].want)
+            err = moe_fail(MOE_ERR_ARG, "%s: has %d %s, this run %d", w->path,
+                           all[i].is, all[i].name, all[i].want);
+    if (err == MOE_OK &&
+        memcmp(layers, w->layers, (size_t)s.n_router * sizeof *layers) != 0)
+        err = moe_fail(MOE_ERR_ARG, "%s: other layers have a router", w->path);
+    free(layers);
+    return err;
+}
+
+moe_err moe_trace_append(moe_trace_writer **out, int64_t *last,
+                         const char *path, const moe_trace_shape *shape)
+{
+    moe_trace_writer *w = NULL;
+    sqlite3_stmt *st = NULL;
+    moe_err err = new_writer(&w, path, shape);
+
+    if (err == MOE_OK &&
+        (err = moe_trace_db_open(&w->db, path, true)) == MOE_OK &&
+        (err = moe_trace_exec(w->db, path, settings)) == MOE_OK &&
+        (err = same_shape(w)) == MOE_OK && (err = prepare(w)) == MOE_OK)
+        err = moe_trace_prepare(
+            &st, w->db, path,
+            "SELECT id, first, tokens FROM t_document ORDER BY id DESC"
+            " LIMIT 1");
+    if (err == MOE_OK) {
+        int64_t first = 0, n = 0;
+        int rc = sqlite3_step(st);
+
+        if (rc == SQLITE_ROW) {
+            if ((err = moe_trace_column(&w->last, st, 0, 0, INT64_MAX, path)) ==
+                    MOE_OK &&
+                (err = moe_trace_column(&first, st, 1, 0, MOE_TRACE_MAX_TOKENS,
+                                        path)) == MOE_OK)
+                err = moe_trace_column(&n, st, 2, 0,
+                                       MOE_TRACE_MAX_TOKENS - first, path);
+            w->n_tok = first + n;
+        } else if (rc != SQLITE_DONE) {
+            err = moe_trace_db_fail(w->db, path);
+        }
+    }
+    sqlite3_finalize(st);
+    if (err != MOE_OK) {
+        moe_trace_close(w);
+        return err;
+    }
+    *last = w->last;
+    *out = w;
+    return MOE_OK;
+}
+
+moe_err moe_trace_set(moe_trace_writer *w, const char *key, const char *value)
+{
+    moe_err err = begin(w);
+
+    if (err != MOE_OK)
+        return err;
+    sqlite3_bind_text(w->set, 1, key, -1, SQLITE_STATIC);
+    sqlite3_bind_text(w->set, 2, value, -1, SQLITE_STATIC);
+    return run(w, w->set);
+}
+
+moe_err moe_trace_set_int(moe_trace_writer *w, const char *key, int64_t value)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%" PRId64, value);
+    return moe_trace_set(w, key, text);
+}
+
+/* UTF-8 (RFC 3629) without zero bytes: what SQLite's TEXT can hold. */
+static bool is_text(const char *bytes, size_t n)
+{
+    const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
+
+    while (p < end) {
+        unsigned c = *p++;
+        int more = c < 0x80                ? 0
+                   : c >= 0xc2 && c < 0xe0 ? 1
+                   : c >= 0xe0 && c < 0xf0 ? 2
+                   : c >= 0xf0 && c < 0xf5 ? 3
+                                           : -1;
+        unsigned long code = more > 0 ? c & (0x3fu >> more) : c;
+
+        if (more < 0 || end - p < more || c == 0)
+            return false;
+        for (int i = 0; i < more; i++, p++) {
+            if ((*p & 0xc0) != 0x80)
+                return false;
+            code = code << 6 | (*p & 0x3f);
+        }
+        if ((more == 2 && code < 0x800) || (more == 3 && code < 0x10000) ||
+            (code >= 0xd800 && code < 0xe000) || code > 0x10ffff)
+            return false;
+    }
+    return true;
+}
+
+moe_err moe_trace_piece(moe_trace_writer *w, int32_t vocab, const char *bytes,
+                        size_t n)
+{
+    moe_err err = begin(w);
+
+    if (err != MOE_OK)
+        return err;
+    if (vocab < 0 || vocab >= w->shape.n_vocab)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: piece %" PRId32 " of a vocabulary of %d", w->path,
+                        vocab, w->shape.n_vocab);
+    sqlite3_bind_int64(w->piece, 1, vocab);
+    if (is_text(bytes, n))
+        sqlite3_bind_text64(w->piece, 2, bytes, n, SQLITE_STATIC, SQLITE_UTF8);
+    else
+        sqlite3_bind_blob64(w->piece, 2, bytes, n, SQLITE_STATIC);
+    return run(w, w->piece);
+}
+
+moe_err moe_trace_document_begin(moe_trace_writer *w,
+                                 const moe_trace_document *doc)
+{
+    const char *const text[] = {doc->path, doc->title, doc->domain,
+                                doc->language, doc->digest};
+    sqlite3_stmt *st = w->document;
+    moe_err err = begin(w);
+
+    assert(!w->in_document);
+    if (err != MOE_OK)
+        return err;
+    if (doc->id <= w->last)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: document %" PRId64 " after document %" PRId64,
+                        w->path, doc->id, w->last);
+    if (doc->n_tok < 0 || doc->n_tok > MOE_TRACE_MAX_TOKENS - w->n_tok ||
+        doc->n_bytes < 0)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: document %" PRId64 " of %" PRId64
+                        " tokens and %" PRId64 " bytes",
+                        w->path, doc->id, doc->n_tok, doc->n_bytes);
+    if ((err = moe_trace_exec(w->db, w->path, "SAVEPOINT document")) != MOE_OK)
+        return err;
+    w->in_document = true;
+    w->doc_tok = doc->n_tok;
+    w->doc_done = 0;
+    sqlite3_bind_int64(st, 1, doc->id);
+    sqlite3_bind_int64(st, 2, w->n_tok);
+    sqlite3_bind_int64(st, 3, doc->n_tok);
+    sqlite3_bind_int64(st, 4, doc->n_bytes);
+    for (int i = 0; i < 5; i++)
+        sqlite3_bind_text(st, 5 + i, text[i] ? text[i] : "", -1, SQLITE_STATIC);
+    w->before = w->last;
+    w->last = doc->id;
+    return run(w, st);
+}
+
+static moe_err add_token(moe_trace_writer *w, const moe_trace_tokens *t,
+                         int64_t i)
+{
+    sqlite3_stmt *st = w->token;
+    int32_t vocab = t->vocab ? t->vocab[i] : -1;
+    int32_t window = t->window ? t->window[i] : 0;
+    int phase = t->phase ? t->phase[i] : MOE_PHASE_PROMPT;
+
+    if (vocab < -1 || vocab >= w->shape.n_vocab)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: document %" PRId64 ": token id %" PRId32
+                        " of a vocabulary of %d",
+                        w->path, w->last, vocab, w->shape.n_vocab);
+    if (window < 0 || phase > MOE_PHASE_GENERATED)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: document %" PRId64 ": window %" PRId32
+                        ", phase %d",
+                        w->path, w->last, window, phase);
+    sqlite3_bind_int64(st, 1, w->last);
+    sqlite3_bind_int64(st, 2, w->doc_done + i);
+    sqlite3_bind_int64(st, 3, window);
+    if (vocab < 0)
+        sqlite3_bind_null(st, 4);
+    else
+        sqlite3_bind_int64(st, 4, vocab);
+    if (t->nll && isfinite(t->nll[i]))
+        sqlite3_bind_double(st, 5, (double)t->nll[i]);
+    else
+        sqlite3_bind_null(st, 5);
+    sqlite3_bind_int64(st, 6, phase);
+    return run(w, st);
+}
+
+/* The choices of one block as digits, first place and rank lowest. */
+static moe_err bind_choices(moe_trace_writer *w, const int32_t *expert, int n)
+{
+    const int n_digit = w->lay.n_digit, n_expert = w->shape.n_expert;
+    const int64_t base = w->lay.base;
+
+    for (int c = 0; c < w->lay.n_pack; c++) {
+        int low = c * n_digit, high = low + n_digit < n ? low + n_digit : n;
+        bool known = false;
+        int64_t x = 0;
+
+        for (int d = high - 1; expert && d >= low; d--) {
+            int32_t e = expert[d];
+
+            if (e < -1 || e >= n_expert)
+                return moe_fail(MOE_ERR_ARG,
+                                "%s: document %" PRId64 ": expert %" PRId32
+                                " of %d",
+                                w->path, w->last, e, n_expert);
+            known |= e >= 0;
+            x = x * base + (e < 0 ? n_expert : e);
+        }
+        if (known)
+            sqlite3_bind_int64(w->route, 2 + c, x);
+        else
+            sqlite3_bind_null(w->route, 2 + c);
+    }
+    return MOE_OK;
+}
+
+/* Two numbers in one column; NULL when both are unknown. */
+static moe_err bind_pair(moe_trace_writer *w, int column, float low, float high)
+{
+    int64_t a = moe_trace_code(low), b = moe_trace_code(high);
+
+    if (a < 0 || b < 0)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: document %" PRId64
+                        ": %g where a gate, margin or entropy is expected",
+                        w->path, w->last, (double)(a < 0 ? low : high));
+    if (a == MOE_TRACE_UNKNOWN && b == MOE_TRACE_UNKNOWN)
+        sqlite3_bind_null(w->route, column);
+    else
+        sqlite3_bind_int64(w->route, column, a | b << MOE_TRACE_CODE_BITS);
+    return MOE_OK;
+}
+
+static moe_err add_block(moe_trace_writer *w, const moe_trace_tokens *t,
+                         int64_t i, int block)
+{
+    const moe_trace_shape *s = &w->shape;
+    const int k = s->top_k, n = moe_trace_places(&w->lay, s, block);
+    const int64_t slot = i * s->n_router + (int64_t)block * w->lay.n_place;
+    int column = 2 + w->lay.n_pack;
+    moe_err err;
+
+    sqlite3_bind_int64(w->route, 1,
+                       (w->n_tok + w->doc_done + i) * w->lay.n_block + block);
+    err = bind_choices(w, t->expert ? t->expert + slot * k : NULL, n * k);
+    for (int p = 0; p < n && err == MOE_OK; p++) {
+        const float *g = t->gate ? t->gate + (slot + p) * k : NULL;
+
+        for (int r = 0; r < 2 * w->lay.n_pair && err == MOE_OK; r += 2)
+            err = bind_pair(w, column++, g ? g[r] : NAN,
+                            g ? r + 1 < k ? g[r + 1] : 0 : NAN);
+        if (s->has_margin && err == MOE_OK)
+            err = bind_pair(w, column++, t->margin ? t->margin[slot + p] : NAN,
+                            t->entropy ? t->entropy[slot + p] : NAN);
+    }
+    for (; err == MOE_OK && column <= w->lay.n_col; column++)
+        sqlite3_bind_null(w->route, column);
+    return err == MOE_OK ? run(w, w->route) : err;
+}
+
+static moe_err add_logits(moe_trace_writer *w, const moe_trace_tokens *t,
+                          int64_t i)
+{
+    moe_err err = MOE_OK;
+
+    for (int s = 0; s < w->shape.n_router && err == MOE_OK; s++) {
+        const float *z = t->logits + (i * w->shape.n_router + s) *
+                                         (int64_t)w->shape.n_expert;
+
+        sqlite3_bind_int64(
+            w->logit, 1, (w->n_tok + w->doc_done + i) * w->shape.n_router + s);
+        for (int e = 0; e < w->shape.n_expert; e++)
+            sqlite3_bind_double(w->logit, 2 + e, (double)z[e]);
+        err = run(w, w->logit);
+    }
+    return err;
+}
+
+moe_err moe_trace_tokens_add(moe_trace_writer *w, const moe_trace_tokens *t)
+{
+    moe_err err = begin(w);
+
+    assert(w->in_document);
+    if (err == MOE_OK && t->n_tok > w->doc_tok - w->doc_done)
+        err = moe_fail(MOE_ERR_ARG,
+                       "%s: document %" PRId64 ": more than its %" PRId64
+                       " tokens",
+                       w->path, w->last, w->doc_tok);
+    for (int64_t i = 0; i < t->n_tok && err == MOE_OK; i++)
+        err = add_token(w, t, i);
+    for (int64_t i = 0; i < t->n_tok && err == MOE_OK; i++)
+        for (int b = 0; b < w->lay.n_block && err == MOE_OK; b++)
+            err = add_block(w, t, i, b);
+    if (w->logit && t->logits)
+        for (int64_t i = 0; i < t->n_tok && err == MOE_OK; i++)
+            err = add_logits(w, t, i);
+    if (err == MOE_OK)
+        w->doc_done += t->n_tok;
+    return err;
+}
+
+moe_err moe_trace_document_end(moe_trace_writer *w)
+{
+    moe_err err = begin(w);
+
+    assert(w->in_document);
+    if (err != MOE_OK)
+        return err;
+    if (w->doc_done != w->doc_tok)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: document %" PRId64 ": %" PRId64 " of its %" PRId64
+                        " tokens were given",
+                        w->path, w->last, w->doc_done, w->doc_tok);
+    if ((err = moe_trace_exec(w->db, w->path, "RELEASE document")) != MOE_OK)
+        return err;
+    w->n_tok += w->doc_tok;
+    w->in_document = false;
+    return MOE_OK;
+}
+
+moe_err moe_trace_document_abandon(moe_trace_writer *w)
+{
+    moe_err err = begin(w);
+
+    assert(w->in_document);
+    if (err == MOE_OK)
+        err = moe_trace_exec(w->db, w->path,
+                             "ROLLBACK TO document; RELEASE document");
+    if (err == MOE_OK) {
+        w->in_document = false;
+        w->last = w->before;
+    }
+    return err;
+}
+
+moe_err moe_trace_commit(moe_trace_writer *w)
+{
+    moe_err err = begin(w);
+
+    assert(!w->in_document);
+    if (err == MOE_OK)
+        err = moe_trace_exec(w->db, w->path, "COMMIT");
+    if (err == MOE_OK)
+        w->open = false;
+    return err;
+}
+
+moe_err moe_trace_finish(moe_trace_writer *w)
+{
+    char now[21];
+    moe_err err;
+
+    moe_clock_utc(now);
+    if ((err = moe_trace_set(w, "finished", now)) == MOE_OK)
+        err = moe_trace_commit(w);
+    return err;
+}
+
+void moe_trace_close(moe_trace_writer *w)
+{
+    if (!w)
+        return;
+    sqlite3_finalize(w->set);
+    sqlite3_finalize(w->piece);
+    sqlite3_finalize(w->document);
+    sqlite3_finalize(w->token);
+    sqlite3_finalize(w->route);
+    sqlite3_finalize(w->logit);
+    sqlite3_close_v2(w->db); /* rolls an open transaction back */
+    free(w->layers);
+    free(w->path);
+    free(w);
+}
+
+void moe_trace_discard(moe_trace_writer *w)
+{
+    char *path = w ? moe_strdup(w->path) : NULL;
+
+    moe_trace_close(w);
+    if (path)
+        unlink(path);
+    free(path);
+}
