@@ -270,6 +270,7 @@ static moe_err bind_all(moe_model *m)
 {
     const moe_config *c = &m->config;
     const binder b = {m, moe_arch_named(c->arch)};
+    const moe_named_tensor *more;
     moe_err err;
 
     m->layers = moe_calloc((size_t)c->n_layer, sizeof *m->layers);
@@ -287,6 +288,12 @@ static moe_err bind_all(moe_model *m)
         return err;
     for (int i = 0; i < c->n_layer && err == MOE_OK; i++)
         err = bind_layer(&m->layers[i], &b, i);
+    if (err == MOE_OK &&
+        (more = lookup(&b, MOE_ROLE_ATTN_NORM, c->n_layer, 0)) != NULL)
+        err = moe_fail(MOE_ERR_FORMAT,
+                       "%s: tensor %s is there, the configuration has %d "
+                       "layers",
+                       more->file, more->name, c->n_layer);
     return err;
 }
 

@@ -1,9 +1,11 @@
 # tests of weights
-check_PROGRAMS += tests/test_tensor tests/test_weights
+check_PROGRAMS += tests/test_tensor tests/test_weights tests/test_gguf
 tests_test_tensor_SOURCES = tests/test_tensor.c
 tests_test_tensor_LDADD = libengine.a $(TEST_LIBS)
 tests_test_weights_SOURCES = tests/test_weights.c
 tests_test_weights_LDADD = libengine.a $(TEST_LIBS)
+tests_test_gguf_SOURCES = tests/test_gguf.c
+tests_test_gguf_LDADD = libengine.a $(TEST_LIBS)
 
 BLOCK_TYPES = F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K \
 	IQ4_NL IQ4_XS

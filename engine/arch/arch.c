@@ -34,6 +34,8 @@ static void describe(char *text, size_t size, const moe_source *src)
         json_array_get(json_object_get(src->json, "architectures"), 0);
     const char *type =
         json_string_value(json_object_get(src->json, "model_type"));
+    const char *bytes;
+    size_t n;
     moe_buf buf = {0};
 
     if (src->layout == MOE_LAYOUT_MISTRAL) {
@@ -42,6 +44,14 @@ static void describe(char *text, size_t size, const moe_source *src)
         if (!type)
             type = json_string_value(first);
         moe_buf_printf(&buf, "architecture \"%.60s\"", type ? type : "");
+    } else if (moe_weights_meta_str(src->gguf, "general.architecture", &bytes,
+                                    &n)) {
+        moe_buf_printf(&buf, "architecture \"%.*s\"", n < 60 ? (int)n : 60,
+                       bytes);
+        if (n == 5 && memcmp(bytes, "llama", 5) == 0)
+            moe_buf_puts(&buf, " without experts");
+    } else {
+        moe_buf_puts(&buf, "no general.architecture");
     }
     snprintf(text, size, "%s", buf.failed || !buf.data ? "" : buf.data);
     for (char *c = text; *c; c++) /* one line, whatever the file says */

@@ -59,13 +59,21 @@ static bool claims(const moe_source *src)
     const char *first = json_string_value(
         json_array_get(json_object_get(src->json, "architectures"), 0));
     const char *name = json_string_value(type);
+    int64_t experts;
+    size_t n;
 
     if (src->layout == MOE_LAYOUT_MISTRAL)
         return json_is_object(json_object_get(src->json, "moe"));
     if (src->layout == MOE_LAYOUT_HF)
         return name ? strcmp(name, "mixtral") == 0
                     : first && strcmp(first, "MixtralForCausalLM") == 0;
-    return false;
+    /* GGUF files of Mixtral call themselves llama. */
+    return src->gguf &&
+           moe_weights_meta_str(src->gguf, "general.architecture", &first,
+                                &n) &&
+           n == 5 && memcmp(first, "llama", 5) == 0 &&
+           moe_weights_meta_int(src->gguf, "llama.expert_count", &experts) &&
+           experts > 0;
 }
 
 /* An int at a key; a missing key leaves *out when it is not required. */
@@ -219,17 +227,165 @@ static moe_err config_json(moe_config *c, const moe_source *src)
     return MOE_OK;
 }
 
+/* An integer of the metadata that fits an int. */
+static moe_err meta_int(int *out, const moe_source *src, const char *key,
+                        bool required)
+{
+    const char *kind = moe_weights_meta_kind(src->gguf, key);
+    int64_t n;
+
+    if (!kind && !required)
+        return MOE_OK;
+    if (!kind)
+        return moe_fail(MOE_ERR_FORMAT, "%s: no metadata %s", src->path, key);
+    if (!moe_weights_meta_int(src->gguf, key, &n))
+        return moe_fail(MOE_ERR_FORMAT,
+                        "%s: metadata %s is of type %s, not an integer",
+                        src->path, key, kind);
+    if (n < INT_MIN || n > INT_MAX)
+        return moe_fail(MOE_ERR_FORMAT, "%s: metadata %s is %lld", src->path,
+                        key, (long long)n);
+    *out = (int)n;
+    return MOE_OK;
+}
+
+static moe_err meta_real(double *out, const moe_source *src, const char *key,
+                         bool required)
+{
+    const char *kind = moe_weights_meta_kind(src->gguf, key);
+
+    if (!kind && !required)
+        return MOE_OK;
+    if (!kind)
+        return moe_fail(MOE_ERR_FORMAT, "%s: no metadata %s", src->path, key);
+    if (!moe_weights_meta_real(src->gguf, key, out))
+        return moe_fail(MOE_ERR_FORMAT,
+                        "%s: metadata %s is of type %s, not a number",
+                        src->path, key, kind);
+    return MOE_OK;
+}
+
+/* Head size and rotation: what is said must agree with what is computed. */
+static moe_err gguf_heads(moe_config *c, const moe_source *src)
+{
+    const char *scaling;
+    size_t n;
+    int value = 0, turned;
+    moe_err err;
+
+    if ((err = meta_int(&c->d_head, src, "llama.attention.key_length",
+                        false)) != MOE_OK)
+        return err;
+    if (c->d_head == 0 && c->n_head > 0) {
+        if (c->d_model % c->n_head)
+            return moe_fail(MOE_ERR_FORMAT,
+                            "%s: width %d is not a multiple of %d heads, and "
+                            "there is no llama.attention.key_length",
+                            src->path, c->d_model, c->n_head);
+        c->d_head = c->d_model / c->n_head;
+    }
+    value = c->d_head;
+    turned = c->d_head;
+    if ((err = meta_int(&value, src, "llama.attention.value_length", false)) !=
+            MOE_OK ||
+        (err = meta_int(&turned, src, "llama.rope.dimension_count", false)) !=
+            MOE_OK)
+        return err;
+    if (value != c->d_head || turned != c->d_head)
+        return moe_fail(MOE_ERR_UNSUPPORTED,
+                        "%s: keys of %d, values of %d, %d of them turned: only "
+                        "equal sizes are handled",
+                        src->path, c->d_head, value, turned);
+    if (moe_weights_meta_str(src->gguf, "llama.rope.scaling.type", &scaling,
+                             &n) &&
+        !(n == 4 && memcmp(scaling, "none", 4) == 0))
+        return moe_fail(MOE_ERR_UNSUPPORTED,
+                        "%s: llama.rope.scaling.type: a stretched rotation is "
+                        "not handled",
+                        src->path);
+    return MOE_OK;
+}
+
+/* Entries of the vocabulary: as said, or as counted. */
+static moe_err gguf_vocab(moe_config *c, const moe_source *src)
+{
+    const moe_named_tensor *embed =
+        moe_weights_find(src->gguf, "token_embd.weight");
+    int64_t n = moe_weights_meta_count(src->gguf, "tokenizer.ggml.tokens");
+    moe_err err = meta_int(&c->n_vocab, src, "llama.vocab_size", false);
+
+    if (err != MOE_OK || c->n_vocab != 0)
+        return err;
+    if (n < 0 && embed)
+        n = embed->tensor.shape[0];
+    if (n < 1 || n > INT_MAX)
+        return moe_fail(MOE_ERR_FORMAT,
+                        "%s: no llama.vocab_size, and no tokens to count",
+                        src->path);
+    c->n_vocab = (int)n;
+    return MOE_OK;
+}
+
+static moe_err config_gguf(moe_config *c, const moe_source *src)
+{
+    int context = 0, window = 0;
+    moe_err err;
+
+    c->rope_theta = 1e4; /* llama.cpp's default */
+    c->rope_interleaved = true;
+    if ((err = meta_int(&c->n_layer, src, "llama.block_count", true)) !=
+            MOE_OK ||
+        (err = meta_int(&c->d_model, src, "llama.embedding_length", true)) !=
+            MOE_OK ||
+        (err = meta_int(&c->d_ff, src, "llama.feed_forward_length", true)) !=
+            MOE_OK ||
+        (err = meta_int(&c->n_head, src, "llama.attention.head_count", true)) !=
+            MOE_OK)
+        return err;
+    c->n_kv_head = c->n_head;
+    if ((err = meta_int(&c->n_kv_head, src, "llama.attention.head_count_kv",
+                        false)) != MOE_OK ||
+        (err = meta_int(&c->n_expert, src, "llama.expert_count", true)) !=
+            MOE_OK ||
+        (err = meta_int(&c->top_k, src, "llama.expert_used_count", true)) !=
+            MOE_OK ||
+        (err = meta_int(&context, src, "llama.context_length", false)) !=
+            MOE_OK ||
+        (err = meta_int(&window, src, "llama.attention.sliding_window",
+                        false)) != MOE_OK ||
+        (err = meta_int(&c->bos_id, src, "tokenizer.ggml.bos_token_id",
+                        false)) != MOE_OK ||
+        (err = meta_int(&c->eos_id, src, "tokenizer.ggml.eos_token_id",
+                        false)) != MOE_OK ||
+        (err = meta_real(&c->rope_theta, src, "llama.rope.freq_base", false)) !=
+            MOE_OK ||
+        (err = meta_real(&c->norm_eps, src,
+                         "llama.attention.layer_norm_rms_epsilon", true)) !=
+            MOE_OK ||
+        (err = gguf_heads(c, src)) != MOE_OK ||
+        (err = gguf_vocab(c, src)) != MOE_OK)
+        return err;
+    c->context = context;
+    c->window = window;
+    c->tied = !moe_weights_find(src->gguf, "output.weight");
+    return MOE_OK;
+}
+
 static moe_err config(moe_config *out, const moe_source *src)
 {
     moe_config c = {.arch = "mixtral", .bos_id = -1, .eos_id = -1};
-    moe_err err = config_json(&c, src);
+    moe_err err = src->layout == MOE_LAYOUT_GGUF ? config_gguf(&c, src)
+                                                 : config_json(&c, src);
 
     if (err == MOE_OK)
         *out = c;
     return err;
 }
 
-static const char *const refused[] = {".bias", NULL};
+static const char *const refused[] = {
+    ".bias",         "rope_freqs.weight", "q_norm.weight",
+    "k_norm.weight", "_shexp.weight",     NULL,
+};
 
 const moe_arch moe_arch_mixtral = {
     .name = "mixtral",

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 static const moe_weights_format_row *const formats[] = {
+    &moe_weights_gguf,
     &moe_weights_safetensors,
 };
 
@@ -66,11 +67,12 @@ moe_err moe_weights_add(moe_weights *w, const char *name, size_t n,
         w->list = grown;
         w->capacity = capacity;
     }
-    copy = moe_calloc(n + 1, 1);
+    copy = moe_calloc(n + 1 + strlen(type) + 1, 1); /* both in one */
     if (!copy)
         return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", file);
     memcpy(copy, name, n);
-    w->list[w->n++] = (moe_named_tensor){copy, file, *tensor, type};
+    memcpy(copy + n + 1, type, strlen(type));
+    w->list[w->n++] = (moe_named_tensor){copy, file, *tensor, copy + n + 1};
     return MOE_OK;
 }
 
@@ -301,6 +303,7 @@ void moe_weights_close(moe_weights *w)
         moe_map_close(&w->files[i].map);
         free(w->files[i].path);
     }
+    moe_gguf_meta_free(w->meta);
     free(w->list);
     free(w->files);
     free(w);
