@@ -12,3 +12,5 @@ libanalysis_a_SOURCES = \
 	%D%/study.c \
 	%D%/table.c %D%/table.h \
 	%D%/tokens_view.c %D%/tokens_view.h
+moetrace_SOURCES += %D%/cmd_analyze.c
+dist_man_MANS += %D%/moetrace-analyze.1

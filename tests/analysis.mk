@@ -1,7 +1,10 @@
 # tests of analysis: each links without the engine's matrix products
-ANALYSIS_TESTS = tests/test_table tests/test_glyph tests/test_sets
-check_PROGRAMS += $(ANALYSIS_TESTS)
-ANALYSIS_LIBS = libanalysis.a libprobes.a libengine.a $(SQLITE_LIBS) $(TEST_LIBS)
+check_LIBRARIES += tests/librouted.a
+tests_librouted_a_SOURCES = tests/routed.c tests/routed.h
+ANALYSIS_LIBS = tests/librouted.a libanalysis.a libprobes.a libengine.a \
+	$(SQLITE_LIBS) $(TEST_LIBS)
+check_PROGRAMS += tests/test_table tests/test_glyph tests/test_sets \
+	tests/test_study tests/test_analyses
 
 tests_test_table_SOURCES = tests/test_table.c
 tests_test_table_LDADD = $(ANALYSIS_LIBS)
@@ -9,3 +12,7 @@ tests_test_glyph_SOURCES = tests/test_glyph.c
 tests_test_glyph_LDADD = $(ANALYSIS_LIBS)
 tests_test_sets_SOURCES = tests/test_sets.c
 tests_test_sets_LDADD = $(ANALYSIS_LIBS)
+tests_test_study_SOURCES = tests/test_study.c
+tests_test_study_LDADD = $(ANALYSIS_LIBS)
+tests_test_analyses_SOURCES = tests/test_analyses.c
+tests_test_analyses_LDADD = $(ANALYSIS_LIBS)

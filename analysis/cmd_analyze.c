@@ -1,0 +1,190 @@
+#include "config.h"
+
+#include "main.h"
+
+#include "analysis/analysis.h"
+#include "analysis/tokens_view.h"
+#include "engine/base/cli.h"
+#include "engine/base/map.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const by_choices[] = {"domain", "language", "both", "none",
+                                         NULL};
+
+typedef struct wish {
+    moe_study_opts study;
+    moe_common common;
+    const char *by, *formula, *output;
+    bool list, html;
+} wish;
+
+static moe_group_by group_by(const char *by)
+{
+    int i = 0;
+
+    while (strcmp(by_choices[i], by) != 0)
+        i++;
+    return (moe_group_by)i;
+}
+
+static void list_analyses(void)
+{
+    const moe_analysis *a;
+
+    for (int i = 0; (a = moe_analysis_at(i)); i++) {
+        printf("%-12s %s\n", a->name, a->summary);
+        if (a->needs & (MOE_NEEDS_GATE | MOE_NEEDS_MARGIN | MOE_NEEDS_TOKEN))
+            printf("%-12s   needs:%s%s%s\n", "",
+                   a->needs & MOE_NEEDS_GATE ? " gates" : "",
+                   a->needs & MOE_NEEDS_MARGIN ? " margins" : "",
+                   a->needs & MOE_NEEDS_TOKEN ? " token ids" : "");
+        for (const moe_setting *s = a->settings; s && s->name; s++)
+            printf("%-12s   --set %s.%s=%s  %s\n", "", a->name, s->name,
+                   s->fallback, s->what);
+    }
+}
+
+/* The names asked for, or all; n is their number. NULL: no memory. */
+static const char **names_of(char **arg, int n_arg, int *n)
+{
+    int n_all = 0;
+    const char **names;
+    bool all = n_arg == 1 && strcmp(arg[0], "all") == 0;
+
+    while (moe_analysis_at(n_all))
+        n_all++;
+    *n = all ? n_all : n_arg;
+    names = calloc((size_t)*n + 1, sizeof *names);
+    for (int i = 0; names && i < *n; i++)
+        names[i] = all ? moe_analysis_at(i)->name : arg[i];
+    return names;
+}
+
+static void write_tables(const wish *w, const moe_tables *tables, FILE *to)
+{
+    moe_format_kind format = moe_cli_format(&w->common);
+    bool color = moe_cli_color(&w->common) &&
+                 (!w->output || w->common.color); /* a file is no terminal */
+    const moe_table *tokens = moe_tables_find(tables, "tokens");
+
+    if (w->html)
+        moe_tokens_page(to, tokens);
+    else if (format == MOE_FORMAT_TEXT && color && tables->n == 1 && tokens)
+        moe_tokens_ansi(to, tokens);
+    else
+        moe_tables_write(tables, format, to, color);
+}
+
+static moe_err analyze(const wish *w, const char *path, char **arg, int n_arg)
+{
+    moe_outfile out = {0};
+    moe_tables tables = {0};
+    moe_trace *trace = NULL;
+    moe_pool *pool = NULL;
+    int n;
+    const char **names = names_of(arg, n_arg, &n);
+    moe_err err = MOE_OK;
+
+    if (!names)
+        err = moe_fail(MOE_ERR_NOMEM, "out of memory");
+    if (err == MOE_OK &&
+        (err = moe_pool_new(&pool, (int)w->common.threads)) == MOE_OK &&
+        (err = moe_trace_open(&trace, path)) == MOE_OK &&
+        (err = moe_study_run(&tables, trace, names, n, &w->study, pool)) ==
+            MOE_OK &&
+        (err = moe_outfile_open(&out, w->output ? w->output : "-")) == MOE_OK) {
+        write_tables(w, &tables, out.stream);
+        err = moe_outfile_commit(&out);
+    }
+    moe_outfile_abort(&out);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+    moe_pool_free(pool);
+    free(names);
+    return err;
+}
+
+static int check_names(const moe_usage *use, const wish *w, char **arg, int n)
+{
+    if (n < 2)
+        return moe_cli_usage_error(
+            use, "a trace and at least one analysis are needed, or --list");
+    for (int i = 1; i < n; i++)
+        if (!moe_analysis_find(arg[i]) &&
+            !(n == 2 && strcmp(arg[i], "all") == 0))
+            return moe_cli_usage_error(
+                use, "no analysis '%s' (--list shows those there are)", arg[i]);
+    if (w->html && (n != 2 || strcmp(arg[1], "tokens") != 0))
+        return moe_cli_usage_error(
+            use, "--html goes with the analysis tokens alone");
+    if (w->html && (w->common.csv || w->common.json))
+        return moe_cli_usage_error(use, "--html excludes --csv and --json");
+    return 0;
+}
+
+int moe_cmd_analyze(int argc, char **argv)
+{
+    wish w = {.study = {.seed = 1, .n_resample = 1000}, .by = "domain"};
+    const moe_opt opts[] = {
+        MOE_OPT_CHOICE('b', "by", "WHAT", &w.by, by_choices,
+                       "group by domain, language, both or none [domain]"),
+        MOE_OPT_STR('l', "layers", "LIST", &w.study.layers,
+                    "these layers only, such as 0,15,31 [all]"),
+        MOE_OPT_FLAG('p', "paper-layers", &w.study.paper_layers,
+                     "first, middle and last layer, as in the paper"),
+        MOE_OPT_FLAG(0, "with-bos", &w.study.with_bos,
+                     "count BOS tokens too [left out]"),
+        MOE_OPT_STR(0, "only-domain", "NAME", &w.study.only_domain,
+                    "documents of this domain only"),
+        MOE_OPT_STR(0, "only-language", "NAME", &w.study.only_language,
+                    "documents of this language only"),
+        MOE_OPT_INT(0, "seed", "N", &w.study.seed, 0, INT64_MAX,
+                    "of every random draw [1]"),
+        MOE_OPT_INT(0, "resamples", "N", &w.study.n_resample, 0, 1000000,
+                    "bootstrap and permutation draws [1000]"),
+        MOE_OPT_LIST(0, "set", "A.N=V", &w.study.settings,
+                     "set N of analysis A to V (see --list)"),
+        MOE_OPT_STR('o', "output", "FILE", &w.output,
+                    "write there [standard output]"),
+        MOE_OPT_FLAG(0, "html", &w.html, "the analysis tokens as a page"),
+        MOE_OPT_FLAG(0, "list", &w.list, "show the analyses, and stop"),
+        MOE_OPT_STR(0, "formula", "NAME", &w.formula,
+                    "show the definition of an analysis, and stop"),
+        MOE_OPT_END,
+    };
+    const moe_usage use = {
+        "analyze",
+        "RUN.db NAME...",
+        "Compute tables from a trace; the NAME all gives every analysis",
+        "moetrace analyze run.db shares repeats --by language --paper-layers",
+        opts,
+        0,
+        -1,
+        &w.common};
+    int n = 0, rc;
+    char **arg = moe_cli_parse(&use, argc, argv, &n, &rc);
+
+    if (!arg)
+        return rc;
+    if (w.list) {
+        list_analyses();
+        return 0;
+    }
+    if (w.formula) {
+        const moe_analysis *a = moe_analysis_find(w.formula);
+
+        if (!a)
+            return moe_cli_usage_error(
+                &use, "no analysis '%s' (--list shows those there are)",
+                w.formula);
+        puts(a->formula);
+        return 0;
+    }
+    if ((rc = check_names(&use, &w, arg, n)) != 0)
+        return rc;
+    w.study.by = group_by(w.by);
+    return moe_cli_end(&use, analyze(&w, arg[0], arg + 1, n - 1));
+}

@@ -1,0 +1,332 @@
+#include "config.h"
+
+#include "tests/near.h"
+#include "tests/routed.h"
+
+#include "analysis/stats.h"
+#include "analysis/tokens_view.h"
+#include "engine/base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char file[] = "analyses-test.db";
+
+/* Two documents of six tokens, E = 4, k = 2, worked by hand below. */
+static const int32_t small[2][6][2] = {
+    {{0, 1}, {0, 2}, {1, 0}, {2, 3}, {2, 3}, {3, 1}},
+    {{3, 2}, {3, 1}, {0, 1}, {0, 1}, {0, 1}, {2, 3}}};
+
+static void small_route(int32_t *expert, void *user, int doc, int64_t token,
+                        int layer)
+{
+    (void)user;
+    (void)layer;
+    expert[0] = token < 0 ? 1 : small[doc][token][0];
+    expert[1] = token < 0 ? 3 : small[doc][token][1];
+}
+
+static moe_trace *open_small(int window)
+{
+    const routed_doc docs[] = {{"a", "en", 6, window}, {"b", "de", 6, window}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 2,
+                      .route = small_route};
+
+    return routed_open(file, &p);
+}
+
+static void shares_of_a_small_trace_are_those_counted_by_hand(void **state)
+{
+    moe_trace *trace = open_small(0);
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "shares", &opts, 1);
+    t = tables.item[0];
+    assert_close(routed_get(t, "group=a,choice=first,expert=0", "share"),
+                 2.0 / 6, 1e-15);
+    assert_close(routed_get(t, "group=a,choice=second,expert=3", "share"),
+                 2.0 / 6, 1e-15);
+    assert_close(routed_get(t, "group=a,choice=either,expert=1", "share"),
+                 3.0 / 12, 1e-15);
+    assert_close(routed_get(t, "group=b,choice=first,expert=1", "share"), 0, 0);
+    assert_close(routed_get(t, "group=b,choice=either,expert=1", "share"),
+                 4.0 / 12, 1e-15);
+    assert_close(routed_get(t, "group=b,choice=either,expert=1", "chance"),
+                 0.25, 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* Document a: pairs (0,0) (0,1) (1,2) (2,2) (2,3): 2 of 5 repeat; sets {01}{02}
+ * {01}{23}{23}{13}: all but {01}{23} meet: 4 of 5. First shares 2/6 1/6 2/6 1/6:
+ * squares 10/36. Sets {01} 2, {02} 1, {23} 2, {13} 1 of 6: apart are {01}{23}
+ * and {02}{13}: 1 - 2 (2*2 + 1*1)/36 = 26/36. */
+static void repeats_of_a_small_trace_are_those_counted_by_hand(void **state)
+{
+    moe_trace *trace = open_small(0);
+    moe_study_opts opts = {.n_resample = 20};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "repeats", &opts, 1);
+    t = tables.item[0];
+    assert_close(routed_get(t, "group=a,choice=first", "rate"), 2.0 / 5, 1e-15);
+    assert_close(routed_get(t, "group=a,choice=first", "chance_uniform"),
+                 1.0 / 4, 1e-15);
+    assert_close(routed_get(t, "group=a,choice=first", "chance_load"),
+                 10.0 / 36, 1e-15);
+    assert_close(routed_get(t, "group=a,choice=first", "corrected_load"),
+                 (2.0 / 5 - 10.0 / 36) / (1 - 10.0 / 36), 1e-15);
+    assert_close(routed_get(t, "group=a,choice=any", "rate"), 4.0 / 5, 1e-15);
+    assert_close(routed_get(t, "group=a,choice=any", "chance_uniform"), 5.0 / 6,
+                 1e-15);
+    assert_close(routed_get(t, "group=a,choice=any", "chance_load"), 26.0 / 36,
+                 1e-15);
+    assert_close(routed_get(t, "group=a,choice=any", "pairs"), 5, 0);
+    /* b: (3,3) (3,0) (0,0) (0,0) (0,2): 3 of 5; with a's: 5 of 10 */
+    assert_close(routed_get(t, "group=(all),choice=first", "rate"), 5.0 / 10,
+                 1e-15);
+    assert_close(routed_get(t, "group=(all),choice=first", "chance_load"),
+                 (5 * 5 + 1 + 3 * 3 + 3 * 3) / 144.0, 1e-15);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* Windows of 4 and 2 tokens: the pair of tokens 3 and 4 falls away. */
+static void pairs_never_cross_a_window(void **state)
+{
+    moe_trace *trace = open_small(4);
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+
+    (void)state;
+    routed_study(&tables, trace, "repeats", &opts, 1);
+    assert_close(routed_get(tables.item[0], "group=a,choice=first", "pairs"), 4,
+                 0);
+    assert_close(routed_get(tables.item[0], "group=a,choice=first", "repeats"),
+                 1, 0);
+    moe_tables_fini(&tables);
+    opts.with_bos = true; /* BOS goes to expert 1: no new repeats */
+    routed_study(&tables, trace, "repeats", &opts, 1);
+    assert_close(routed_get(tables.item[0], "group=a,choice=first", "pairs"), 6,
+                 0);
+    assert_close(routed_get(tables.item[0], "group=a,choice=first", "repeats"),
+                 1, 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void uniform_route(int32_t *expert, void *user, int doc, int64_t token,
+                          int layer)
+{
+    uint64_t stream = (uint64_t)(doc * 16 + layer),
+             counter = 2 * (uint64_t)(token + 1);
+
+    (void)user;
+    expert[0] = (int32_t)moe_random_below(8, 11, stream, counter);
+    expert[1] = (expert[0] + 1 +
+                 (int32_t)moe_random_below(7, 11, stream, counter + 1)) %
+                8;
+}
+
+/* 20,000 tokens: standard errors 0.0023 and 0.0035. */
+static void independent_uniform_routes_repeat_as_chance_has_it(void **state)
+{
+    const routed_doc docs[] = {{"a", "en", 10000, 0}, {"a", "en", 10000, 999}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 8,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 2,
+                      .route = uniform_route};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "repeats", &opts, 2);
+    t = tables.item[0];
+    assert_close(routed_get(t, "choice=any", "chance_uniform"), 13.0 / 28,
+                 1e-15);
+    assert_close(routed_get(t, "choice=any", "rate"), 13.0 / 28, 0.012);
+    assert_close(routed_get(t, "choice=any", "chance_load"), 13.0 / 28, 0.002);
+    assert_close(routed_get(t, "choice=first", "rate"), 1.0 / 8, 0.008);
+    assert_close(routed_get(t, "choice=first", "corrected_load"), 0, 0.01);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void constant_route(int32_t *expert, void *user, int doc, int64_t token,
+                           int layer)
+{
+    (void)user;
+    (void)doc;
+    (void)token;
+    expert[0] = layer;
+    expert[1] = 7 - layer;
+}
+
+static void a_route_that_never_changes_always_repeats(void **state)
+{
+    const routed_doc docs[] = {{"a", "en", 17, 5}};
+    const routed p = {.n_layer = 3,
+                      .n_expert = 8,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 1,
+                      .route = constant_route};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "repeats,shares", &opts, 2);
+    t = moe_tables_find(&tables, "repeats");
+    assert_close(routed_get(t, "layer=1,choice=first", "rate"), 1, 0);
+    assert_close(routed_get(t, "layer=1,choice=any", "rate"), 1, 0);
+    assert_close(routed_get(t, "layer=1,choice=first", "corrected_uniform"), 1,
+                 0);
+    assert_close(routed_get(t, "layer=1,choice=first", "chance_load"), 1, 0);
+    assert_int_equal(moe_table_kind(t, 0, moe_table_find(t, "corrected_load")),
+                     MOE_CELL_MISSING); /* 0 / 0 */
+    t = moe_tables_find(&tables, "shares");
+    assert_close(routed_get(t, "layer=2,choice=second,expert=5", "share"), 1,
+                 0);
+    assert_close(routed_get(t, "layer=2,choice=either,expert=5", "share"), 0.5,
+                 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static int32_t counting_vocab(void *user, int doc, int64_t token)
+{
+    (void)user;
+    (void)doc;
+    return 2 + (int32_t)(token % 4); /* p2, newline, 0xE2, p5 */
+}
+
+static moe_trace *open_text(void)
+{
+    const routed_doc docs[] = {{"<b>", "en", 6, 0}, {"b", "de", 6, 0}};
+    const routed p = {.n_layer = 2,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 2,
+                      .route = small_route,
+                      .vocab = counting_vocab};
+
+    return routed_open(file, &p);
+}
+
+static void tokens_shows_the_first_tokens_of_each_group(void **state)
+{
+    moe_trace *trace = open_text();
+    moe_study_opts opts = {.settings = {1, {"tokens.count=5"}}};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "tokens", &opts, 2);
+    t = tables.item[0];
+    assert_int_equal(moe_table_rows(t), 2 * 2 * 5);
+    assert_close(routed_get(t, "document=1,layer=1,position=2", "expert"), 3,
+                 0);
+    assert_close(routed_get(t, "document=1,layer=1,position=2", "gate"), 0.5,
+                 1e-6);
+    assert_string_equal(
+        moe_table_get_text(t, routed_row(t, "document=0,layer=0,position=3"),
+                           moe_table_find(t, "piece")),
+        "<0xE2>");
+    moe_tables_fini(&tables);
+
+    opts.settings.item[0] = "tokens.document=1";
+    routed_study(&tables, trace, "tokens", &opts, 1);
+    assert_int_equal(moe_table_rows(tables.item[0]), 2 * 6);
+    assert_int_equal(moe_table_get_int(tables.item[0], 0, 0), 1);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+typedef void (*draw_fn)(FILE *, const moe_table *);
+
+static char *drawn(draw_fn draw, const moe_table *t)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *to = open_memstream(&text, &n);
+
+    assert_non_null(to);
+    draw(to, t);
+    assert_int_equal(fclose(to), 0);
+    return text;
+}
+
+static int count_of(const char *text, const char *what)
+{
+    int n = 0;
+
+    for (text = strstr(text, what); text; text = strstr(text + 1, what))
+        n++;
+    return n;
+}
+
+static void coloured_text_holds_every_token_and_no_foreign_markup(void **state)
+{
+    moe_trace *trace = open_text();
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    char *page, *ansi;
+
+    (void)state;
+    routed_study(&tables, trace, "tokens", &opts, 1);
+    page = drawn(moe_tokens_page, tables.item[0]);
+    ansi = drawn(moe_tokens_ansi, tables.item[0]);
+    assert_int_equal(count_of(page, "title=\"expert "), 2 * 2 * 6);
+    assert_int_equal(count_of(page, "<section "), 2);
+    assert_int_equal(count_of(page, "</section>"), 2);
+    assert_int_equal(count_of(page, "<p"), count_of(page, "</p>"));
+    assert_int_equal(count_of(page, "<span"), count_of(page, "</span>"));
+    assert_null(strstr(page, "<b>"));
+    assert_non_null(strstr(page, "&#60;b&#62;"));
+    assert_non_null(strstr(page, "&#60;0xE2&#62;"));
+    assert_non_null(strstr(page, ".moe-tokens .e3{background:#"));
+    assert_non_null(strstr(ansi, "\033[48;2;"));
+    assert_int_equal(count_of(ansi, "layer "), 4);
+    free(page);
+    free(ansi);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shares_of_a_small_trace_are_those_counted_by_hand),
+        cmocka_unit_test(repeats_of_a_small_trace_are_those_counted_by_hand),
+        cmocka_unit_test(pairs_never_cross_a_window),
+        cmocka_unit_test(independent_uniform_routes_repeat_as_chance_has_it),
+        cmocka_unit_test(a_route_that_never_changes_always_repeats),
+        cmocka_unit_test(tokens_shows_the_first_tokens_of_each_group),
+        cmocka_unit_test(coloured_text_holds_every_token_and_no_foreign_markup),
+    };
+    int failed = cmocka_run_group_tests_name("analyses", tests, NULL, NULL);
+
+    unlink(file);
+    return failed;
+}
