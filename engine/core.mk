@@ -1,1 +1,11 @@
 # ops, router, policy, backends, forward pass and their commands
+
+libengine_a_SOURCES += \
+	%D%/backend/backend.c %D%/backend/backend.h \
+	%D%/backend/backend_internal.h %D%/backend/backends.def \
+	%D%/backend/openblas.c \
+	%D%/backend/panels.c %D%/backend/panels.h \
+	%D%/backend/ref.c \
+	%D%/ops.c %D%/ops.h \
+	%D%/policy/model.c %D%/policy/policy.h \
+	%D%/router.c %D%/router.h

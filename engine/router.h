@@ -1,8 +1,21 @@
-/* The choice of experts. */
+/* The choice of experts: scores, the best k, and how sure the choice was. */
 #ifndef MOE_ENGINE_ROUTER_H
 #define MOE_ENGINE_ROUTER_H
 
 #include <stdint.h>
+
+/*
+ * moe_router_logits - score each expert for each token.
+ *
+ *   logits  [n_tok, n_expert]    out  x times the transpose of w
+ *   x       [n_tok, d_model]     in   normed activations, never rounded
+ *   w       [n_expert, d_model]  in
+ *
+ * Exact products, summed in float64: the score of a token depends on its own
+ * activations only, whatever else is in the batch. Cannot fail.
+ */
+void moe_router_logits(float *logits, const float *x, const float *w,
+                       int64_t n_tok, int n_expert, int d_model);
 
 /*
  * moe_router_topk - pick k experts for each token, and how to mix them.

@@ -48,13 +48,15 @@ struct moe_backend {
                             int64_t max_m, int64_t max_k);
     /* All products of a list, their panels shared out over the pool. Weights
      * are widened panel by panel; no whole matrix is ever converted. Blocks
-     * until all are done. Cannot fail. */
+     * until all are done. Cannot fail; once a stop was asked for (clock.h) the
+     * rest is left out, so the caller asks before it uses the results. */
     void (*multiply)(void *state, const moe_product *list, int n);
     /* Small dense float32 products inside one worker (attention tiles):
-     * C[m,n] = alpha * A[m,k] * op(B), op(B) = B[n,k]^T when trans, else
-     * B[k,n]; row-major, leading dimensions lda, ldb, ldc. Thread-safe. */
-    void (*small)(bool trans, int m, int n, int k, float alpha, const float *a,
-                  int lda, const float *b, int ldb, float *c, int ldc);
+     * C[m,n] = A[m,k] * op(B) + beta * C, op(B) = B[n,k]^T when trans, else
+     * B[k,n]; row-major, leading dimensions lda, ldb, ldc. beta = 0 does not
+     * read C. Thread-safe. */
+    void (*small)(bool trans, int m, int n, int k, const float *a, int lda,
+                  const float *b, int ldb, float beta, float *c, int ldc);
     void (*close)(void *state);
 };
 
