@@ -1,11 +1,17 @@
 # ops, router, policy, backends, forward pass and their commands
 
 libengine_a_SOURCES += \
+	%D%/attention.c \
 	%D%/backend/backend.c %D%/backend/backend.h \
 	%D%/backend/backend_internal.h %D%/backend/backends.def \
 	%D%/backend/openblas.c \
 	%D%/backend/panels.c %D%/backend/panels.h \
 	%D%/backend/ref.c \
+	%D%/experts.c \
+	%D%/forward.c %D%/forward.h %D%/forward_internal.h \
+	%D%/head.c \
+	%D%/hook.h \
 	%D%/ops.c %D%/ops.h \
 	%D%/policy/model.c %D%/policy/policy.h \
 	%D%/router.c %D%/router.h
+

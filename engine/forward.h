@@ -38,6 +38,7 @@ typedef struct moe_forward_opts {
     moe_precision precision;
     const moe_policy *policy; /* NULL: the model's own                      */
     void *policy_state;
+    int top_k;       /* experts per token; 0: the model's own       */
     int64_t max_tok; /* longest batch that will come                */
     bool nll;        /* compute the head and the loss               */
     /* told after each layer: layers done of n_layer + 1 (the head is the last);
@@ -60,7 +61,8 @@ size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
 
 /*
  * Run one batch. Ids must be below n_vocab. NaN or infinity leaving a layer is
- * MOE_ERR_NUMERIC and names the layer.
+ * MOE_ERR_NUMERIC and names the layer, counted from 0. The user's wish to stop
+ * (base/clock.h) ends the pass within a fraction of a second.
  */
 moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
                         const moe_hook *hooks, int n_hook) MOE_MUST_CHECK;
@@ -68,7 +70,9 @@ moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
 const moe_backend *moe_forward_backend(const moe_forward *fw);
 /* Wall seconds per stage since moe_forward_new. */
 const double *moe_forward_seconds(const moe_forward *fw);
-/* Floating point operations of the products so far (2 per multiply-add). */
+/* Floating point operations of the products with stored weights so far, two to
+ * a multiply-add: attention matrices, experts, output matrix. Router, scores
+ * and everything else of ops.h are left out. */
 double moe_forward_flops(const moe_forward *fw);
 
 #endif

@@ -1,0 +1,506 @@
+#include "config.h"
+
+#include "engine/forward.h"
+
+#include "engine/backend/panels.h"
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/forward_internal.h"
+#include "engine/ops.h"
+#include "engine/router.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Scratch whose size does not follow from the batch aims at so many bytes:
+ * enough rows that widening weights costs little beside multiplying them. */
+enum {
+    QUERY_BYTES = 128 << 20,
+    EXPERT_BYTES = 256 << 20,
+    HEAD_BYTES = 128 << 20
+};
+
+/* Hands out pieces of one block; with base NULL it only adds up. */
+typedef struct carver {
+    char *base;
+    size_t used, most;
+} carver;
+
+static void *carve(carver *c, int64_t n, size_t size)
+{
+    size_t bytes, used;
+    void *piece = c->base ? c->base + c->used : NULL;
+
+    if (__builtin_mul_overflow((size_t)n, size, &bytes) ||
+        __builtin_add_overflow(c->used, bytes, &used) || used > SIZE_MAX - 63)
+        used = SIZE_MAX - 63; /* more than any allocation can be */
+    c->used = (used + 63) / 64 * 64;
+    if (c->used > c->most)
+        c->most = c->used;
+    return piece;
+}
+
+/* Rows that fit in so many bytes, at least `least`, at most `most`. */
+static int64_t rows_in(int64_t bytes, int64_t floats, int64_t least,
+                       int64_t most)
+{
+    int64_t n = bytes / (floats * (int64_t)sizeof(float));
+
+    if (n < least)
+        n = least;
+    return n > most ? most : n;
+}
+
+static void choose_tiles(moe_forward *fw)
+{
+    const moe_config *c = fw->c;
+    int64_t n = fw->opts.max_tok, d = c->d_model;
+
+    fw->query_tile = moe_attention_tile(c);
+    fw->attend_floats = moe_attention_floats(c);
+    fw->query_rows = rows_in(QUERY_BYTES, (int64_t)c->n_head * c->d_head + d,
+                             fw->query_tile, n);
+    fw->expert_rows = rows_in(EXPERT_BYTES, 2 * (int64_t)c->d_ff + d, 256,
+                              n * fw->opts.top_k);
+    fw->head_rows = rows_in(HEAD_BYTES, c->n_vocab, 16, n);
+}
+
+/* Place all arrays in the arena; returns its size. */
+static size_t lay_out(moe_forward *fw, char *base, int n_threads)
+{
+    const moe_config *c = fw->c;
+    int64_t n = fw->opts.max_tok, d = c->d_model, k = fw->opts.top_k;
+    int64_t n_kv = (int64_t)c->n_kv_head * c->d_head;
+    carver at = {.base = base};
+    size_t shared;
+
+    fw->x = carve(&at, n * d, sizeof(float));
+    fw->h = carve(&at, n * d, sizeof(float));
+    fw->cosine = carve(&at, n * (c->d_head / 2), sizeof(float));
+    fw->sine = carve(&at, n * (c->d_head / 2), sizeof(float));
+    fw->norm = carve(&at, d, sizeof(float));
+    fw->router = carve(&at, c->n_expert * d, sizeof(float));
+    fw->logits = carve(&at, n * c->n_expert, sizeof(float));
+    fw->gate = carve(&at, n * k, sizeof(float));
+    fw->expert = carve(&at, n * k, sizeof(int32_t));
+    fw->nll = carve(&at, n, sizeof(float));
+    fw->target = carve(&at, n, sizeof(int32_t));
+    fw->tiles = carve(&at, n, sizeof(moe_query_tile));
+    fw->list = carve(&at, 2 * (int64_t)c->n_expert + 3, sizeof(moe_product));
+    fw->runs = carve(&at, c->n_expert, sizeof(moe_expert_run));
+    fw->begin = carve(&at, (int64_t)c->n_expert + 1, sizeof(int64_t));
+    fw->row_token = carve(&at, n * k, sizeof(int64_t));
+    fw->row_gate = carve(&at, n * k, sizeof(float));
+
+    shared = at.used;
+    fw->k = carve(&at, n * n_kv, sizeof(float));
+    fw->v = carve(&at, n * n_kv, sizeof(float));
+    fw->q = carve(&at, fw->query_rows * c->n_head * c->d_head, sizeof(float));
+    fw->out = carve(&at, fw->query_rows * d, sizeof(float));
+    fw->attend = carve(&at, n_threads * fw->attend_floats, sizeof(float));
+    at.used = shared;
+    fw->gathered = carve(&at, fw->expert_rows * d, sizeof(float));
+    fw->hidden1 = carve(&at, fw->expert_rows * c->d_ff, sizeof(float));
+    fw->hidden3 = carve(&at, fw->expert_rows * c->d_ff, sizeof(float));
+    at.used = shared;
+    fw->vocab = carve(&at, fw->head_rows * c->n_vocab, sizeof(float));
+    return at.most;
+}
+
+/* What every product has at most: tokens or assignments, and row length. */
+static void limits(const moe_forward *fw, int64_t *max_m, int64_t *max_k)
+{
+    int64_t heads = (int64_t)fw->c->n_head * fw->c->d_head;
+
+    *max_m =
+        fw->opts.max_tok > fw->expert_rows ? fw->opts.max_tok : fw->expert_rows;
+    *max_k = fw->c->d_model > fw->c->d_ff ? fw->c->d_model : fw->c->d_ff;
+    *max_k = heads > *max_k ? heads : *max_k;
+}
+
+static void set_opts(moe_forward *fw, const moe_config *c,
+                     const moe_forward_opts *opts)
+{
+    fw->c = c;
+    fw->opts = *opts;
+    if (!fw->opts.policy)
+        fw->opts.policy = &moe_policy_model;
+    if (fw->opts.top_k <= 0)
+        fw->opts.top_k = c->top_k;
+    if (fw->opts.max_tok < 1)
+        fw->opts.max_tok = 1;
+    fw->backend = moe_backend_find(opts->backend);
+    choose_tiles(fw);
+}
+
+size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
+                         int n_threads)
+{
+    moe_forward fw = {0};
+    int64_t max_m, max_k;
+    size_t bytes;
+
+    set_opts(&fw, config, opts);
+    limits(&fw, &max_m, &max_k);
+    bytes = sizeof fw + lay_out(&fw, NULL, n_threads);
+    if (fw.backend)
+        bytes +=
+            fw.backend->scratch_bytes(n_threads, opts->precision, max_m, max_k);
+    return bytes;
+}
+
+/* Models that fill half of the memory or more are read anew for each batch:
+ * pages that were used are given back at once. */
+static bool is_large(const moe_model *model)
+{
+    double have =
+        (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    double need = (double)moe_tensor_bytes(&model->embed) +
+                  (double)moe_tensor_bytes(&model->head);
+
+    for (int i = 0; i < model->config.n_layer; i++)
+        for (int e = 0; e < model->config.n_expert; e++)
+            need += (double)moe_tensor_bytes(&model->layers[i].w1[e]) +
+                    (double)moe_tensor_bytes(&model->layers[i].w2[e]) +
+                    (double)moe_tensor_bytes(&model->layers[i].w3[e]);
+    return need > have / 2;
+}
+
+static moe_err check_backend(const moe_forward *fw, const char *name)
+{
+    if (!fw->backend)
+        return moe_fail(MOE_ERR_ARG, "there is no backend '%s'", name);
+    if (!fw->backend->available())
+        return moe_fail(MOE_ERR_UNSUPPORTED,
+                        "backend %s does not work on this processor",
+                        fw->backend->name);
+    if (!fw->backend->supports(fw->opts.precision))
+        return moe_fail(MOE_ERR_UNSUPPORTED, "backend %s has no precision '%s'",
+                        fw->backend->name,
+                        moe_precision_name(fw->opts.precision));
+    return MOE_OK;
+}
+
+moe_err moe_forward_new(moe_forward **out, const moe_model *model,
+                        moe_pool *pool, const moe_forward_opts *opts)
+{
+    moe_forward *fw = moe_calloc(1, sizeof *fw);
+    int64_t max_m, max_k;
+    size_t bytes;
+    moe_err err;
+
+    if (!fw)
+        return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", model->name);
+    fw->model = model;
+    fw->pool = pool;
+    set_opts(fw, &model->config, opts);
+    if ((err = check_backend(fw, opts->backend)) != MOE_OK)
+        goto done;
+    if (fw->opts.top_k > model->config.n_expert) {
+        err = moe_fail(MOE_ERR_ARG, "%s: top %d of %d experts", model->name,
+                       fw->opts.top_k, model->config.n_expert);
+        goto done;
+    }
+    fw->stream = is_large(model);
+    bytes = lay_out(fw, NULL, moe_pool_size(pool));
+    fw->arena = moe_calloc_aligned(bytes, 1);
+    if (!fw->arena) {
+        err = moe_fail(MOE_ERR_NOMEM,
+                       "%s: out of memory for %zu bytes of scratch, which a "
+                       "batch of %lld tokens needs",
+                       model->name, bytes, (long long)fw->opts.max_tok);
+        goto done;
+    }
+    lay_out(fw, fw->arena, moe_pool_size(pool));
+    limits(fw, &max_m, &max_k);
+    err = fw->backend->open(&fw->backend_state, pool, opts->precision, max_m,
+                            max_k);
+    if (err != MOE_OK)
+        goto done;
+    *out = fw;
+    fw = NULL;
+
+done:
+    moe_forward_free(fw);
+    return err;
+}
+
+void moe_forward_free(moe_forward *fw)
+{
+    if (!fw)
+        return;
+    if (fw->backend_state)
+        fw->backend->close(fw->backend_state);
+    free(fw->arena);
+    free(fw);
+}
+
+const moe_backend *moe_forward_backend(const moe_forward *fw)
+{
+    return fw->backend;
+}
+
+const double *moe_forward_seconds(const moe_forward *fw)
+{
+    return fw->seconds;
+}
+
+double moe_forward_flops(const moe_forward *fw)
+{
+    return fw->flops;
+}
+
+void moe_forward_lap(moe_forward *fw, moe_stage stage)
+{
+    double now = moe_clock_s();
+
+    fw->seconds[stage] += now - fw->since;
+    fw->since = now;
+}
+
+typedef struct rows_job {
+    moe_forward *fw;
+    moe_rows_fn fn;
+    void *arg;
+    int64_t n, chunk;
+} rows_job;
+
+static void run_rows(void *user, int64_t i, int worker)
+{
+    const rows_job *j = user;
+    int64_t first = i * j->chunk;
+
+    (void)worker;
+    j->fn(j->fw, first, j->n - first < j->chunk ? j->n - first : j->chunk,
+          j->arg);
+}
+
+void moe_forward_rows(moe_forward *fw, int64_t n, moe_rows_fn fn, void *arg)
+{
+    rows_job j = {fw, fn, arg, n, 0};
+
+    j.chunk = n / (4 * (int64_t)moe_pool_size(fw->pool)) + 1;
+    if (j.chunk < 16)
+        j.chunk = 16;
+    moe_pool_run(fw->pool, (n + j.chunk - 1) / j.chunk, run_rows, &j);
+}
+
+moe_err moe_forward_multiply(moe_forward *fw, int n)
+{
+    fw->flops += 2 * moe_panels_work(fw->list, n);
+    fw->backend->multiply(fw->backend_state, fw->list, n);
+    return moe_stop_check();
+}
+
+static void norm_rows(moe_forward *fw, int64_t first, int64_t n, void *arg)
+{
+    int64_t d = fw->c->d_model;
+
+    (void)arg;
+    moe_op_rms_norm(fw->h + first * d, fw->x + first * d, fw->norm, n,
+                    fw->c->d_model, fw->c->norm_eps);
+}
+
+void moe_forward_norm(moe_forward *fw, const moe_tensor *weight)
+{
+    moe_dequant(fw->norm, weight->data, weight->dtype, fw->c->d_model);
+    moe_forward_rows(fw, fw->batch->n_tok, norm_rows, NULL);
+}
+
+bool moe_forward_wanted(const moe_forward *fw, moe_site site)
+{
+    for (int i = 0; i < fw->n_hook; i++)
+        if (fw->hooks[i].sites & 1u << site)
+            return true;
+    return false;
+}
+
+moe_err moe_forward_tell(moe_forward *fw, const moe_event *ev)
+{
+    moe_err err;
+
+    if (!moe_forward_wanted(fw, ev->site))
+        return MOE_OK;
+    for (int i = 0; i < fw->n_hook; i++)
+        if (fw->hooks[i].sites & 1u << ev->site &&
+            (err = fw->hooks[i].see(ev, fw->hooks[i].user)) != MOE_OK)
+            return err;
+    moe_forward_lap(fw, MOE_STAGE_HOOKS);
+    return MOE_OK;
+}
+
+static moe_err check_batch(const moe_forward *fw, const moe_batch *b)
+{
+    if (b->n_tok > fw->opts.max_tok)
+        return moe_fail(MOE_ERR_ARG,
+                        "a batch of %lld tokens where %lld were announced",
+                        (long long)b->n_tok, (long long)fw->opts.max_tok);
+    if (b->n_seq < 0 || b->start[0] != 0 || b->start[b->n_seq] != b->n_tok)
+        return moe_fail(MOE_ERR_ARG,
+                        "sequences from %lld to %lld in a batch of %lld tokens",
+                        (long long)b->start[0], (long long)b->start[b->n_seq],
+                        (long long)b->n_tok);
+    for (int64_t s = 0; s < b->n_seq; s++)
+        if (b->start[s] > b->start[s + 1])
+            return moe_fail(MOE_ERR_ARG, "sequence %lld ends before it begins",
+                            (long long)s);
+    for (int64_t i = 0; i < b->n_tok; i++)
+        if (b->ids[i] < 0 || b->ids[i] >= fw->c->n_vocab)
+            return moe_fail(
+                MOE_ERR_ARG, "%s: token %lld has id %ld in a vocabulary of %d",
+                fw->model->name, (long long)i, (long)b->ids[i], fw->c->n_vocab);
+    return MOE_OK;
+}
+
+static void embed_rows(moe_forward *fw, int64_t first, int64_t n, void *arg)
+{
+    int64_t d = fw->c->d_model;
+
+    (void)arg;
+    for (int64_t i = first; i < first + n; i++) {
+        moe_tensor row = moe_tensor_slab(&fw->model->embed, fw->batch->ids[i]);
+
+        moe_dequant(fw->x + i * d, row.data, row.dtype, d);
+    }
+}
+
+static void look_for_bad(moe_forward *fw, int64_t first, int64_t n, void *arg)
+{
+    int64_t d = fw->c->d_model;
+
+    (void)arg;
+    if (moe_op_first_bad(fw->x + first * d, n * d) >= 0)
+        fw->bad = true;
+}
+
+/* The residual stream as it leaves a layer; -1 is the embedding. */
+static moe_err leave(moe_forward *fw, int layer)
+{
+    moe_event ev = {.site = MOE_SITE_RESID,
+                    .layer = layer,
+                    .n_tok = fw->batch->n_tok,
+                    .d_model = fw->c->d_model,
+                    .resid = fw->x};
+
+    moe_forward_rows(fw, ev.n_tok, look_for_bad, NULL);
+    moe_forward_lap(fw, layer < 0 ? MOE_STAGE_EMBED : MOE_STAGE_EXPERTS);
+    if (fw->bad && layer < 0)
+        return moe_fail(MOE_ERR_NUMERIC, "%s: NaN or infinity in the embedding",
+                        fw->model->name);
+    if (fw->bad)
+        return moe_fail(MOE_ERR_NUMERIC, "%s: NaN or infinity leaving layer %d",
+                        fw->model->name, layer);
+    return moe_forward_tell(fw, &ev);
+}
+
+static moe_err embed(moe_forward *fw)
+{
+    const moe_batch *b = fw->batch;
+    int64_t half = fw->c->d_head / 2, longest = 0;
+
+    for (int64_t s = 0; s < b->n_seq; s++)
+        if (b->start[s + 1] - b->start[s] > longest)
+            longest = b->start[s + 1] - b->start[s];
+    if (longest > fw->n_position) {
+        moe_op_rope_table(fw->cosine + fw->n_position * half,
+                          fw->sine + fw->n_position * half, fw->n_position,
+                          longest - fw->n_position, fw->c->d_head,
+                          fw->c->rope_theta);
+        fw->n_position = longest;
+    }
+    moe_attention_tiles(fw);
+    moe_forward_rows(fw, b->n_tok, embed_rows, NULL);
+    return leave(fw, -1);
+}
+
+static void router_rows(moe_forward *fw, int64_t first, int64_t n, void *arg)
+{
+    int64_t d = fw->c->d_model;
+
+    (void)arg;
+    moe_router_logits(fw->logits + first * fw->c->n_expert, fw->h + first * d,
+                      fw->router, n, fw->c->n_expert, fw->c->d_model);
+}
+
+static moe_err route(moe_forward *fw, int layer)
+{
+    const moe_layer *l = &fw->model->layers[layer];
+    moe_event ev = {.site = MOE_SITE_ROUTER,
+                    .layer = layer,
+                    .n_tok = fw->batch->n_tok,
+                    .n_expert = fw->c->n_expert,
+                    .top_k = fw->opts.top_k,
+                    .logits = fw->logits,
+                    .expert = fw->expert,
+                    .gate = fw->gate};
+
+    moe_forward_norm(fw, &l->ffn_norm);
+    moe_dequant(fw->router, l->router.data, l->router.dtype,
+                (int64_t)fw->c->n_expert * fw->c->d_model);
+    moe_forward_rows(fw, ev.n_tok, router_rows, NULL);
+    if (moe_op_first_bad(fw->logits, ev.n_tok * ev.n_expert) >= 0)
+        return moe_fail(MOE_ERR_NUMERIC,
+                        "%s: NaN or infinity in the router scores of layer %d",
+                        fw->model->name, layer);
+    fw->opts.policy->decide(fw->opts.policy_state, layer, 0, fw->expert,
+                            fw->gate, fw->logits, ev.n_tok, ev.n_expert,
+                            ev.top_k);
+    moe_forward_lap(fw, MOE_STAGE_ROUTER);
+    return moe_forward_tell(fw, &ev);
+}
+
+/* Attention weights of a layer that is to come, or that is done with. */
+static void advise(const moe_forward *fw, int layer,
+                   void (*advice)(const moe_tensor *t))
+{
+    const moe_layer *l;
+
+    if (!fw->stream || layer >= fw->c->n_layer)
+        return;
+    l = &fw->model->layers[layer];
+    advice(&l->wq);
+    advice(&l->wk);
+    advice(&l->wv);
+    advice(&l->wo);
+}
+
+static moe_err run_layer(moe_forward *fw, int layer)
+{
+    moe_err err;
+
+    err = moe_attention_run(fw, &fw->model->layers[layer]);
+    moe_forward_lap(fw, MOE_STAGE_ATTENTION);
+    advise(fw, layer, moe_weights_drop);
+    advise(fw, layer + 1, moe_weights_will_need);
+    if (err != MOE_OK || (err = route(fw, layer)) != MOE_OK ||
+        (err = moe_experts_run(fw, layer)) != MOE_OK)
+        return err;
+    return leave(fw, layer);
+}
+
+moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
+                        const moe_hook *hooks, int n_hook)
+{
+    int n_layer = fw->c->n_layer;
+    moe_err err;
+
+    if ((err = check_batch(fw, batch)) != MOE_OK || batch->n_tok == 0)
+        return err;
+    fw->batch = batch;
+    fw->hooks = hooks;
+    fw->n_hook = n_hook;
+    fw->bad = false;
+    fw->since = moe_clock_s();
+    if ((err = embed(fw)) != MOE_OK)
+        return err;
+    for (int i = 0; i <= n_layer; i++) {
+        err = i < n_layer ? run_layer(fw, i) : moe_head_run(fw);
+        if (err == MOE_OK && fw->opts.tick)
+            err = fw->opts.tick(fw->opts.tick_user, i + 1, n_layer + 1);
+        if (err != MOE_OK || (err = moe_stop_check()) != MOE_OK)
+            return err;
+        fw->since = moe_clock_s();
+    }
+    return MOE_OK;
+}
