@@ -2,6 +2,7 @@
 
 #include "main.h"
 
+#include "engine/backend/backend.h"
 #include "engine/base/clock.h"
 
 #include <errno.h>
@@ -65,6 +66,8 @@ int main(int argc, char **argv)
     for (const command *c = commands; c->name; c++) {
         if (strcmp(c->name, argv[1]) != 0)
             continue;
+        if (c->engine)
+            moe_backend_repair(argv);
         moe_stop_install();
         return finish(c->run(argc - 1, argv + 1));
     }

@@ -11,7 +11,10 @@ libengine_a_SOURCES += \
 	%D%/forward.c %D%/forward.h %D%/forward_internal.h \
 	%D%/head.c \
 	%D%/hook.h \
+	%D%/ids.c %D%/ids.h \
 	%D%/ops.c %D%/ops.h \
 	%D%/policy/model.c %D%/policy/policy.h \
 	%D%/router.c %D%/router.h
 
+moetrace_SOURCES += %D%/cmd_dump.c
+dist_man_MANS += %D%/moetrace-dump.1

@@ -1,1 +1,21 @@
 # tests of core
+noinst_PROGRAMS += tests/compare_dumps
+tests_compare_dumps_SOURCES = tests/compare_dumps.c
+tests_compare_dumps_LDADD = libengine.a $(ENGINE_LIBS)
+
+GOLDEN_TESTS += tests/cli/golden.sh
+dist_check_SCRIPTS += tests/cli/dump.sh tests/cli/golden.sh
+TESTS += tests/cli/dump.sh
+
+EXTRA_DIST += tests/golden/README.md \
+	tests/golden/mixtral-docs-bf16/golden.safetensors \
+	tests/golden/mixtral-docs-bf16/tokens.txt \
+	tests/golden/mixtral-docs-bf16/model/config.json \
+	tests/golden/mixtral-docs-bf16/model/model.safetensors \
+	tests/golden/mixtral-long-window64-f32/golden.safetensors \
+	tests/golden/mixtral-long-window64-f32/tokens.txt \
+	tests/golden/mixtral-long-window64-f32/model/config.json \
+	tests/golden/mixtral-long-window64-f32/model/model.safetensors \
+	tests/golden/mixtral-version2-f16/golden.safetensors \
+	tests/golden/mixtral-version2-f16/tokens.txt \
+	tests/golden/mixtral-version2-f16/model.gguf
