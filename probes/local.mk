@@ -1,7 +1,14 @@
 noinst_LIBRARIES += libprobes.a
 libprobes_a_SOURCES = \
+	%D%/import.c %D%/import.h %D%/imports.def \
+	%D%/import_cells.c %D%/import_cells.h \
+	%D%/import_csv.c \
 	%D%/trace.h %D%/trace_code.c \
 	%D%/trace_db.c %D%/trace_internal.h \
+	%D%/trace_publish.c %D%/trace_publish.h \
 	%D%/trace_read.c %D%/trace_read.h \
 	%D%/trace_schema.c \
+	%D%/trace_text.c \
 	%D%/trace_write.c %D%/trace_write.h
+moetrace_SOURCES += %D%/cmd_import.c
+dist_man_MANS += %D%/moetrace-import.1

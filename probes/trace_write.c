@@ -331,34 +331,6 @@ moe_err moe_trace_set_int(moe_trace_writer *w, const char *key, int64_t value)
     return moe_trace_set(w, key, text);
 }
 
-/* UTF-8 (RFC 3629) without zero bytes: what SQLite's TEXT can hold. */
-static bool is_text(const char *bytes, size_t n)
-{
-    const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
-
-    while (p < end) {
-        unsigned c = *p++;
-        int more = c < 0x80                ? 0
-                   : c >= 0xc2 && c < 0xe0 ? 1
-                   : c >= 0xe0 && c < 0xf0 ? 2
-                   : c >= 0xf0 && c < 0xf5 ? 3
-                                           : -1;
-        unsigned long code = more > 0 ? c & (0x3fu >> more) : c;
-
-        if (more < 0 || end - p < more || c == 0)
-            return false;
-        for (int i = 0; i < more; i++, p++) {
-            if ((*p & 0xc0) != 0x80)
-                return false;
-            code = code << 6 | (*p & 0x3f);
-        }
-        if ((more == 2 && code < 0x800) || (more == 3 && code < 0x10000) ||
-            (code >= 0xd800 && code < 0xe000) || code > 0x10ffff)
-            return false;
-    }
-    return true;
-}
-
 moe_err moe_trace_piece(moe_trace_writer *w, int32_t vocab, const char *bytes,
                         size_t n)
 {
@@ -371,7 +343,7 @@ moe_err moe_trace_piece(moe_trace_writer *w, int32_t vocab, const char *bytes,
                         "%s: piece %" PRId32 " of a vocabulary of %d", w->path,
                         vocab, w->shape.n_vocab);
     sqlite3_bind_int64(w->piece, 1, vocab);
-    if (is_text(bytes, n))
+    if (moe_trace_is_text(bytes, n))
         sqlite3_bind_text64(w->piece, 2, bytes, n, SQLITE_STATIC, SQLITE_UTF8);
     else
         sqlite3_bind_blob64(w->piece, 2, bytes, n, SQLITE_STATIC);

@@ -25,6 +25,7 @@ include tests/tokenizer.mk
 include tests/datasets.mk
 include tests/core.mk
 include tests/probes.mk
+include tests/import.mk
 include tests/analysis.mk
 include tests/cli.mk
 TESTS += $(check_PROGRAMS)

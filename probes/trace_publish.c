@@ -1,0 +1,62 @@
+#include "config.h"
+
+#include "probes/trace_publish.h"
+
+#include "engine/base/map.h"
+#include "engine/base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static moe_err may_write(const char *path, bool force)
+{
+    struct stat info;
+
+    if (!moe_path_exists(path))
+        return MOE_OK;
+    if (!force)
+        return moe_fail(MOE_ERR_IO, "%s: exists already; --force replaces it",
+                        path);
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return moe_fail(MOE_ERR_IO, "%s: not a regular file", path);
+    return MOE_OK;
+}
+
+moe_err moe_trace_reserve(char **temporary, const char *path, bool force)
+{
+    moe_err err = may_write(path, force);
+    char *name;
+
+    if (err != MOE_OK)
+        return err;
+    if (!(name = moe_format("%s.tmp", path)))
+        return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
+    *temporary = name;
+    return MOE_OK;
+}
+
+moe_err moe_trace_publish(const char *temporary, const char *path, bool force)
+{
+    static const char *const suffix[] = {"-journal", "-wal", "-shm"};
+    moe_err err = may_write(path, force);
+
+    for (size_t i = 0; i < sizeof suffix / sizeof *suffix && err == MOE_OK;
+         i++) {
+        char *side = moe_format("%s%s", path, suffix[i]);
+
+        if (!side)
+            err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
+        else
+            unlink(side);
+        free(side);
+    }
+    if (err == MOE_OK && rename(temporary, path) != 0)
+        err = moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
+    if (err != MOE_OK)
+        unlink(temporary);
+    return err;
+}

@@ -1,0 +1,20 @@
+/* A trace that appears under its name only when it is whole. */
+#ifndef MOE_PROBES_TRACE_PUBLISH_H
+#define MOE_PROBES_TRACE_PUBLISH_H
+
+#include "engine/base/error.h"
+
+#include <stdbool.h>
+
+/* The name under which a trace for PATH is made: "PATH.tmp", free() it. An
+ * existing PATH is an error unless `force`. */
+moe_err moe_trace_reserve(char **temporary, const char *path,
+                          bool force) MOE_MUST_CHECK;
+
+/* Give the closed database its name. Journals that an older one left go first:
+ * SQLite would roll them back into the new one. On failure the temporary file
+ * is removed and PATH is as it was. */
+moe_err moe_trace_publish(const char *temporary, const char *path,
+                          bool force) MOE_MUST_CHECK;
+
+#endif
