@@ -2,6 +2,7 @@
 CLI_TESTS = \
 	tests/cli/layers.sh \
 	tests/cli/headers.sh \
+	tests/cli/contributing.sh \
 	tests/cli/lists.sh \
 	tests/cli/format.sh \
 	tests/cli/pages.sh \
