@@ -22,32 +22,18 @@ if comm -13 "$dir/named" "$dir/there" | grep .; then
     rc=1
 fi
 
-# A part is a const object of its seam's type, named moe_SEAM_NAME, and stands
-# as MOE_SEAM(NAME) in the seam's list; no list names what is not there.
-seam()
-{
-    sed -n "s/^MOE_$2(\([a-z0-9_]*\)[,)].*/\1/p" "$1" | sort >"$dir/list"
-    grep -rhE "^const moe_$3 moe_$3_[a-z0-9_]+ = \{" "$(dirname "$1")" |
-        sed "s/^const moe_$3 moe_$3_\([a-z0-9_]*\) .*/\1/" | sort >"$dir/parts"
-    if ! diff "$dir/list" "$dir/parts"; then
-        echo "$1 (<) and the parts that there are (>) differ"
+# A .def list holds lines MOE_SEAM(NAME); each part is a const object named
+# moe_seam_NAME in the list's folder. Neither may lack the other.
+for list in $(find engine analysis probes datasets -name '*.def'); do
+    macro=$(sed -n 's/^MOE_\([A-Z]*\)(.*/\1/p' "$list" | sort -u)
+    seam=$(echo "$macro" | tr 'A-Z' 'a-z')
+    sed -n "s/^MOE_$macro(\([a-z0-9_]*\)[,)].*/\1/p" "$list" | sort >"$dir/list"
+    grep -rhE "^const moe_[a-z]+ moe_${seam}_[a-z0-9_]+ = \{" "$(dirname "$list")" |
+        sed "s/^const moe_[a-z]* moe_${seam}_\([a-z0-9_]*\) .*/\1/" |
+        sort >"$dir/parts"
+    if [ ! -s "$dir/list" ] || ! diff "$dir/list" "$dir/parts"; then
+        echo "$list (<) and the parts that there are (>) differ"
         rc=1
     fi
-    [ -s "$dir/list" ] || {
-        echo "$1: empty"
-        rc=1
-    }
-}
-for list in $(find engine analysis probes -name '*.def'); do
-    case $list in
-    engine/arch/archs.def) seam "$list" ARCH arch ;;
-    engine/backend/backends.def) seam "$list" BACKEND backend ;;
-    analysis/analyses.def) seam "$list" ANALYSIS analysis ;;
-    probes/probes.def) seam "$list" PROBE probe ;;
-    *)
-        echo "$list: a list that $0 does not know"
-        rc=1
-        ;;
-    esac
 done
 exit $rc
