@@ -12,3 +12,11 @@ BLOCK_TYPES = F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K \
 EXTRA_DIST += tests/golden/blocks/README.md \
 	$(BLOCK_TYPES:%=tests/golden/blocks/%.bin) \
 	$(BLOCK_TYPES:%=tests/golden/blocks/%.f32)
+
+# Models with random weights, of any size.
+check_LIBRARIES += tests/libtiny.a
+tests_libtiny_a_SOURCES = tests/tiny.h tests/tiny_fill.c tests/tiny_fill.h \
+	tests/tiny_plan.c tests/tiny_write.c tests/spm_toy.c tests/spm_toy.h
+noinst_PROGRAMS += tests/tiny
+tests_tiny_SOURCES = tests/tiny.c
+tests_tiny_LDADD = tests/libtiny.a libengine.a $(TEST_LIBS)
