@@ -20,6 +20,7 @@ int moe_log_level(void)
     return atomic_load(&level);
 }
 
+MOE_PRINTF(2, 0)
 static void say(const char *kind, const char *fmt, va_list ap)
 {
     char line[2048];

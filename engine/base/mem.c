@@ -52,6 +52,7 @@ char *moe_strdup(const char *s)
     return copy;
 }
 
+MOE_PRINTF(2, 0)
 static void buf_vprintf(moe_buf *buf, const char *fmt, va_list ap)
 {
     char small[512];
