@@ -1,9 +1,12 @@
 noinst_LIBRARIES += libanalysis.a
 libanalysis_a_SOURCES = \
 	%D%/analyses.def %D%/analysis.h \
+	%D%/an_perplexity.c \
 	%D%/an_repeats.c \
 	%D%/an_shares.c \
 	%D%/an_tokens.c \
+	%D%/an_vocabulary.c \
+	%D%/counts.c %D%/counts.h \
 	%D%/emit_csv.c %D%/emit_json.c %D%/emit_text.c \
 	%D%/glyph.c %D%/glyph.h \
 	%D%/palette.c %D%/palette.h \

@@ -2,7 +2,11 @@
 
 #include "analysis/stats.h"
 
+#include "engine/base/mem.h"
+
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 static uint64_t mix(uint64_t x)
 {
@@ -31,6 +35,18 @@ int64_t moe_random_below(int64_t n, uint64_t seed, uint64_t stream,
     return i < n ? i : n - 1;
 }
 
+void moe_random_shuffle(int32_t *item, int64_t n, uint64_t seed,
+                        uint64_t stream)
+{
+    for (int64_t i = n - 1; i > 0; i--) {
+        int64_t j = moe_random_below(i + 1, seed, stream, (uint64_t)i);
+        int32_t was = item[i];
+
+        item[i] = item[j];
+        item[j] = was;
+    }
+}
+
 double moe_stats_set_chance(int n_expert, int top_k)
 {
     double apart = 1;
@@ -45,4 +61,403 @@ double moe_stats_set_chance(int n_expert, int top_k)
 double moe_stats_corrected(double rate, double chance)
 {
     return chance < 1 ? (rate - chance) / (1 - chance) : NAN;
+}
+
+/* x log2 x, 0 at 0 */
+static double x_log_x(double x)
+{
+    return x > 0 ? x * log2(x) : 0;
+}
+
+static double total_of(const int64_t *count, int64_t n)
+{
+    double total = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        total += (double)count[i];
+    return total;
+}
+
+double moe_stats_entropy(const int64_t *count, int64_t n)
+{
+    double total = total_of(count, n), h = 0;
+
+    if (total <= 0)
+        return NAN;
+    for (int64_t i = 0; i < n; i++)
+        h -= x_log_x((double)count[i] / total);
+    return h > 0 ? h : 0; /* not -0 */
+}
+
+double moe_stats_entropy_mm(const int64_t *count, int64_t n)
+{
+    double total = total_of(count, n);
+    int64_t seen = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        seen += count[i] > 0;
+    return moe_stats_entropy(count, n) +
+           (double)(seen - 1) / (2 * total * log(2));
+}
+
+double moe_stats_entropy_cs(const int64_t *count, int64_t n)
+{
+    double total = total_of(count, n), once = 0, coverage, h = 0;
+
+    if (total <= 0)
+        return NAN;
+    for (int64_t i = 0; i < n; i++)
+        once += count[i] == 1;
+    if (once == total)
+        once = total - 1;
+    coverage = 1 - once / total;
+    for (int64_t i = 0; i < n; i++) {
+        double p = coverage * (double)count[i] / total;
+
+        /* 1 - (1 - p)^N without loss for small p */
+        if (p >= 1)
+            h -= x_log_x(p);
+        else if (p > 0)
+            h -= x_log_x(p) / -expm1(total * log1p(-p));
+    }
+    return h > 0 ? h : 0;
+}
+
+double moe_stats_gini(const int64_t *count, int64_t n)
+{
+    double total = total_of(count, n), apart = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < i; j++)
+            apart += fabs((double)count[i] - (double)count[j]);
+    return total > 0 ? apart / ((double)n * total) : NAN;
+}
+
+double moe_stats_jain(const int64_t *count, int64_t n)
+{
+    double total = total_of(count, n), squares = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        squares += (double)count[i] * (double)count[i];
+    return squares > 0 ? total * total / ((double)n * squares) : NAN;
+}
+
+double moe_stats_js(const int64_t *a, const int64_t *b, int64_t n)
+{
+    double of_a = total_of(a, n), of_b = total_of(b, n), js = 0;
+
+    if (of_a <= 0 || of_b <= 0)
+        return NAN;
+    for (int64_t i = 0; i < n; i++) {
+        double p = (double)a[i] / of_a, q = (double)b[i] / of_b;
+
+        js += (x_log_x(p) + x_log_x(q)) / 2 - x_log_x((p + q) / 2);
+    }
+    return js > 0 ? js : 0;
+}
+
+/* ---- contingency tables ---- */
+
+static double chi_square(const int64_t *count, int64_t n_row, int64_t n_col,
+                         const double *row, const double *column, double n)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < n_row; i++)
+        for (int64_t j = 0; j < n_col; j++) {
+            double expected = row[i] * column[j] / n;
+            double d = (double)count[i * n_col + j] - expected;
+
+            if (expected > 0)
+                sum += d * d / expected;
+        }
+    return sum;
+}
+
+static int64_t n_filled(const double *x, int64_t n)
+{
+    int64_t filled = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        filled += x[i] > 0;
+    return filled;
+}
+
+/* Sums of rows and columns into sums, [n_row + n_col]. */
+static void associate(moe_association *out, const int64_t *count, int64_t n_row,
+                      int64_t n_col, double *sums)
+{
+    double *row = sums, *column = sums + n_row, logs = 0, n = 0;
+    int64_t r, c, cells = 0, least;
+
+    for (int64_t i = 0; i < n_row; i++)
+        for (int64_t j = 0; j < n_col; j++) {
+            double x = (double)count[i * n_col + j];
+
+            row[i] += x;
+            column[j] += x;
+            n += x;
+            cells += x > 0;
+            logs += x_log_x(x);
+        }
+    r = n_filled(row, n_row);
+    c = n_filled(column, n_col);
+    out->n = (int64_t)n;
+    if (r < 2 || c < 2)
+        return;
+    for (int64_t i = 0; i < n_row + n_col; i++)
+        logs -= x_log_x(sums[i]);
+    least = r < c ? r : c;
+    out->freedom = (r - 1) * (c - 1);
+    out->chi_square = chi_square(count, n_row, n_col, row, column, n);
+    out->v = sqrt(out->chi_square / (n * (double)(least - 1)));
+    out->information = fmax(0, log2(n) + logs / n);
+    out->information_mm =
+        out->information + (double)(r + c - cells - 1) / (2 * n * log(2));
+}
+
+moe_err moe_stats_associate(moe_association *out, const int64_t *count,
+                            int64_t n_row, int64_t n_col)
+{
+    double *sums = moe_calloc((size_t)(n_row + n_col), sizeof *sums);
+
+    *out = (moe_association){NAN, NAN, NAN, NAN, 0, 0};
+    if (!sums)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for a table of counts");
+    associate(out, count, n_row, n_col, sums);
+    free(sums);
+    return MOE_OK;
+}
+
+moe_err moe_joint_init(moe_joint *j, int n_col)
+{
+    *j = (moe_joint){.n_col = n_col};
+    j->column = moe_calloc((size_t)n_col, sizeof *j->column);
+    return j->column ? MOE_OK : moe_fail(MOE_ERR_NOMEM, "out of memory");
+}
+
+void moe_joint_fini(moe_joint *j)
+{
+    free(j->column);
+    j->column = NULL;
+}
+
+void moe_joint_clear(moe_joint *j)
+{
+    double *column = j->column;
+
+    memset(column, 0, (size_t)j->n_col * sizeof *column);
+    *j = (moe_joint){.n_col = j->n_col, .column = column};
+}
+
+void moe_joint_add(moe_joint *j, const uint32_t *row)
+{
+    double sum = 0;
+
+    for (int c = 0; c < j->n_col; c++) {
+        double x = row[c];
+
+        sum += x;
+        j->column[c] += x;
+        j->n_cell += x > 0;
+        j->cells_log += x_log_x(x);
+    }
+    j->n += sum;
+    j->n_row += sum > 0;
+    j->rows_log += x_log_x(sum);
+}
+
+double moe_joint_information(const moe_joint *j, bool corrected)
+{
+    double columns_log = 0, bits;
+    int64_t n_col = n_filled(j->column, j->n_col);
+
+    if (j->n <= 0)
+        return NAN;
+    for (int c = 0; c < j->n_col; c++)
+        columns_log += x_log_x(j->column[c]);
+    bits = log2(j->n) + (j->cells_log - j->rows_log - columns_log) / j->n;
+    bits = fmax(0, bits);
+    return corrected ? bits + (double)(j->n_row + n_col - j->n_cell - 1) /
+                                  (2 * j->n * log(2))
+                     : bits;
+}
+
+double moe_joint_column_entropy(const moe_joint *j)
+{
+    double columns_log = 0;
+
+    for (int c = 0; c < j->n_col; c++)
+        columns_log += x_log_x(j->column[c]);
+    return j->n > 0 ? fmax(0, log2(j->n) - columns_log / j->n) : NAN;
+}
+
+/* ---- order ---- */
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    if (isnan(x) || isnan(y))
+        return isnan(x) - isnan(y);
+    return (x > y) - (x < y);
+}
+
+int64_t moe_stats_sort(double *x, int64_t n)
+{
+    qsort(x, (size_t)n, sizeof *x, by_size);
+    while (n > 0 && isnan(x[n - 1]))
+        n--;
+    return n;
+}
+
+double moe_stats_quantile(const double *rising, int64_t n, double p)
+{
+    double at = (double)(n - 1) * p;
+    int64_t low = (int64_t)at;
+
+    if (n <= 0)
+        return NAN;
+    if (low >= n - 1)
+        return rising[n - 1];
+    return rising[low] + (at - (double)low) * (rising[low + 1] - rising[low]);
+}
+
+moe_interval moe_stats_interval(double *draw, int64_t n)
+{
+    n = moe_stats_sort(draw, n);
+    return (moe_interval){moe_stats_quantile(draw, n, 0.025),
+                          moe_stats_quantile(draw, n, 0.975)};
+}
+
+double moe_stats_two_sided(const double *draw, int64_t n, double at)
+{
+    int64_t below = 0, above = 0, known = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        known += !isnan(draw[i]);
+        below += draw[i] <= at;
+        above += draw[i] >= at;
+    }
+    if (known == 0)
+        return NAN;
+    return fmin(1, 2 * (1 + (double)(below < above ? below : above)) /
+                       (1 + (double)known));
+}
+
+typedef struct ranked {
+    double p;
+    int64_t at;
+} ranked;
+
+static int by_p(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+
+    return (x->p > y->p) - (x->p < y->p);
+}
+
+moe_err moe_stats_adjust(double *q, const double *p, int64_t n)
+{
+    ranked *order = moe_calloc((size_t)n, sizeof *order);
+    int64_t known = 0;
+    double least = 1;
+
+    if (!order)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld p-values",
+                        (long long)n);
+    for (int64_t i = 0; i < n; i++) {
+        q[i] = NAN;
+        if (!isnan(p[i]))
+            order[known++] = (ranked){p[i], i};
+    }
+    qsort(order, (size_t)known, sizeof *order, by_p);
+    for (int64_t i = known - 1; i >= 0; i--) {
+        least = fmin(least, order[i].p * (double)known / (double)(i + 1));
+        q[order[i].at] = least;
+    }
+    free(order);
+    return MOE_OK;
+}
+
+/* ---- PERMANOVA ---- */
+
+typedef struct squares {
+    double total;
+    int64_t n;
+    int n_group, n_filled;
+    double *within; /* [n_group] */
+    int64_t *size;  /* [n_group] */
+} squares;
+
+static double pseudo_f(squares *s, const double *square, const int32_t *label,
+                       double *r2)
+{
+    double within = 0, between;
+
+    memset(s->within, 0, (size_t)s->n_group * sizeof *s->within);
+    for (int64_t i = 0; i < s->n; i++)
+        for (int64_t j = 0; j < i; j++)
+            if (label[i] == label[j])
+                s->within[label[i]] += square[i * s->n + j];
+    for (int g = 0; g < s->n_group; g++)
+        if (s->size[g])
+            within += s->within[g] / (double)s->size[g];
+    between = s->total - within;
+    if (r2)
+        *r2 = s->total > 0 ? between / s->total : NAN;
+    return (between / (s->n_filled - 1)) /
+           (within / (double)(s->n - s->n_filled));
+}
+
+static void permute(moe_permanova *out, squares *s, const double *square,
+                    int32_t *label, int64_t n_permutation, uint64_t seed)
+{
+    int64_t as_large = 0;
+
+    out->f = pseudo_f(s, square, label, &out->r2);
+    for (int64_t i = 0; i < n_permutation; i++) {
+        moe_random_shuffle(label, s->n, seed, (uint64_t)i);
+        /* equal but for rounding counts as equal */
+        as_large += pseudo_f(s, square, label, NULL) >= out->f * (1 - 1e-12);
+    }
+    out->p = isnan(out->f)
+                 ? NAN
+                 : (1 + (double)as_large) / (1 + (double)n_permutation);
+}
+
+moe_err moe_stats_permanova(moe_permanova *out, const double *square,
+                            const int32_t *label, int64_t n, int n_group,
+                            int64_t n_permutation, uint64_t seed)
+{
+    squares s = {.n = n, .n_group = n_group};
+    int32_t *shuffled = moe_calloc((size_t)n, sizeof *shuffled);
+    moe_err err = MOE_OK;
+
+    *out = (moe_permanova){NAN, NAN, NAN, n};
+    s.within = moe_calloc((size_t)n_group, sizeof *s.within);
+    s.size = moe_calloc((size_t)n_group, sizeof *s.size);
+    if (!shuffled || !s.within || !s.size) {
+        err = moe_fail(MOE_ERR_NOMEM, "out of memory for %lld items",
+                       (long long)n);
+        goto done;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        shuffled[i] = label[i];
+        s.size[label[i]]++;
+        for (int64_t j = 0; j < i; j++)
+            s.total += square[i * n + j];
+    }
+    for (int g = 0; g < n_group; g++)
+        s.n_filled += s.size[g] > 0;
+    if (s.n_filled >= 2 && n > s.n_filled) {
+        s.total /= (double)n;
+        permute(out, &s, square, shuffled, n_permutation, seed);
+    }
+
+done:
+    free(shuffled);
+    free(s.within);
+    free(s.size);
+    return err;
 }

@@ -9,6 +9,7 @@
 
 #include "engine/base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -23,11 +24,117 @@ double moe_random_unit(uint64_t seed, uint64_t stream, uint64_t counter);
 int64_t moe_random_below(int64_t n, uint64_t seed, uint64_t stream,
                          uint64_t counter);
 
+/* Fisher and Yates; the same order for the same (seed, stream). */
+void moe_random_shuffle(int32_t *item, int64_t n, uint64_t seed,
+                        uint64_t stream);
+
 /* 1 - C(E-k, k) / C(E, k): two independent uniform sets of k of E experts have
  * one in common. 13/28 for 8 and 2. */
 double moe_stats_set_chance(int n_expert, int top_k);
 
 /* (rate - chance) / (1 - chance): 0 at chance, 1 for a sure thing. */
 double moe_stats_corrected(double rate, double chance);
+
+/*
+ * Entropy in bits of the law behind n counts.
+ *
+ *   moe_stats_entropy     plug-in
+ *   moe_stats_entropy_mm  with Miller and Madow's (m - 1) / (2 N ln 2), m
+ *                         counts above zero (Miller 1955)
+ *   moe_stats_entropy_cs  Chao and Shen 2003, with unseen kinds; when each of
+ *                         the N was seen once, the number of singletons is taken
+ *                         as N - 1
+ */
+double moe_stats_entropy(const int64_t *count, int64_t n);
+double moe_stats_entropy_mm(const int64_t *count, int64_t n);
+double moe_stats_entropy_cs(const int64_t *count, int64_t n);
+
+/* Spread of load over n counts. Gini: mean absolute difference over twice the
+ * mean, without a factor n/(n-1): 0 even, 1 - 1/n all on one. Jain: (sum x)^2 /
+ * (n sum x^2): 1 even, 1/n all on one (Jain, Chiu and Hawe 1984). */
+double moe_stats_gini(const int64_t *count, int64_t n);
+double moe_stats_jain(const int64_t *count, int64_t n);
+
+/* Jensen-Shannon divergence in bits, 0 to 1, of two rows of counts, each divided
+ * by its sum first (Lin 1991). Its square root is the distance. */
+double moe_stats_js(const int64_t *a, const int64_t *b, int64_t n);
+
+/*
+ * Association of rows and columns of a table of counts, [n_row, n_col]. Empty
+ * rows and columns do not count. NaN with fewer than two of either.
+ */
+typedef struct moe_association {
+    double chi_square;     /* Pearson's                                   */
+    double v;              /* Cramer's: sqrt(chi2 / (n (min(r, c) - 1)))  */
+    double information;    /* mutual information, bits, plug-in           */
+    double information_mm; /* each of its entropies Miller-Madow          */
+    int64_t n, freedom;    /* observations; (r - 1) (c - 1)               */
+} moe_association;
+
+moe_err moe_stats_associate(moe_association *out, const int64_t *count,
+                            int64_t n_row, int64_t n_col) MOE_MUST_CHECK;
+
+/*
+ * Mutual information of a table too tall to be kept, row by row: only column
+ * sums and sums of n log n stay.
+ */
+typedef struct moe_joint {
+    int n_col;
+    double *column; /* [n_col] sums                      */
+    double n, rows_log, cells_log;
+    int64_t n_row, n_cell; /* not empty */
+} moe_joint;
+
+moe_err moe_joint_init(moe_joint *j, int n_col) MOE_MUST_CHECK;
+void moe_joint_fini(moe_joint *j);
+void moe_joint_clear(moe_joint *j);
+void moe_joint_add(moe_joint *j, const uint32_t *row);
+/* I(row; column) in bits, plug-in or with the Miller-Madow correction. */
+double moe_joint_information(const moe_joint *j, bool corrected);
+double moe_joint_column_entropy(const moe_joint *j); /* plug-in, bits */
+
+/* Rising; NaN last. Returns how many are no NaN. */
+int64_t moe_stats_sort(double *x, int64_t n);
+
+/* Quantile of type 7 (Hyndman and Fan 1996) of n rising numbers. */
+double moe_stats_quantile(const double *rising, int64_t n, double p);
+
+/* The middle 95 % of draws, which are sorted; NaN among them are left out. */
+typedef struct moe_interval {
+    double low, high;
+} moe_interval;
+
+moe_interval moe_stats_interval(double *draw, int64_t n);
+
+/*
+ * The two-sided bootstrap p-value of "the value is `at`": twice the smaller of
+ * the shares of draws at or below and at or above it, each (1 + count) / (1 + n),
+ * at most 1 (Davison and Hinkley 1997, section 4.4).
+ */
+double moe_stats_two_sided(const double *draw, int64_t n, double at);
+
+/* Benjamini and Hochberg 1995: q[i] for p[i]; NaN stay NaN and do not count. */
+moe_err moe_stats_adjust(double *q, const double *p, int64_t n) MOE_MUST_CHECK;
+
+/*
+ * PERMANOVA (Anderson 2001): do n items differ by group?
+ *
+ *   square  [n, n]  in  squared distances, symmetric
+ *   label   [n]     in  group of each item, from 0 to n_group - 1
+ *
+ * p = (1 + permutations with F at least as large) / (1 + n_permutation). NaN
+ * with fewer than two groups that have items, or no item beyond one a group.
+ */
+typedef struct moe_permanova {
+    double f;  /* pseudo-F                                   */
+    double r2; /* share of the sum of squares between groups */
+    double p;
+    int64_t n;
+} moe_permanova;
+
+moe_err moe_stats_permanova(moe_permanova *out, const double *square,
+                            const int32_t *label, int64_t n, int n_group,
+                            int64_t n_permutation,
+                            uint64_t seed) MOE_MUST_CHECK;
 
 #endif

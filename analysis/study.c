@@ -596,6 +596,14 @@ moe_err moe_study_run(moe_tables *out, const moe_trace *trace,
 
     if (!run)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %d analyses", n);
+    if (moe_trace_n_tok(trace) > UINT32_MAX) { /* what moe_counts can hold */
+        free(run);
+        return moe_fail(MOE_ERR_UNSUPPORTED,
+                        "%s: %lld tokens, at most %lld can be analysed",
+                        moe_trace_path(trace),
+                        (long long)moe_trace_n_tok(trace),
+                        (long long)UINT32_MAX);
+    }
     if ((err = look_up(run, trace, names, n)) == MOE_OK &&
         (err = check_settings(opts, run, n)) == MOE_OK &&
         (err = plan_make(&p, trace, opts, pool)) == MOE_OK)

@@ -7,6 +7,7 @@ CLI_TESTS = \
 	tests/cli/format.sh \
 	tests/cli/pages.sh \
 	tests/cli/demo.sh \
-	tests/cli/published.sh
+	tests/cli/published.sh \
+	tests/cli/analyze.sh
 dist_check_SCRIPTS += $(CLI_TESTS)
 TESTS += $(CLI_TESTS)

@@ -314,6 +314,121 @@ static void coloured_text_holds_every_token_and_no_foreign_markup(void **state)
     moe_trace_close_read(trace);
 }
 
+/* Even tokens are id 6 and go to expert 0 and 1, odd ones id 7 and go to 2 and
+ * 3 but for token 1, which is id 7 and goes to 0 and 2. */
+static int32_t two_ids(void *user, int doc, int64_t token)
+{
+    (void)user;
+    (void)doc;
+    return token % 2 ? 7 : 6;
+}
+
+static void by_id(int32_t *expert, void *user, int doc, int64_t token,
+                  int layer)
+{
+    (void)user;
+    (void)doc;
+    (void)layer;
+    expert[0] = token % 2 && token != 1 ? 2 : 0;
+    expert[1] = token == 1 ? 2 : token % 2 ? 3 : 1;
+}
+
+static float nll_by_doc(void *user, int doc, int64_t token)
+{
+    (void)user;
+    return doc == 0 ? 1.0f : token % 2 ? 2.0f : 3.0f;
+}
+
+static moe_trace *open_ids(void)
+{
+    static const routed_doc docs[] = {{"a", "en", 20, 0}, {"b", "de", 4, 0}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 2,
+                      .route = by_id,
+                      .vocab = two_ids,
+                      .nll = nll_by_doc};
+
+    return routed_open(file, &p);
+}
+
+/* Both documents: 12 tokens of each id. Expert 2: all 12 of id 7, none of 6: lift
+ * 1 / (12/24). Expert 0: 12 of 12 and 2 of 12, of 24: lifts 24/14 and 4/14. */
+static void vocabulary_ranks_tokens_by_lift(void **state)
+{
+    moe_trace *trace = open_ids();
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "vocabulary", &opts, 2);
+    t = moe_tables_find(&tables, "vocabulary");
+    assert_close(routed_get(t, "expert=2,rank=1", "vocab"), 7, 0);
+    assert_close(routed_get(t, "expert=2,rank=1", "lift"), 2, 1e-15);
+    assert_close(routed_get(t, "expert=0,vocab=6", "lift"), 24.0 / 14, 1e-15);
+    assert_close(routed_get(t, "expert=0,vocab=7", "lift"), 4.0 / 14, 1e-15);
+    assert_close(routed_get(t, "expert=0,vocab=7", "rank"), 2, 0);
+    assert_close(routed_get(t, "expert=0,vocab=7", "count"), 2, 0);
+    assert_close(routed_get(t, "expert=0,vocab=7", "n"), 12, 0);
+    moe_tables_fini(&tables);
+
+    opts.settings = (moe_strings){1, {"vocabulary.floor=13"}};
+    routed_study(&tables, trace, "vocabulary", &opts, 2);
+    assert_int_equal(moe_table_rows(moe_tables_find(&tables, "vocabulary")), 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* In a: id 6 always 0 and 1; id 7 2 ten times, 3 nine times, 0 once: both have
+ * an expert that is always chosen. Assignments: 0: 11, 1: 10, 2: 10, 3: 9 of 40.
+ * I = H(expert) - (H(expert given 6) + H(expert given 7)) / 2, 1 bit given 6. */
+static void specialisation_is_that_counted_by_hand(void **state)
+{
+    const int64_t all[] = {11, 10, 10, 9}, seven[] = {1, 10, 9};
+    moe_trace *trace = open_ids();
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "vocabulary", &opts, 1);
+    t = moe_tables_find(&tables, "specialisation");
+    assert_close(routed_get(t, "group=a", "by_token"), 1, 1e-15);
+    assert_close(routed_get(t, "group=a", "by_type"), 1, 1e-15);
+    assert_close(routed_get(t, "group=a", "information"),
+                 moe_stats_entropy(all, 4) -
+                     (1 + moe_stats_entropy(seven, 3)) / 2,
+                 1e-14);
+    assert_close(routed_get(t, "group=(all)", "n"), 24, 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void perplexity_is_the_exponential_of_the_mean(void **state)
+{
+    moe_trace *trace = open_ids();
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "perplexity", &opts, 2);
+    t = tables.item[0];
+    assert_close(routed_get(t, "group=a", "perplexity"), exp(1), 1e-14);
+    assert_close(routed_get(t, "group=b", "mean_nll"), 2.5, 1e-15);
+    assert_close(routed_get(t, "group=(all)", "mean_nll"), 30.0 / 24, 1e-15);
+    /* the planted documents have as many bytes as tokens */
+    assert_close(routed_get(t, "group=b", "bits_per_byte"), 2.5 / log(2),
+                 1e-14);
+    assert_close(routed_get(t, "group=b", "n"), 4, 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +438,9 @@ int main(void)
         cmocka_unit_test(independent_uniform_routes_repeat_as_chance_has_it),
         cmocka_unit_test(a_route_that_never_changes_always_repeats),
         cmocka_unit_test(tokens_shows_the_first_tokens_of_each_group),
+        cmocka_unit_test(vocabulary_ranks_tokens_by_lift),
+        cmocka_unit_test(specialisation_is_that_counted_by_hand),
+        cmocka_unit_test(perplexity_is_the_exponential_of_the_mean),
         cmocka_unit_test(coloured_text_holds_every_token_and_no_foreign_markup),
     };
     int failed = cmocka_run_group_tests_name("analyses", tests, NULL, NULL);
