@@ -1,7 +1,22 @@
 /*
- * Documents with a domain, a language and a title, one after the other, from a
- * CSV manifest, JSON Lines (plain, gzip or zstd), a folder of text files, one
- * text file, or standard input.
+ * Documents with a domain, a language and a title, one after the other, from
+ *
+ *   FILE.csv                a manifest (RFC 4180): a header, then a row for each
+ *                           document; column path, relative to the manifest, and
+ *                           domain, language, title where known, in any order
+ *   FILE.jsonl .ndjson .json  JSON Lines, {"text": ..., "meta": {...}}
+ *   a folder                all text files below it, in the byte order of their
+ *                           paths; its first level names the domain, a second
+ *                           level of two lower-case letters the language; tables
+ *                           and JSON in it are left out, and hidden files
+ *   -                       standard input: JSON Lines when the first byte that
+ *                           is no space is '{', else one text
+ *   any other file          one text
+ *
+ * Each of them, and the documents of manifests and folders, may be compressed
+ * with gzip or zstd: told by the first bytes; a name may end in .gz or .zst
+ * behind the rest. What is compressed is streamed; one document or line is held
+ * at a time, of at most 1 GiB.
  */
 #ifndef MOE_DATASETS_CORPUS_H
 #define MOE_DATASETS_CORPUS_H
@@ -16,7 +31,8 @@
 /* Strings are UTF-8 (a label with other bytes is an error), terminated,
  * borrowed until the next document. Unknown is "". */
 typedef struct moe_document {
-    const char *path; /* file, or "FILE:LINE" for JSON Lines, "-" for stdin */
+    const char *path; /* as given, or as the manifest or folder names it;
+                         "FILE:LINE" for JSON Lines, "-" for stdin       */
     const char *title, *domain, *language;
     const char *text; /* the bytes as they are; text[n_bytes] is 0          */
     size_t n_bytes;
@@ -40,7 +56,8 @@ moe_err moe_corpus_open(moe_corpus **out, const char *const *paths, int n_paths,
                         const moe_corpus_opts *opts) MOE_MUST_CHECK;
 void moe_corpus_close(moe_corpus *c);
 
-/* The next document into *doc; *more is false behind the last. */
+/* The next document into *doc; *more is false behind the last. An error ends the
+ * corpus: it is not called again. */
 moe_err moe_corpus_next(moe_corpus *c, moe_document *doc,
                         bool *more) MOE_MUST_CHECK;
 
@@ -51,8 +68,8 @@ int64_t moe_corpus_total_bytes(const moe_corpus *c);
 int64_t moe_corpus_position(const moe_corpus *c);
 int64_t moe_corpus_size(const moe_corpus *c);
 
-/* SHA-256 over what was read so far: path-independent (labels and bytes of each
- * document in order). */
+/* What was read so far, independent of paths: a chain of SHA-256 over the digest
+ * before (64 zeros at first), the labels and the bytes of each document. */
 void moe_corpus_digest(const moe_corpus *c, char hex[MOE_DIGEST_HEX]);
 int64_t moe_corpus_bad(const moe_corpus *c); /* lines passed over */
 

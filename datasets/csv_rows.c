@@ -2,15 +2,15 @@
 
 #include "datasets/csv_rows.h"
 
+#include "datasets/corpus_internal.h"
+
 #include "engine/base/mem.h"
 
 #include <csv.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 enum { BLOCK = 1 << 18, MAX_FIELDS = 4096, MAX_ROW = 16 << 20 };
 
@@ -99,16 +99,17 @@ static moe_err feed(reader *r, struct csv_parser *csv, const char *p, size_t n)
     return r->err;
 }
 
-static moe_err read_all(reader *r, struct csv_parser *csv, gzFile file,
+static moe_err read_all(reader *r, struct csv_parser *csv, moe_stream *stream,
                         char *block)
 {
     static const char bom[] = "\xef\xbb\xbf";
     bool first = true;
+    size_t got = 0;
     moe_err err;
-    int got, code;
 
-    while ((got = gzread(file, block, BLOCK)) > 0) {
-        char *p = block;
+    while ((err = moe_stream_read(stream, block, BLOCK, &got)) == MOE_OK &&
+           got > 0) {
+        const char *p = block;
 
         if (first && got >= 3 && memcmp(block, bom, 3) == 0)
             p += 3;
@@ -116,12 +117,8 @@ static moe_err read_all(reader *r, struct csv_parser *csv, gzFile file,
         if ((err = feed(r, csv, p, (size_t)(block + got - p))) != MOE_OK)
             return err;
     }
-    gzerror(file, &code);
-    if (code == Z_ERRNO)
-        return moe_fail(MOE_ERR_IO, "%s: %s", r->path, strerror(errno));
-    if (code != Z_OK && code != Z_STREAM_END)
-        return moe_fail(MOE_ERR_FORMAT, "%s: the gzip stream is %s", r->path,
-                        code == Z_BUF_ERROR ? "cut short" : "damaged");
+    if (err != MOE_OK)
+        return err;
     if (csv_fini(csv, on_field, on_row, r) != 0 && r->err == MOE_OK)
         return moe_fail(MOE_ERR_FORMAT, "%s:%" PRId64 ": a quote is not closed",
                         r->path, r->line);
@@ -134,19 +131,15 @@ moe_err moe_csv_rows(const char *path, moe_csv_row_fn row, void *user)
     bool begun = false;
     reader *r = moe_calloc(1, sizeof *r);
     char *block = moe_calloc(BLOCK, 1);
-    gzFile file = gzopen(path, "rbe");
+    moe_stream *stream = NULL;
     moe_err err;
 
     if (!r || !block) {
         err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
         goto done;
     }
-    if (!file) {
-        err = moe_fail(MOE_ERR_IO, "%s: %s", path,
-                       strerror(errno ? errno : ENOMEM));
+    if ((err = moe_stream_open(&stream, path)) != MOE_OK)
         goto done;
-    }
-    gzbuffer(file, BLOCK);
     csv_init(&csv, CSV_STRICT | CSV_STRICT_FINI);
     csv_set_space_func(&csv, no_space);
     begun = true;
@@ -154,13 +147,12 @@ moe_err moe_csv_rows(const char *path, moe_csv_row_fn row, void *user)
     r->row = row;
     r->user = user;
     r->line = 1;
-    err = read_all(r, &csv, file, block);
+    err = read_all(r, &csv, stream, block);
 
 done:
     if (begun)
         csv_free(&csv);
-    if (file)
-        gzclose(file);
+    moe_stream_close(stream);
     if (r)
         moe_buf_fini(&r->bytes);
     free(r);

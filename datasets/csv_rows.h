@@ -1,6 +1,6 @@
 /*
- * Rows of a CSV file (RFC 4180, read with libcsv), plain or gzip, one after the
- * other and never held whole. Fields keep their spaces and their bytes; a BOM of
+ * Rows of a CSV file (RFC 4180, read with libcsv), plain, gzip or zstd, one after
+ * the other and never held whole. Fields keep their spaces and their bytes; a BOM of
  * UTF-8 before the first is dropped.
  */
 #ifndef MOE_DATASETS_CSV_ROWS_H
@@ -24,7 +24,7 @@ typedef moe_err (*moe_csv_row_fn)(void *user, int64_t line,
 
 /* Call `row` for each row of a file; empty lines are passed over. A quote out of
  * place, one that is never closed, a row of more than 4096 fields or 16 MiB and
- * a damaged or truncated gzip stream are MOE_ERR_FORMAT. */
+ * damaged or truncated compression are MOE_ERR_FORMAT. */
 moe_err moe_csv_rows(const char *path, moe_csv_row_fn row,
                      void *user) MOE_MUST_CHECK;
 

@@ -10,7 +10,8 @@ libengine_a_SOURCES = \
 	%D%/base/map.c %D%/base/map.h \
 	%D%/base/mem.c %D%/base/mem.h \
 	%D%/base/pool.c %D%/base/pool.h \
-	%D%/base/progress.c %D%/base/progress.h
+	%D%/base/progress.c %D%/base/progress.h \
+	%D%/base/utf8.c %D%/base/utf8.h
 
 include engine/weights/local.mk
 include engine/tokenizer/local.mk

@@ -13,6 +13,8 @@
 
 #include "engine/tokenizer/vocab_internal.h"
 
+#include "engine/base/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +39,7 @@ static size_t next_unit(const normaliser *z, const char *text, size_t n,
 
     *invalid = false;
     if (size == 0)
-        size = moe_utf8_length(text, n, &code);
+        size = moe_utf8_next(text, n, &code);
     *as = text;
     *as_size = size;
     if (size > 0)
@@ -315,7 +317,7 @@ static size_t take_segment(encoder *e, const char *text, size_t n)
         bool frozen = step > 0;
 
         if (!frozen)
-            step = moe_utf8_length(text + at, n - at, &code);
+            step = moe_utf8_next(text + at, n - at, &code);
         if (step == 0) { /* a byte that was kept */
             step = 1;
             frozen = true;
@@ -438,7 +440,7 @@ static void put_bytes(moe_buf *out, const char *s, size_t n)
     uint32_t code;
 
     for (size_t at = 0, step; at < n; at += step) {
-        step = moe_utf8_length(s + at, n - at, &code);
+        step = moe_utf8_next(s + at, n - at, &code);
         if (step > 0) {
             moe_buf_add(out, s + at, step);
         } else {

@@ -3,6 +3,7 @@
 #include "engine/tokenizer/vocab_internal.h"
 
 #include "engine/base/endian.h"
+#include "engine/base/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,39 +13,6 @@
 static const char default_unk_surface[] = " \xe2\x81\x87 ";
 
 enum { EMPTY = -1 };
-
-size_t moe_utf8_length(const char *text, size_t n, uint32_t *code)
-{
-    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    const unsigned char *p = (const unsigned char *)text;
-    size_t want;
-    uint32_t c;
-
-    if (p[0] < 0x80) {
-        *code = p[0];
-        return 1;
-    }
-    if ((p[0] & 0xe0) == 0xc0)
-        want = 2;
-    else if ((p[0] & 0xf0) == 0xe0)
-        want = 3;
-    else if ((p[0] & 0xf8) == 0xf0)
-        want = 4;
-    else
-        return 0;
-    if (n < want)
-        return 0;
-    c = p[0] & (0x7fu >> want);
-    for (size_t i = 1; i < want; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (p[i] & 0x3fu);
-    }
-    if (c < least[want] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-        return 0;
-    *code = c;
-    return want;
-}
 
 moe_err moe_vocab_new(moe_tokenizer **out, const char *name)
 {
@@ -129,7 +97,7 @@ static moe_err check_piece(const moe_tokenizer *tok, const char *bytes,
         return moe_fail(MOE_ERR_FORMAT, "%s: piece %d has the score %g",
                         tok->name, (int)tok->n_piece, (double)score);
     for (size_t i = 0; i < n; i += step) {
-        step = moe_utf8_length(bytes + i, n - i, &code);
+        step = moe_utf8_next(bytes + i, n - i, &code);
         if (step == 0 || code == 0)
             return moe_fail(MOE_ERR_FORMAT,
                             "%s: piece %d is not UTF-8 at its byte %zu",
@@ -350,7 +318,7 @@ static moe_err index_pairs(moe_tokenizer *tok)
         if (!from_text(tok->piece[id].kind))
             continue;
         for (size_t at = 0; err == MOE_OK && at < n; last = code) {
-            at += moe_utf8_length(s + at, n - at, &code);
+            at += moe_utf8_next(s + at, n - at, &code);
             if (last != 0 && !moe_vocab_joins(tok, last, code)) {
                 const uint64_t key = pair_key(last, code);
 

@@ -74,10 +74,6 @@ size_t moe_vocab_user_prefix(const moe_tokenizer *tok, const char *text,
 /* May characters a and b ever be in one piece? (No: then no merge crosses.) */
 bool moe_vocab_joins(const moe_tokenizer *tok, uint32_t a, uint32_t b);
 
-/* Bytes of the UTF-8 character at text, and its code point; 0 when the first
- * byte begins none (cut off, overlong, surrogate, above U+10FFFF). n > 0. */
-size_t moe_utf8_length(const char *text, size_t n, uint32_t *code);
-
 /* A parsed tokenizer.model into an empty vocabulary, not finished yet. */
 moe_err moe_spm_parse(moe_tokenizer *tok, const unsigned char *bytes,
                       size_t n) MOE_MUST_CHECK;

@@ -38,7 +38,7 @@ only()
 
 only '^probes/trace_[a-z_]+\.[ch]$' '<sqlite3\.h>|sqlite3_[a-z]' 'SQLite'
 only '^engine/backend/openblas\.c$' '<(cblas|openblas_config)\.h>|cblas_|openblas_[a-z]+\(' 'BLAS'
-only '^datasets/csv(_rows)?\.c$' '<csv\.h>' 'libcsv'
+only '^datasets/csv_rows\.c$' '<csv\.h>' 'libcsv'
 only '^datasets/' '<(zlib|zstd)\.h>' 'decompression'
 only '^engine/base/json\.[ch]$' '<jansson\.h>' 'jansson'
 only '^engine/base/digest\.c$' '<openssl/' 'libcrypto'
