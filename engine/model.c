@@ -3,6 +3,7 @@
 #include "engine/model.h"
 
 #include "engine/base/json.h"
+#include "engine/base/log.h"
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
 
@@ -297,6 +298,36 @@ static moe_err bind_all(moe_model *m)
     return err;
 }
 
+/* The tokenizer, if the files hold one that is handled; ids that the
+ * configuration leaves open come from it. */
+static moe_err open_tokenizer(moe_model *m)
+{
+    moe_config *c = &m->config;
+    char *file = moe_path_join(m->path, "tokenizer.model");
+    moe_err err = MOE_OK;
+
+    if (!file)
+        return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", m->path);
+    if (m->layout != MOE_LAYOUT_GGUF && moe_path_exists(file))
+        err = moe_tokenizer_open(&m->tokenizer, file);
+    free(file);
+    if (err == MOE_ERR_UNSUPPORTED) { /* ids can still be traced */
+        moe_warn("%s", moe_error_text());
+        err = MOE_OK;
+    }
+    if (err != MOE_OK || !m->tokenizer)
+        return err;
+    if (moe_tokenizer_size(m->tokenizer) > c->n_vocab)
+        return moe_fail(MOE_ERR_FORMAT,
+                        "%s: a tokenizer of %d pieces, a vocabulary of %d",
+                        m->path, moe_tokenizer_size(m->tokenizer), c->n_vocab);
+    if (c->bos_id < 0)
+        c->bos_id = moe_tokenizer_bos(m->tokenizer);
+    if (c->eos_id < 0)
+        c->eos_id = moe_tokenizer_eos(m->tokenizer);
+    return MOE_OK;
+}
+
 /* The last part of a path, without slashes at its end. */
 static char *last_part(const char *path)
 {
@@ -332,7 +363,7 @@ moe_err moe_model_open(moe_model **out, const char *path)
         goto done;
     if (!m->weights && (err = moe_weights_open(&m->weights, path)) != MOE_OK)
         goto done;
-    if ((err = bind_all(m)) != MOE_OK)
+    if ((err = bind_all(m)) != MOE_OK || (err = open_tokenizer(m)) != MOE_OK)
         goto done;
     name_dtype(m);
     *out = m;
@@ -351,6 +382,7 @@ void moe_model_close(moe_model *model)
     for (int i = 0; model->layers && i < model->config.n_layer; i++)
         free(model->layers[i].w1); /* w2 and w3 lie behind it */
     free(model->layers);
+    moe_tokenizer_free(model->tokenizer);
     moe_weights_close(model->weights);
     free(model->path);
     free(model->name);

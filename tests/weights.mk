@@ -1,5 +1,6 @@
 # tests of weights
-check_PROGRAMS += tests/test_tensor tests/test_weights tests/test_gguf
+check_PROGRAMS += tests/test_tensor tests/test_weights tests/test_gguf \
+	tests/test_model
 tests_test_tensor_SOURCES = tests/test_tensor.c
 tests_test_tensor_LDADD = libengine.a $(TEST_LIBS)
 tests_test_weights_SOURCES = tests/test_weights.c
@@ -20,3 +21,8 @@ tests_libtiny_a_SOURCES = tests/tiny.h tests/tiny_fill.c tests/tiny_fill.h \
 noinst_PROGRAMS += tests/tiny
 tests_tiny_SOURCES = tests/tiny.c
 tests_tiny_LDADD = tests/libtiny.a libengine.a $(TEST_LIBS)
+tests_test_model_SOURCES = tests/test_model.c
+tests_test_model_LDADD = tests/libtiny.a libengine.a $(TEST_LIBS)
+# Each allocation of the archive can be made to fail.
+tests_test_model_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=moe_calloc,--wrap=moe_reallocarray \
+	-Wl,--wrap=moe_strdup,--wrap=moe_path_join
