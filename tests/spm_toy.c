@@ -84,6 +84,144 @@ void toy_write(moe_buf *out, const toy *t)
     moe_buf_fini(&normalizer);
 }
 
+/* ---- GGUF: types of values ---- */
+
+enum {
+    GGUF_U32 = 4,
+    GGUF_I32 = 5,
+    GGUF_F32 = 6,
+    GGUF_BOOL = 7,
+    GGUF_STR = 8,
+    GGUF_ARRAY = 9
+};
+
+static void put_le(moe_buf *out, uint64_t v, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const char byte = (char)(v >> (8 * i));
+
+        moe_buf_add(out, &byte, 1);
+    }
+}
+
+static void put_text(moe_buf *out, const char *s)
+{
+    put_le(out, strlen(s), 8);
+    moe_buf_puts(out, s);
+}
+
+typedef struct gguf {
+    moe_buf meta;
+    int n;
+    const char *without;
+} gguf;
+
+/* A key and the type of its value, unless it is to be left out. */
+static bool put_key(gguf *g, const char *key, int type)
+{
+    if (g->without && strcmp(g->without, key) == 0)
+        return false;
+    put_text(&g->meta, key);
+    put_le(&g->meta, (uint64_t)type, 4);
+    g->n++;
+    return true;
+}
+
+static bool put_array(gguf *g, const char *key, int type, int n)
+{
+    if (!put_key(g, key, GGUF_ARRAY))
+        return false;
+    put_le(&g->meta, (uint64_t)type, 4);
+    put_le(&g->meta, (uint64_t)n, 8);
+    return true;
+}
+
+static void put_option(gguf *g, const char *key, bool value)
+{
+    if (put_key(g, key, GGUF_BOOL))
+        put_le(&g->meta, value, 1);
+}
+
+static void put_scores(gguf *g, const toy_piece *all, int n, bool text)
+{
+    const char *key = "tokenizer.ggml.scores";
+
+    if (!put_array(g, key, text ? GGUF_STR : GGUF_F32, n))
+        return;
+    for (int i = 0; i < n; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &all[i].score, sizeof bits);
+        if (text)
+            put_text(&g->meta, "0");
+        else
+            put_le(&g->meta, bits, 4);
+    }
+}
+
+/* All pieces in the order of toy_write(); free() the list. The names of bytes
+ * are in *names, to be released after it. */
+static toy_piece *all_pieces(const toy *t, int *n, moe_buf *names)
+{
+    toy_piece *all = moe_calloc((size_t)t->n + 259, sizeof *all);
+
+    assert_non_null(all);
+    for (int b = 0; b < 256; b++) {
+        moe_buf_printf(names, "<0x%02X>", (unsigned)b);
+        moe_buf_add(names, "", 1);
+    }
+    *n = 0;
+    all[(*n)++] =
+        (toy_piece){t->no_unknown ? "<pad>" : "<unk>", 0,
+                    t->no_unknown ? MOE_PIECE_CONTROL : MOE_PIECE_UNKNOWN};
+    all[(*n)++] = (toy_piece){"<s>", 0, MOE_PIECE_CONTROL};
+    all[(*n)++] = (toy_piece){"</s>", 0, MOE_PIECE_CONTROL};
+    for (int b = 0; t->byte_fallback && b < 256; b++)
+        all[(*n)++] = (toy_piece){names->data + 7 * b, 0, MOE_PIECE_BYTE};
+    for (int i = 0; i < t->n; i++)
+        all[(*n)++] = t->piece[i];
+    return all;
+}
+
+void toy_write_gguf(moe_buf *out, const toy *t, const toy_gguf *lie)
+{
+    gguf g = {.without = lie->without};
+    moe_buf names = {0};
+    int n;
+    toy_piece *all = all_pieces(t, &n, &names);
+
+    if (put_key(&g, "tokenizer.ggml.model", GGUF_STR))
+        put_text(&g.meta, lie->model ? lie->model : "llama");
+    if (put_array(&g, "tokenizer.ggml.tokens", GGUF_STR, n))
+        for (int i = 0; i < n; i++)
+            put_text(&g.meta, all[i].text);
+    put_scores(&g, all, n - lie->lacks, lie->text_scores);
+    if (put_array(&g, "tokenizer.ggml.token_type", GGUF_I32, n))
+        for (int i = 0; i < n; i++)
+            put_le(&g.meta, (uint64_t)all[i].kind, 4);
+    if (put_key(&g, "tokenizer.ggml.bos_token_id", GGUF_U32))
+        put_le(&g.meta, (uint64_t)(lie->bos ? lie->bos : 1), 4);
+    if (put_key(&g, "tokenizer.ggml.eos_token_id", GGUF_U32))
+        put_le(&g.meta, 2, 4);
+    put_option(&g, "tokenizer.ggml.add_space_prefix", !t->no_prefix);
+    put_option(&g, "tokenizer.ggml.remove_extra_whitespaces", t->squeeze);
+    if (t->charsmap &&
+        put_array(&g, "tokenizer.ggml.precompiled_charsmap", GGUF_I32, 1))
+        put_le(&g.meta, 7, 4);
+    moe_buf_puts(out, "GGUF");
+    put_le(out, 3, 4);
+    put_le(out, 0, 8);
+    put_le(out, (uint64_t)g.n, 8);
+    moe_buf_add(out, g.meta.data, g.meta.size);
+    while (out->size % 32)
+        moe_buf_add(out, "", 1);
+    free(all);
+    moe_buf_fini(&names);
+    moe_buf_fini(&g.meta);
+}
+
+/* ---- files ---- */
+
 const char *toy_file(const void *bytes, size_t n)
 {
     FILE *f;
@@ -207,7 +345,8 @@ static void check_record(const moe_tokenizer *tok, const json_t *record,
                 fail_msg("%s: id %zu is %ld, not %ld", id, i, (long)got[i],
                          (long)want[i]);
     }
-    check_decoding(tok, want, (int64_t)n, decoded ? decoded : hex, id);
+    if (decoded || !encode || json_object_get(record, "decoded_same"))
+        check_decoding(tok, want, (int64_t)n, decoded ? decoded : hex, id);
     moe_buf_fini(&text);
     free(want);
     free(got);

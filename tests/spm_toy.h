@@ -26,6 +26,17 @@ typedef struct toy {
 /* Append the model's bytes; the last field is one that no model does without. */
 void toy_write(moe_buf *out, const toy *t);
 
+/* The same vocabulary as metadata of a GGUF file without tensors, and what it
+ * may lie about. */
+typedef struct toy_gguf {
+    const char *model;   /* NULL: "llama"                            */
+    const char *without; /* a key that is left out, or NULL          */
+    int lacks;           /* so many scores and kinds too few         */
+    bool text_scores;    /* scores as strings                        */
+    int bos;             /* 0 stands for 1                           */
+} toy_gguf;
+void toy_write_gguf(moe_buf *out, const toy *t, const toy_gguf *lie);
+
 /* These bytes in a file of a fresh folder; the same name each time. */
 const char *toy_file(const void *bytes, size_t n);
 /* Group teardown: the file and its folder go. */

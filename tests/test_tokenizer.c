@@ -550,6 +550,96 @@ static void what_is_no_tokenizer_is_told_in_one_line(void **state)
     assert_null(tok);
 }
 
+static moe_tokenizer *gguf_open(const toy *t)
+{
+    moe_tokenizer *tok = NULL;
+    moe_buf file = {0};
+
+    toy_write_gguf(&file, t, &(toy_gguf){0});
+    assert_ok(moe_tokenizer_open(&tok, toy_file(file.data, file.size)));
+    moe_buf_fini(&file);
+    return tok;
+}
+
+static void a_gguf_file_holds_the_same_vocabulary(void **state)
+{
+    const toy forms[] = {
+        {.n = 9, .piece = letters},
+        {.n = 9, .piece = letters, .byte_fallback = true},
+        {.n = 9, .piece = letters, .no_prefix = true},
+        {.n = 9, .piece = letters, .squeeze = true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        moe_tokenizer *a = toy_open(&forms[i]), *b = gguf_open(&forms[i]);
+        char *x = ids_text(a, "  abc aa\xff", 9, true);
+        char *y = ids_text(b, "  abc aa\xff", 9, true);
+
+        assert_string_equal(x, y);
+        assert_string_equal(moe_tokenizer_digest(a), moe_tokenizer_digest(b));
+        assert_int_equal(moe_tokenizer_bos(b), 1);
+        assert_int_equal(moe_tokenizer_eos(b), 2);
+        assert_int_equal(moe_tokenizer_unk(b), 0);
+        free(x);
+        free(y);
+        moe_tokenizer_free(a);
+        moe_tokenizer_free(b);
+    }
+}
+
+static void gguf_metadata_that_lies_is_refused(void **state)
+{
+    const toy plain = {.n = 9, .piece = letters};
+    const toy rules = {.n = 9, .piece = letters, .charsmap = true};
+    const toy no_unknown = {.n = 9, .piece = letters, .no_unknown = true};
+    const toy_piece odd[] = {{"a", 0, 9}};
+    const toy odd_kind = {.n = 1, .piece = odd};
+    const struct {
+        const toy *t;
+        toy_gguf lie;
+        moe_err code;
+        const char *text;
+    } bad[] = {
+        {&plain, {.model = "gpt2"}, MOE_ERR_UNSUPPORTED, "is \"gpt2\""},
+        {&plain,
+         {.without = "tokenizer.ggml.model"},
+         MOE_ERR_FORMAT,
+         "holds no tokenizer"},
+        {&plain,
+         {.without = "tokenizer.ggml.tokens"},
+         MOE_ERR_FORMAT,
+         "no array tokenizer.ggml.tokens"},
+        {&plain,
+         {.without = "tokenizer.ggml.token_type"},
+         MOE_ERR_FORMAT,
+         "no array tokenizer.ggml.token_type"},
+        {&plain,
+         {.lacks = 1},
+         MOE_ERR_FORMAT,
+         "11 tokenizer.ggml.scores but "
+         "12 tokenizer.ggml.tokens"},
+        {&plain, {.text_scores = true}, MOE_ERR_FORMAT, "are not text"},
+        {&plain, {.bos = 12}, MOE_ERR_FORMAT, "is 12 but there are 12 pieces"},
+        {&plain, {.bos = -1}, MOE_ERR_FORMAT, "is 4294967295 but"},
+        {&rules, {0}, MOE_ERR_UNSUPPORTED, "normalisation rules"},
+        {&no_unknown, {0}, MOE_ERR_FORMAT, "neither an unknown piece nor"},
+        {&odd_kind, {0}, MOE_ERR_FORMAT, "kind 9, not 1 to 6"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        moe_tokenizer *tok = NULL;
+        moe_buf file = {0};
+
+        toy_write_gguf(&file, bad[i].t, &bad[i].lie);
+        assert_fails(moe_tokenizer_open(&tok, toy_file(file.data, file.size)),
+                     bad[i].code, bad[i].text);
+        assert_null(tok);
+        moe_buf_fini(&file);
+    }
+}
+
 /* Any allocation may fail: the linker sends the archive's calls here. */
 static int64_t allocations_left = -1;
 
@@ -625,6 +715,18 @@ static void the_demo_vocabulary_gives_the_ids_of_sentencepiece(void **state)
     free(folder);
 }
 
+static void a_gguf_vocabulary_gives_the_ids_of_sentencepiece(void **state)
+{
+    char *folder = toy_path("TOP_SRCDIR", "tests/golden/tokenizer/gguf");
+    char *model =
+        toy_path("TOP_SRCDIR", "tests/golden/tokenizer/gguf/vocabulary.gguf");
+
+    (void)state;
+    toy_golden(model, folder, 96, 47);
+    free(model);
+    free(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -650,8 +752,11 @@ int main(void)
         cmocka_unit_test(every_cut_of_the_file_is_noticed),
         cmocka_unit_test(no_byte_of_the_file_is_trusted),
         cmocka_unit_test(what_is_no_tokenizer_is_told_in_one_line),
+        cmocka_unit_test(a_gguf_file_holds_the_same_vocabulary),
+        cmocka_unit_test(gguf_metadata_that_lies_is_refused),
         cmocka_unit_test(without_memory_there_is_an_error_and_nothing_else),
         cmocka_unit_test(the_demo_vocabulary_gives_the_ids_of_sentencepiece),
+        cmocka_unit_test(a_gguf_vocabulary_gives_the_ids_of_sentencepiece),
     };
 
     return cmocka_run_group_tests(tests, NULL, toy_clean);

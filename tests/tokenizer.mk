@@ -9,4 +9,6 @@ check_PROGRAMS += tests/golden_tokenizer
 tests_golden_tokenizer_SOURCES = tests/golden_tokenizer.c tests/spm_toy.c tests/spm_toy.h
 tests_golden_tokenizer_LDADD = libengine.a $(TEST_LIBS)
 EXTRA_DIST += tests/golden/tokenizer/README.md \
-	tests/golden/tokenizer/demo/encode.jsonl tests/golden/tokenizer/demo/decode.jsonl
+	tests/golden/tokenizer/demo/encode.jsonl tests/golden/tokenizer/demo/decode.jsonl \
+	tests/golden/tokenizer/gguf/encode.jsonl tests/golden/tokenizer/gguf/decode.jsonl \
+	tests/golden/tokenizer/gguf/vocabulary.gguf

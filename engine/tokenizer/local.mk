@@ -2,6 +2,7 @@
 libengine_a_SOURCES += \
 	%D%/spm.c \
 	%D%/spm_file.c \
+	%D%/spm_gguf.c \
 	%D%/spm_proto.c \
 	%D%/tokenizer.h \
 	%D%/vocab.c %D%/vocab_internal.h

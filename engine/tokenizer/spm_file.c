@@ -47,8 +47,38 @@ static moe_err open_folder(moe_tokenizer **out, const char *path)
     return err;
 }
 
+/* Does the file begin like a GGUF file? */
+static moe_err is_gguf(bool *yes, const char *path)
+{
+    moe_map map = {0};
+    moe_err err = moe_map_open(&map, path);
+
+    if (err != MOE_OK)
+        return err;
+    *yes = map.size >= 4 && memcmp(map.data, "GGUF", 4) == 0;
+    moe_map_close(&map);
+    return MOE_OK;
+}
+
+static moe_err open_gguf(moe_tokenizer **out, const char *path)
+{
+    moe_weights *w = NULL;
+    moe_err err = moe_weights_open(&w, path);
+
+    if (err == MOE_OK)
+        err = moe_tokenizer_from_gguf(out, w, path);
+    moe_weights_close(w);
+    return err;
+}
+
 moe_err moe_tokenizer_open(moe_tokenizer **out, const char *path)
 {
-    return moe_path_is_dir(path) ? open_folder(out, path)
-                                 : open_model(out, path);
+    bool gguf = false;
+    moe_err err;
+
+    if (moe_path_is_dir(path))
+        return open_folder(out, path);
+    if ((err = is_gguf(&gguf, path)) != MOE_OK)
+        return err;
+    return gguf ? open_gguf(out, path) : open_model(out, path);
 }
