@@ -20,10 +20,15 @@ static int check_options(const moe_usage *use, const moe_importer *format,
                          const moe_import_opts *o)
 {
     const given all[] = {
-        {"experts", o->n_expert != 0}, {"top-k", o->top_k != 0},
-        {"layers", o->n_layer != 0},   {"vocab", o->n_vocab != 0},
-        {"allow-gaps", o->allow_gaps}, {"sorted", o->sorted},
-        {"domain", o->domain != NULL}, {"language", o->language != NULL},
+        {"experts", o->n_expert != 0},
+        {"top-k", o->top_k != 0},
+        {"layers", o->n_layer != 0},
+        {"vocab", o->n_vocab != 0},
+        {"allow-gaps", o->allow_gaps},
+        {"allow-repeats", o->allow_repeats},
+        {"sorted", o->sorted},
+        {"domain", o->domain != NULL},
+        {"language", o->language != NULL},
     };
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -82,6 +87,8 @@ int moe_cmd_import(int argc, char **argv)
                     "size of the vocabulary [the largest id + 1]"),
         MOE_OPT_FLAG(0, "allow-gaps", &o.allow_gaps,
                      "take what is missing as unknown"),
+        MOE_OPT_FLAG(0, "allow-repeats", &o.allow_repeats,
+                     "take an expert that a token chose twice as it is"),
         MOE_OPT_FLAG(0, "sorted", &o.sorted,
                      "rows come document by document: hold one at a time"),
         MOE_OPT_STR(0, "domain", "NAME", &o.domain,
@@ -93,7 +100,7 @@ int moe_cmd_import(int argc, char **argv)
     const moe_usage use = {
         .name = "import",
         .args = "FORMAT FILE...",
-        .summary = "Make a trace of routes that another engine recorded",
+        .summary = "make a trace of routes that another engine recorded",
         .example = "moetrace import csv routes.csv.gz -o run.db",
         .opts = opts,
         .min_args = 2,

@@ -13,7 +13,7 @@
 typedef struct moe_import_opts {
     int64_t n_expert, top_k, n_layer, n_vocab;
     const char *domain, *language; /* of documents without one        */
-    bool allow_gaps, sorted;
+    bool allow_gaps, allow_repeats, sorted;
 } moe_import_opts;
 
 /* What a format's run() is given. */

@@ -179,7 +179,7 @@ static moe_err flush(moe_cells *c)
     uint32_t *at;
     moe_err err;
 
-    if (!d || !c->n_cell)
+    if (!d || d->written)
         return MOE_OK;
     if (!c->job->writer && (err = begin(c)) != MOE_OK)
         return err;
@@ -539,10 +539,12 @@ static moe_err put(chunk *k, const moe_cells *c, uint32_t which, int32_t *phase)
                         c->job->path[c->cell[*from].source]);
     *from = which;
     for (int r = 0; r < top_k && cell->expert >= 0; r++)
-        if (k->expert[router * top_k + r] == cell->expert)
+        if (!c->job->opts->allow_repeats &&
+            k->expert[router * top_k + r] == cell->expert)
             return moe_fail(MOE_ERR_FORMAT,
                             "layer %d has expert %" PRId32
-                            " at rank %d and at rank %d",
+                            " at rank %d and at rank %d; --allow-repeats takes "
+                            "it as it is",
                             cell->layer, cell->expert, r, cell->rank);
     k->expert[router * top_k + cell->rank] = cell->expert;
     k->gate[router * top_k + cell->rank] = cell->gate;

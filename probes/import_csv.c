@@ -220,6 +220,28 @@ static moe_err describe(reader *r, const moe_field *field, int32_t document)
     return err;
 }
 
+/* The document of a row; the one before may end here. */
+static moe_err turn(reader *r, int32_t *document, const moe_field *name)
+{
+    moe_err err;
+
+    r->located = true;
+    if ((err = moe_cells_turn(r->cells, name->text, name->size)) != MOE_OK)
+        return err;
+    r->located = false;
+    return moe_cells_document(r->cells, document, name->text, name->size);
+}
+
+/* A row without a choice: what it says of its document. */
+static moe_err read_document(reader *r, const moe_field *field,
+                             const moe_field *name)
+{
+    int32_t document = -1;
+    moe_err err = turn(r, &document, name);
+
+    return err == MOE_OK ? describe(r, field, document) : err;
+}
+
 static moe_err read_row(reader *r, int64_t line, const moe_field *field, int n)
 {
     moe_cell cell = {.source = (uint16_t)r->source,
@@ -236,6 +258,9 @@ static moe_err read_row(reader *r, int64_t line, const moe_field *field, int n)
                         r->n_field);
     if (!(name = get(r, field, DOCUMENT)))
         return moe_fail(MOE_ERR_FORMAT, "document is empty");
+    if (!get(r, field, POSITION) && !get(r, field, LAYER) &&
+        !get(r, field, RANK) && !get(r, field, EXPERT))
+        return read_document(r, field, name);
     if ((err = get_int(&position, r, field, POSITION, INT32_MAX - 1)) !=
             MOE_OK ||
         (err = get_int(&layer, r, field, LAYER, UINT16_MAX)) != MOE_OK ||
@@ -247,14 +272,8 @@ static moe_err read_row(reader *r, int64_t line, const moe_field *field, int n)
         (err = get_real(&cell.margin, r, field, MARGIN)) != MOE_OK ||
         (err = get_real(&cell.entropy, r, field, ENTROPY)) != MOE_OK ||
         (err = get_real(&cell.nll, r, field, NLL)) != MOE_OK ||
-        (err = get_phase(&cell.phase, r, field)) != MOE_OK)
-        return err;
-    r->located = true;
-    if ((err = moe_cells_turn(r->cells, name->text, name->size)) != MOE_OK)
-        return err;
-    r->located = false;
-    if ((err = moe_cells_document(r->cells, &cell.document, name->text,
-                                  name->size)) != MOE_OK)
+        (err = get_phase(&cell.phase, r, field)) != MOE_OK ||
+        (err = turn(r, &cell.document, name)) != MOE_OK)
         return err;
     cell.position = (int32_t)position;
     cell.layer = (uint16_t)layer;
@@ -318,6 +337,7 @@ static moe_err run(moe_import *job)
 const moe_importer moe_import_csv = {
     .name = "csv",
     .summary = "rows of document, position, layer, rank, expert",
-    .options = "experts top-k layers vocab allow-gaps sorted domain language ",
+    .options = "experts top-k layers vocab allow-gaps allow-repeats "
+               "sorted domain language ",
     .run = run,
 };

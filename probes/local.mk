@@ -1,8 +1,11 @@
 noinst_LIBRARIES += libprobes.a
 libprobes_a_SOURCES = \
+	%D%/export.h %D%/export_field.c %D%/export_folder.c \
+	%D%/export_internal.h %D%/export_routes.c \
 	%D%/import.c %D%/import.h %D%/imports.def \
 	%D%/import_cells.c %D%/import_cells.h \
 	%D%/import_csv.c \
+	%D%/npy.c %D%/npy.h \
 	%D%/trace.h %D%/trace_code.c \
 	%D%/trace_db.c %D%/trace_internal.h \
 	%D%/trace_publish.c %D%/trace_publish.h \
@@ -10,5 +13,5 @@ libprobes_a_SOURCES = \
 	%D%/trace_schema.c \
 	%D%/trace_text.c \
 	%D%/trace_write.c %D%/trace_write.h
-moetrace_SOURCES += %D%/cmd_import.c
-dist_man_MANS += %D%/moetrace-import.1
+moetrace_SOURCES += %D%/cmd_export.c %D%/cmd_import.c
+dist_man_MANS += %D%/moetrace-export.1 %D%/moetrace-import.1

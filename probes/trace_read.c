@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_TEXT = 4 }; /* path, title, domain, language */
+enum { N_TEXT = 5 }; /* path, title, domain, language, digest */
 
 typedef struct entry {
     char *key, *value;
@@ -133,8 +133,8 @@ static moe_err load_documents(moe_trace *t)
     sqlite3_stmt *st = NULL;
     moe_err err = moe_trace_prepare(
         &st, t->db, t->path,
-        "SELECT id, first, tokens, bytes, path, title, domain, language"
-        " FROM t_document ORDER BY id");
+        "SELECT id, first, tokens, bytes, path, title, domain, language,"
+        " digest FROM t_document ORDER BY id");
     int rc = SQLITE_DONE;
 
     while (err == MOE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW)
@@ -149,6 +149,7 @@ static moe_err load_documents(moe_trace *t)
         t->doc[i].title = text[1];
         t->doc[i].domain = text[2];
         t->doc[i].language = text[3];
+        t->doc[i].digest = text[4];
     }
     return err;
 }

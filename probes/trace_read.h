@@ -13,7 +13,8 @@ typedef struct moe_trace moe_trace;
 
 typedef struct moe_trace_doc {
     int64_t id;
-    const char *path, *title, *domain, *language; /* "" unknown; borrowed */
+    /* "" unknown; borrowed */
+    const char *path, *title, *domain, *language, *digest;
     int64_t n_tok, n_bytes;
 } moe_trace_doc;
 
