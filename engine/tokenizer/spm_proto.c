@@ -63,7 +63,7 @@ static moe_err read_varint(message *m, uint64_t *value)
 /* The next field of a message, which is not at its end. */
 static moe_err read_field(message *m, field *f)
 {
-    uint64_t tag;
+    uint64_t tag = 0; /* gcc -O3 does not see that it is set */
     size_t left;
     moe_err err;
 
