@@ -26,3 +26,6 @@ tests_test_model_LDADD = tests/libtiny.a libengine.a $(TEST_LIBS)
 # Each allocation of the archive can be made to fail.
 tests_test_model_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=moe_calloc,--wrap=moe_reallocarray \
 	-Wl,--wrap=moe_strdup,--wrap=moe_path_join
+
+dist_check_SCRIPTS += tests/cli/inspect.sh
+TESTS += tests/cli/inspect.sh

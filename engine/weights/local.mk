@@ -4,3 +4,6 @@ libengine_a_SOURCES += \
 	%D%/gguf.c %D%/gguf_internal.h %D%/gguf_meta.c \
 	%D%/safetensors.c \
 	%D%/weights.c %D%/weights.h %D%/weights_internal.h
+
+moetrace_SOURCES += engine/cmd_inspect.c
+dist_man_MANS += engine/moetrace-inspect.1

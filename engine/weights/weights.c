@@ -277,6 +277,30 @@ static moe_err read_folder(moe_weights *w, const char *dir)
     return err;
 }
 
+bool moe_weights_exist(const char *path)
+{
+    static const char *const names[] = {"model.safetensors",
+                                        "model.safetensors.index.json"};
+    char **list = NULL;
+    bool found = false;
+    int n = 0;
+
+    if (!moe_path_is_dir(path))
+        return moe_path_exists(path);
+    for (int i = 0; i < 2 && !found; i++) {
+        char *file = moe_path_join(path, names[i]);
+
+        found = file && moe_path_exists(file);
+        free(file);
+    }
+    if (!found && list_consolidated(&list, &n, path) == MOE_OK)
+        found = n > 0;
+    for (int i = 0; i < n; i++)
+        free(list[i]);
+    free(list);
+    return found;
+}
+
 moe_err moe_weights_open(moe_weights **out, const char *path)
 {
     moe_weights *w = moe_calloc(1, sizeof *w);

@@ -33,6 +33,10 @@ typedef struct moe_named_tensor {
 moe_err moe_weights_open(moe_weights **out, const char *path) MOE_MUST_CHECK;
 void moe_weights_close(moe_weights *w);
 
+/* Is the path a file, or a folder with any of those files? Not whether they are
+ * whole. */
+bool moe_weights_exist(const char *path);
+
 const char *
 moe_weights_format(const moe_weights *w); /* "safetensors", "gguf" */
 
