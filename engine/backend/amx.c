@@ -1,0 +1,672 @@
+#include "config.h"
+
+#include "engine/backend/backend.h"
+
+/*
+ * Products on the AMX unit: bf16 tiles of 16 x 32, sums in float32.
+ *
+ * split: an activation x is the sum of two bf16 terms, x = xh + xl, exact to
+ * 2^-17 of x. A stored bf16 weight is exact as it is, so x w = xh w + xl w: two
+ * products. A weight of another type is the sum of two terms itself, and x w =
+ * xh wh + xl wh + xh wl, the fourth term lying under float32's own rounding.
+ * fast: one product of what is nearest in bf16.
+ *
+ * Measured on two cores, [1024, 4096] x [4096, 14336]: 1,490 GFLOP/s with two
+ * products, 990 with three, 2,190 with one. What made the difference: sums live
+ * in tiles of their own (1 kB, contiguous) until a block is finished; in the
+ * rows of y, 16 lines a page apart fall into one cache set and the rate halves.
+ */
+
+#if defined(__x86_64__) && defined(__linux__)
+
+#include "engine/base/mem.h"
+
+#include <cpuid.h>
+#include <immintrin.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define AMX __attribute__((target("amx-tile,amx-bf16")))
+#define WIDE __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+
+enum {
+    STRIP = 32,      /* rows of x, or of w, in one register block of 2 x 2   */
+    STEP = 32,       /* of k, in one tile                                    */
+    TILE = 1024,     /* bytes of one tile                                    */
+    PAIR = 2 * TILE, /* two tiles: a strip of one k step                     */
+    N_BLOCK = 256,   /* rows of w to a task                                  */
+    K_BLOCK = 1024,  /* of k converted at once: 256 x 1024 x 2 terms = 1 MB  */
+    K_INNER = 256,   /* of k while a strip of x stays in the first cache     */
+    M_BLOCK = 1024,  /* rows of x to a task: its sums are 1 MB               */
+    XFEATURE_TILEDATA = 18,
+    ARCH_REQ_XCOMP_PERM = 0x1023
+};
+
+typedef struct worker {
+    char *high, *low; /* a panel of w: by k block, strip, step; low or NULL   */
+    float *sum;       /* [M_BLOCK / 32, N_BLOCK / 32, 4] tiles                */
+    float *row;       /* [16, K_BLOCK] widened weights                        */
+} worker;
+
+typedef struct operand { /* the activations of one or more products */
+    const float *x;
+    int64_t m, k, ldx;
+    char *high, *low; /* [m / 32, k / 32] pairs of tiles */
+} operand;
+
+typedef struct amx {
+    moe_pool *pool;
+    moe_precision precision;
+    worker *workers;
+    int n_worker;
+    char *terms; /* room for the tiles of activations */
+    size_t n_terms;
+
+    /* the call under way */
+    const moe_product *list;
+    const operand *of; /* [n] of the product list */
+    int n_product;
+    operand *operands; /* [capacity] */
+    int *which;        /* [capacity] product to operand */
+    int capacity, n_operand;
+    int64_t m_task; /* rows of x to a task */
+} amx;
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static bool cpu_has_amx(void)
+{
+    unsigned a, b, c, d;
+
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return false;
+    if (!(d & (1u << 22)) || !(d & (1u << 24))) /* amx-bf16, amx-tile */
+        return false;
+    if (!(b & (1u << 16)) || !(b & (1u << 30)) || !(b & (1u << 31)))
+        return false; /* avx512 f, bw, vl */
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & (1u << 5)))
+        return false; /* avx512_bf16 */
+    return true;
+}
+
+static bool available(void)
+{
+    /* Linux gives the tile registers only to those who ask. */
+    return cpu_has_amx() &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILEDATA) == 0;
+}
+
+static bool supports(moe_precision precision)
+{
+    return precision == MOE_PRECISION_SPLIT || precision == MOE_PRECISION_FAST;
+}
+
+static int rank(void)
+{
+    return 30;
+}
+
+/* By inline assembly: gcc 12 may drop the stores that fill the description. */
+static void tiles_begin(void)
+{
+    struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1};
+
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = 64;
+        config.rows[i] = 16;
+    }
+    __asm__ volatile("ldtilecfg %0" : : "m"(config) : "memory");
+}
+
+static void tiles_end(void)
+{
+    __asm__ volatile("tilerelease" : : : "memory");
+}
+
+/* c += (ah + al) b over n steps of k; c is four tiles: rows 0-15 and 16-31 of x
+ * by columns 0-15 and 16-31. */
+AMX static void block_2(float *c, const char *ah, const char *al, const char *b,
+                        int n)
+{
+    _tile_loadd(0, c, 64);
+    _tile_loadd(1, c + 256, 64);
+    _tile_loadd(2, c + 512, 64);
+    _tile_loadd(3, c + 768, 64);
+    for (int i = 0; i < n; i++, ah += PAIR, al += PAIR, b += PAIR) {
+        _tile_loadd(6, b, 64);
+        _tile_loadd(4, al, 64);
+        _tile_loadd(7, b + TILE, 64);
+        _tile_loadd(5, al + TILE, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(4, ah, 64);
+        _tile_loadd(5, ah + TILE, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, c, 64);
+    _tile_stored(1, c + 256, 64);
+    _tile_stored(2, c + 512, 64);
+    _tile_stored(3, c + 768, 64);
+}
+
+AMX static void block_3(float *c, const char *ah, const char *al, const char *b,
+                        const char *bl, int n)
+{
+    _tile_loadd(0, c, 64);
+    _tile_loadd(1, c + 256, 64);
+    _tile_loadd(2, c + 512, 64);
+    _tile_loadd(3, c + 768, 64);
+    for (int i = 0; i < n; i++, ah += PAIR, al += PAIR, b += PAIR, bl += PAIR) {
+        _tile_loadd(6, b, 64);
+        _tile_loadd(4, al, 64);
+        _tile_loadd(7, b + TILE, 64);
+        _tile_loadd(5, al + TILE, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(4, ah, 64);
+        _tile_loadd(5, ah + TILE, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(6, bl, 64);
+        _tile_loadd(7, bl + TILE, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, c, 64);
+    _tile_stored(1, c + 256, 64);
+    _tile_stored(2, c + 512, 64);
+    _tile_stored(3, c + 768, 64);
+}
+
+AMX static void block_1(float *c, const char *a, const char *b, int n)
+{
+    _tile_loadd(0, c, 64);
+    _tile_loadd(1, c + 256, 64);
+    _tile_loadd(2, c + 512, 64);
+    _tile_loadd(3, c + 768, 64);
+    for (int i = 0; i < n; i++, a += PAIR, b += PAIR) {
+        _tile_loadd(6, b, 64);
+        _tile_loadd(4, a, 64);
+        _tile_loadd(7, b + TILE, 64);
+        _tile_loadd(5, a + TILE, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, c, 64);
+    _tile_stored(1, c + 256, 64);
+    _tile_stored(2, c + 512, 64);
+    _tile_stored(3, c + 768, 64);
+}
+
+/* 32 floats as bf16, and what the rounding left over as bf16 again. */
+WIDE static inline __m512i round_pair(__m512 first, __m512 second)
+{
+    return (__m512i)_mm512_cvtne2ps_pbh(second, first);
+}
+
+WIDE static inline __m512i rest_pair(__m512 first, __m512 second, __m512i high)
+{
+    __m512 a = _mm512_castsi512_ps(_mm512_slli_epi32(
+        _mm512_cvtepu16_epi32(_mm512_castsi512_si256(high)), 16));
+    __m512 b = _mm512_castsi512_ps(_mm512_slli_epi32(
+        _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(high, 1)), 16));
+
+    return round_pair(_mm512_sub_ps(first, a), _mm512_sub_ps(second, b));
+}
+
+/* The first n of 16 floats, zeros behind. */
+WIDE static inline __m512 load_part(const float *x, int64_t n)
+{
+    if (n >= 16)
+        return _mm512_loadu_ps(x);
+    return n > 0 ? _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), x)
+                 : _mm512_setzero_ps();
+}
+
+/* One strip of 32 rows of x into tiles of 16 rows of 32 numbers each. */
+WIDE static void pack_strip(const operand *o, int64_t strip, bool both)
+{
+    int64_t n_step = ceil_div(o->k, STEP);
+    char *high = o->high + strip * n_step * PAIR;
+    char *low = both ? o->low + strip * n_step * PAIR : NULL;
+
+    for (int i = 0; i < STRIP; i++) {
+        int64_t row = strip * STRIP + i;
+        const float *x = o->x + row * o->ldx;
+        size_t at = (size_t)(i / 16) * TILE + (size_t)(i % 16) * 64;
+
+        for (int64_t s = 0; s < n_step; s++, at += PAIR) {
+            int64_t left = row < o->m ? o->k - s * STEP : 0;
+            __m512 first = load_part(x + s * STEP, left);
+            __m512 second = load_part(x + s * STEP + 16, left - 16);
+            __m512i h = round_pair(first, second);
+
+            _mm512_store_si512(high + at, h);
+            if (both)
+                _mm512_store_si512(low + at, rest_pair(first, second, h));
+        }
+    }
+}
+
+/* 16 rows of 16 pairs become 16 pairs of 16 rows: what the unit wants of B. */
+WIDE static inline void transpose(char *tile, __m512i r[16])
+{
+    __m512i t[16];
+
+    for (int i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+        r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+        r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+        r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
+        t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
+        t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
+        t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
+    }
+    for (int i = 0; i < 8; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
+        r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
+    }
+    for (int i = 0; i < 16; i++)
+        _mm512_store_si512(tile + (size_t)i * 64, r[i]);
+}
+
+static const char *weight_at(const moe_tensor *w, int64_t row, int64_t k)
+{
+    return (const char *)w->data +
+           (size_t)row * moe_dtype_bytes(w->dtype, w->shape[1]) +
+           moe_dtype_bytes(w->dtype, k);
+}
+
+/* Stored bf16: rows [n0, n0 + 16) by k [k0, k0 + n_k), as they are. */
+WIDE static void pack_bf16(char *out, const moe_tensor *w, int64_t n0,
+                           int64_t k0, int64_t n_k)
+{
+    __m512i r[16];
+
+    for (int64_t k = 0; k < n_k; k += STEP, out += PAIR) {
+        uint32_t keep = n_k - k >= STEP ? UINT32_MAX : (1u << (n_k - k)) - 1;
+
+        for (int i = 0; i < 16; i++)
+            r[i] = n0 + i < w->shape[0]
+                       ? _mm512_maskz_loadu_epi16(keep,
+                                                  weight_at(w, n0 + i, k0 + k))
+                       : _mm512_setzero_si512();
+        transpose(out, r);
+    }
+}
+
+/* Any other type: widened to float32, then one or two bf16 terms. */
+WIDE static void pack_terms(char *high, char *low, float *row,
+                            const moe_tensor *w, int64_t n0, int64_t k0,
+                            int64_t n_k)
+{
+    __m512i h[16], l[16];
+
+    for (int i = 0; i < 16; i++)
+        if (n0 + i < w->shape[0])
+            moe_dequant(row + (size_t)i * K_BLOCK, weight_at(w, n0 + i, k0),
+                        w->dtype, n_k);
+    for (int64_t k = 0; k < n_k; k += STEP, high += PAIR) {
+        for (int i = 0; i < 16; i++) {
+            const float *x = row + (size_t)i * K_BLOCK + k;
+            int64_t left = n0 + i < w->shape[0] ? n_k - k : 0;
+            __m512 first = load_part(x, left),
+                   second = load_part(x + 16, left - 16);
+
+            h[i] = round_pair(first, second);
+            if (low)
+                l[i] = rest_pair(first, second, h[i]);
+        }
+        transpose(high, h);
+        if (low) {
+            transpose(low, l);
+            low += PAIR;
+        }
+    }
+}
+
+/* Finished tiles to the rows of y. */
+WIDE static void store_sums(const moe_product *p, const float *sum, int64_t m0,
+                            int64_t m1, int64_t n0, int64_t n1)
+{
+    int64_t strips = ceil_div(n1 - n0, STRIP);
+
+    for (int64_t m = m0; m < m1; m++) {
+        int64_t i = m - m0;
+        const float *tiles = sum + (i / STRIP) * strips * 4 * 256 +
+                             (i % STRIP / 16) * 2 * 256 + (i % 16) * 16;
+
+        for (int64_t n = n0; n < n1; n += 16) {
+            int64_t j = n - n0, left = n1 - n;
+            const float *at =
+                tiles + (j / STRIP) * 4 * 256 + (j % STRIP / 16) * 256;
+            __mmask16 keep =
+                left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+
+            _mm512_mask_storeu_ps(p->y + m * p->ldy + n, keep,
+                                  _mm512_load_ps(at));
+        }
+    }
+}
+
+static void pack_task(void *user, int64_t task, int index)
+{
+    amx *a = user;
+
+    (void)index;
+    for (int i = 0; i < a->n_operand; i++) {
+        int64_t strips = ceil_div(a->operands[i].m, STRIP);
+
+        if (task < strips) {
+            pack_strip(&a->operands[i], task,
+                       a->precision == MOE_PRECISION_SPLIT);
+            return;
+        }
+        task -= strips;
+    }
+}
+
+/* Rows [n0, n0 + 32 strips) of w by k [k0, k0 + n_k) into tiles. */
+static void convert(worker *w, const moe_tensor *t, int64_t n0, int64_t strips,
+                    int64_t k0, int64_t n_k, int64_t offset)
+{
+    int64_t n_step = ceil_div(n_k, STEP);
+
+    for (int64_t j = 0; j < strips * STRIP; j += 16) {
+        int64_t at =
+            offset + (j / STRIP) * n_step * PAIR + (j % STRIP / 16) * TILE;
+
+        if (t->dtype == MOE_BF16)
+            pack_bf16(w->high + at, t, n0 + j, k0, n_k);
+        else
+            pack_terms(w->high + at, w->low ? w->low + at : NULL, w->row, t,
+                       n0 + j, k0, n_k);
+    }
+}
+
+/* sum += rows of x [m0, m0 + 32 m_strips) by converted weights of one k block:
+ * a strip of x stays in the first cache while all strips of w pass, a block of w
+ * in the second while all strips of x do. */
+static void add_block(const amx *a, const worker *w, const operand *o,
+                      bool exact, int64_t m0, int64_t m_strips,
+                      int64_t n_strips, int64_t k0, int64_t steps,
+                      int64_t offset)
+{
+    int64_t k_steps = ceil_div(o->k, STEP);
+    bool split = a->precision == MOE_PRECISION_SPLIT;
+
+    for (int64_t m = 0; m < m_strips; m++)
+        for (int64_t s = 0; s < steps; s += K_INNER / STEP) {
+            int n =
+                (int)(steps - s < K_INNER / STEP ? steps - s : K_INNER / STEP);
+            int64_t at = ((m0 / STRIP + m) * k_steps + k0 / STEP + s) * PAIR;
+
+            for (int64_t j = 0; j < n_strips; j++) {
+                float *c = w->sum + (m * n_strips + j) * 4 * 256;
+                int64_t b = offset + (j * steps + s) * PAIR;
+
+                if (!split)
+                    block_1(c, o->high + at, w->high + b, n);
+                else if (exact)
+                    block_2(c, o->high + at, o->low + at, w->high + b, n);
+                else
+                    block_3(c, o->high + at, o->low + at, w->high + b,
+                            w->low + b, n);
+            }
+        }
+}
+
+/* One block of y: rows of x [m0, m1) by rows of w [n0, n1). The weights are
+ * converted while the first rows of x pass and kept for those that follow. */
+static void multiply_block(const amx *a, worker *w, const moe_product *p,
+                           const operand *o, int64_t m0, int64_t m1, int64_t n0,
+                           int64_t n1)
+{
+    int64_t n_strips = ceil_div(n1 - n0, STRIP), begin = m0;
+
+    for (; m0 < m1; m0 += M_BLOCK) {
+        int64_t end = m0 + M_BLOCK < m1 ? m0 + M_BLOCK : m1, offset = 0;
+        int64_t m_strips = ceil_div(end - m0, STRIP);
+
+        memset(w->sum, 0, (size_t)(m_strips * n_strips * 4 * TILE));
+        for (int64_t k0 = 0; k0 < o->k; k0 += K_BLOCK) {
+            int64_t n_k = o->k - k0 < K_BLOCK ? o->k - k0 : K_BLOCK;
+            int64_t steps = ceil_div(n_k, STEP);
+
+            if (m0 == begin)
+                convert(w, p->w, n0, n_strips, k0, n_k, offset);
+            add_block(a, w, o, p->w->dtype == MOE_BF16, m0, m_strips, n_strips,
+                      k0, steps, offset);
+            offset += n_strips * steps * PAIR;
+        }
+        store_sums(p, w->sum, m0, end, n0, n1);
+    }
+}
+
+static int64_t n_blocks(const amx *a, const moe_product *p)
+{
+    return ceil_div(p->m, a->m_task) * ceil_div(p->w->shape[0], N_BLOCK);
+}
+
+static void multiply_task(void *user, int64_t task, int index)
+{
+    amx *a = user;
+
+    for (int i = 0; i < a->n_product; i++) {
+        const moe_product *p = &a->list[i];
+        int64_t here = n_blocks(a, p), across = ceil_div(p->m, a->m_task);
+
+        if (task < here) {
+            int64_t m0 = task % across * a->m_task;
+            int64_t n0 = task / across * N_BLOCK, n = p->w->shape[0];
+
+            tiles_begin();
+            multiply_block(a, &a->workers[index], p, &a->operands[a->which[i]],
+                           m0, m0 + a->m_task < p->m ? m0 + a->m_task : p->m,
+                           n0, n0 + N_BLOCK < n ? n0 + N_BLOCK : n);
+            tiles_end();
+            return;
+        }
+        task -= here;
+    }
+}
+
+static size_t terms_bytes(int64_t m, int64_t k)
+{
+    return (size_t)(ceil_div(m, STRIP) * ceil_div(k, STEP)) * PAIR * 2;
+}
+
+/* As many products from the front of the list as the room for their activations
+ * allows; products that share x share its tiles. Returns their number. */
+static int gather(amx *a, const moe_product *list, int n)
+{
+    size_t used = 0;
+    int i;
+
+    a->n_operand = 0;
+    for (i = 0; i < n && i < a->capacity; i++) {
+        const moe_product *p = &list[i];
+        int64_t k = p->w->shape[1];
+        operand *o = NULL;
+        size_t need = terms_bytes(p->m, k);
+
+        for (int j = 0; j < a->n_operand && !o; j++)
+            if (a->operands[j].x == p->x && a->operands[j].m == p->m &&
+                a->operands[j].k == k && a->operands[j].ldx == p->ldx)
+                o = &a->operands[j];
+        if (!o) {
+            if (used + need > a->n_terms)
+                break;
+            o = &a->operands[a->n_operand++];
+            *o = (operand){.x = p->x,
+                           .m = p->m,
+                           .k = k,
+                           .ldx = p->ldx,
+                           .high = a->terms + used,
+                           .low = a->terms + used + need / 2};
+            used += need;
+        }
+        a->which[i] = (int)(o - a->operands);
+    }
+    return i;
+}
+
+/* Fewer, longer tasks convert each weight once; but every worker wants some. */
+static int64_t count_tasks(amx *a)
+{
+    int64_t longest = 1, total;
+
+    for (int i = 0; i < a->n_product; i++)
+        if (a->list[i].m > longest)
+            longest = a->list[i].m;
+    a->m_task = ceil_div(longest, M_BLOCK) * M_BLOCK;
+    for (;;) {
+        total = 0;
+        for (int i = 0; i < a->n_product; i++)
+            total += n_blocks(a, &a->list[i]);
+        if (total >= 3 * (int64_t)a->n_worker || a->m_task <= M_BLOCK)
+            return total;
+        a->m_task = ceil_div(a->m_task / 2, M_BLOCK) * M_BLOCK;
+    }
+}
+
+static void multiply(void *state, const moe_product *list, int n)
+{
+    amx *a = state;
+
+    while (n > 0) {
+        int64_t strips = 0;
+
+        a->list = list;
+        a->n_product = gather(a, list, n);
+        for (int i = 0; i < a->n_operand; i++)
+            strips += ceil_div(a->operands[i].m, STRIP);
+        moe_pool_run(a->pool, strips, pack_task, a);
+        moe_pool_run(a->pool, count_tasks(a), multiply_task, a);
+        list += a->n_product;
+        n -= a->n_product;
+    }
+}
+
+enum { MAX_PRODUCTS = 256 }; /* of one round; longer lists take several */
+
+static size_t panel_bytes(int64_t max_k)
+{
+    return (size_t)ceil_div(max_k, STEP) * PAIR * (N_BLOCK / STRIP);
+}
+
+static const size_t sum_bytes = (size_t)M_BLOCK * N_BLOCK * sizeof(float);
+static const size_t row_bytes = (size_t)16 * K_BLOCK * sizeof(float);
+
+static size_t scratch_bytes(int n_threads, moe_precision precision,
+                            int64_t max_m, int64_t max_k)
+{
+    size_t panels = precision == MOE_PRECISION_SPLIT ? 2 : 1;
+
+    return (size_t)n_threads *
+               (panels * panel_bytes(max_k) + sum_bytes + row_bytes) +
+           terms_bytes(max_m, max_k);
+}
+
+static void close_state(void *state)
+{
+    amx *a = state;
+
+    if (!a)
+        return;
+    for (int i = 0; a->workers && i < a->n_worker; i++) {
+        free(a->workers[i].high);
+        free(a->workers[i].low);
+        free(a->workers[i].sum);
+        free(a->workers[i].row);
+    }
+    free(a->workers);
+    free(a->terms);
+    free(a->operands);
+    free(a->which);
+    free(a);
+}
+
+static bool open_worker(worker *w, moe_precision precision, int64_t max_k)
+{
+    w->high = moe_calloc_aligned(panel_bytes(max_k), 1);
+    w->sum = moe_calloc_aligned(sum_bytes, 1);
+    w->row = moe_calloc_aligned(row_bytes, 1);
+    if (precision == MOE_PRECISION_SPLIT)
+        w->low = moe_calloc_aligned(panel_bytes(max_k), 1);
+    return w->high && w->sum && w->row &&
+           (w->low || precision != MOE_PRECISION_SPLIT);
+}
+
+static moe_err open_state(void **state, moe_pool *pool, moe_precision precision,
+                          int64_t max_m, int64_t max_k)
+{
+    amx *a = moe_calloc(1, sizeof *a);
+    bool ok;
+
+    if (!a)
+        return moe_fail(MOE_ERR_NOMEM, "amx: out of memory");
+    a->pool = pool;
+    a->precision = precision;
+    a->n_worker = moe_pool_size(pool);
+    a->capacity = MAX_PRODUCTS;
+    a->n_terms = terms_bytes(max_m, max_k);
+    a->terms = moe_calloc_aligned(a->n_terms, 1);
+    a->operands = moe_calloc(MAX_PRODUCTS, sizeof *a->operands);
+    a->which = moe_calloc(MAX_PRODUCTS, sizeof *a->which);
+    a->workers = moe_calloc((size_t)a->n_worker, sizeof *a->workers);
+    ok = a->terms && a->operands && a->which && a->workers;
+    for (int i = 0; ok && i < a->n_worker; i++)
+        ok = open_worker(&a->workers[i], precision, max_k);
+    if (!ok) {
+        close_state(a);
+        return moe_fail(
+            MOE_ERR_NOMEM, "amx: out of memory for %zu bytes",
+            scratch_bytes(moe_pool_size(pool), precision, max_m, max_k));
+    }
+    *state = a;
+    return MOE_OK;
+}
+
+const moe_backend moe_backend_amx = {
+    .name = "amx",
+    .summary = "own bf16 tile kernel on Intel AMX; float32 by two terms",
+    .available = available,
+    .supports = supports,
+    .rank = rank,
+    .open = open_state,
+    .scratch_bytes = scratch_bytes,
+    .multiply = multiply,
+    .close = close_state,
+};
+
+#endif
