@@ -181,12 +181,12 @@ static void attend(void *user, int64_t i, int worker)
         int n = end - key < KEYS ? (int)(end - key) : KEYS;
         int64_t at = (first + key) * ldk + (int64_t)kv * d;
 
-        fw->backend->small(true, t.rows, n, d, t.q, d, fw->k + at, (int)ldk, 0,
-                           t.score, KEYS);
+        fw->backend->small(fw->backend_state, worker, true, t.rows, n, d, t.q,
+                           d, fw->k + at, (int)ldk, 0, t.score, KEYS);
         for (int r = 0; r < t.rows; r++)
             soften(&t, r, key, n);
-        fw->backend->small(false, t.rows, d, n, t.score, KEYS, fw->v + at,
-                           (int)ldk, 1, t.mix, d);
+        fw->backend->small(fw->backend_state, worker, false, t.rows, d, n,
+                           t.score, KEYS, fw->v + at, (int)ldk, 1, t.mix, d);
     }
     store(&t, q, ldq);
 }

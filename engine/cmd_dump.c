@@ -250,18 +250,18 @@ done:
 
 int moe_cmd_dump(int argc, char **argv)
 {
-    static const char *const precisions[] = {"exact", "split", "fast", NULL};
-    const char *ids = NULL, *output = NULL, *backend = NULL;
-    const char *precision = precisions[0];
+    const char *ids = NULL, *output = NULL, *backend_name = NULL;
+    const char *precision = moe_precision_names[MOE_PRECISION_EXACT];
+    const moe_backend *backend = NULL;
     bool force = false;
     moe_forward_opts opts = {.max_tok = 8192};
     const moe_opt options[] = {
         MOE_OPT_STR('i', "ids", "FILE", &ids, "token ids, one document a line"),
         MOE_OPT_STR('o', "output", "FILE", &output,
                     "safetensors file to write"),
-        MOE_OPT_STR('b', "backend", "NAME", &backend,
-                    "who multiplies: openblas, ref, auto [auto]"),
-        MOE_OPT_CHOICE(0, "precision", "NAME", &precision, precisions,
+        MOE_OPT_STR('b', "backend", "NAME", &backend_name,
+                    "who multiplies: amx, onednn, openblas, ref [the best]"),
+        MOE_OPT_CHOICE(0, "precision", "NAME", &precision, moe_precision_names,
                        "exact, split or fast [exact]"),
         MOE_OPT_INT(0, "batch", "N", &opts.max_tok, 1, INT32_MAX,
                     "tokens that go through each layer together [8192]"),
@@ -289,12 +289,12 @@ int moe_cmd_dump(int argc, char **argv)
     if (!ids || !output)
         return moe_cli_usage_error(&use, "--%s is missing",
                                    ids ? "output" : "ids");
-    if (!moe_backend_find(backend))
-        return moe_cli_usage_error(&use, "--backend: there is no '%s'",
-                                   backend);
-    while (strcmp(precision, moe_precision_name(opts.precision)) != 0)
-        opts.precision++;
-    opts.backend = backend;
+    if ((err = moe_backend_choose(&backend, &opts.precision, backend_name,
+                                  precision)) == MOE_ERR_ARG)
+        return moe_cli_usage_error(&use, "--backend: %s", moe_error_text());
+    if (err != MOE_OK)
+        return moe_cli_end(&use, err);
+    opts.backend = backend->name;
     if (!force && moe_path_exists(output))
         err = moe_fail(MOE_ERR_IO, "%s: exists already; --force replaces it",
                        output);

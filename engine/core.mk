@@ -2,8 +2,10 @@
 
 libengine_a_SOURCES += \
 	%D%/attention.c \
+	%D%/backend/amx.c \
 	%D%/backend/backend.c %D%/backend/backend.h \
 	%D%/backend/backend_internal.h %D%/backend/backends.def \
+	%D%/backend/onednn.c \
 	%D%/backend/openblas.c \
 	%D%/backend/panels.c %D%/backend/panels.h \
 	%D%/backend/ref.c \

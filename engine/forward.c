@@ -108,15 +108,22 @@ static size_t lay_out(moe_forward *fw, char *base, int n_threads)
     return at.most;
 }
 
-/* What every product has at most: tokens or assignments, and row length. */
-static void limits(const moe_forward *fw, int64_t *max_m, int64_t *max_k)
+static int64_t larger(int64_t a, int64_t b)
 {
-    int64_t heads = (int64_t)fw->c->n_head * fw->c->d_head;
+    return a > b ? a : b;
+}
 
-    *max_m =
-        fw->opts.max_tok > fw->expert_rows ? fw->opts.max_tok : fw->expert_rows;
-    *max_k = fw->c->d_model > fw->c->d_ff ? fw->c->d_model : fw->c->d_ff;
-    *max_k = heads > *max_k ? heads : *max_k;
+/* What every product has at most: tokens or assignments, and row length. */
+static moe_product_limits limits(const moe_forward *fw)
+{
+    const moe_config *c = fw->c;
+    int64_t heads = (int64_t)c->n_head * c->d_head, n = fw->opts.max_tok;
+    moe_product_limits max = {.m = larger(n, fw->expert_rows)};
+
+    max.k = larger(heads, larger(c->d_model, c->d_ff));
+    max.mk = larger(n * c->d_model, fw->query_rows * heads);
+    max.mk = larger(max.mk, fw->expert_rows * c->d_ff);
+    return max;
 }
 
 static void set_opts(moe_forward *fw, const moe_config *c,
@@ -138,15 +145,14 @@ size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
                          int n_threads)
 {
     moe_forward fw = {0};
-    int64_t max_m, max_k;
+    moe_product_limits max;
     size_t bytes;
 
     set_opts(&fw, config, opts);
-    limits(&fw, &max_m, &max_k);
+    max = limits(&fw);
     bytes = sizeof fw + lay_out(&fw, NULL, n_threads);
     if (fw.backend)
-        bytes +=
-            fw.backend->scratch_bytes(n_threads, opts->precision, max_m, max_k);
+        bytes += fw.backend->scratch_bytes(n_threads, opts->precision, &max);
     return bytes;
 }
 
@@ -186,7 +192,7 @@ moe_err moe_forward_new(moe_forward **out, const moe_model *model,
                         moe_pool *pool, const moe_forward_opts *opts)
 {
     moe_forward *fw = moe_calloc(1, sizeof *fw);
-    int64_t max_m, max_k;
+    moe_product_limits max;
     size_t bytes;
     moe_err err;
 
@@ -213,9 +219,8 @@ moe_err moe_forward_new(moe_forward **out, const moe_model *model,
         goto done;
     }
     lay_out(fw, fw->arena, moe_pool_size(pool));
-    limits(fw, &max_m, &max_k);
-    err = fw->backend->open(&fw->backend_state, pool, opts->precision, max_m,
-                            max_k);
+    max = limits(fw);
+    err = fw->backend->open(&fw->backend_state, pool, opts->precision, &max);
     if (err != MOE_OK)
         goto done;
     *out = fw;

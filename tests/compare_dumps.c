@@ -1,6 +1,6 @@
 /*
- * compare_dumps DUMP REFERENCE - compare two files of the form that moetrace-dump(1)
- * describes. Prints the largest difference of each tensor; exit 1 when one is
+ * compare_dumps DUMP REFERENCE [FACTOR] - compare two files of the form that
+ * moetrace-dump(1) describes; FACTOR widens all tolerances. Prints the largest difference of each tensor; exit 1 when one is
  * too large or a decision differs.
  *
  * A reference may lack tensors. Where it has `margin` [layers, tokens], how far
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double near_tie = 2e-5;
+static const double near_tie = 2e-5; /* times the factor */
 
 typedef struct pair {
     const moe_named_tensor *got, *want;
@@ -28,6 +28,7 @@ typedef struct compare {
     moe_weights *got, *want;
     const float *margin; /* or NULL */
     int64_t n_tok;
+    double factor; /* on every tolerance */
     int faults;
 } compare;
 
@@ -127,7 +128,8 @@ static void choices(compare *c, double tolerance)
             same = same &&
                    i32_at(&id.got->tensor, i) == i32_at(&id.want->tensor, i);
         if (!same) {
-            bool tie = c->margin && (double)c->margin[row] < near_tie;
+            bool tie =
+                c->margin && (double)c->margin[row] < c->factor * near_tie;
 
             excused += tie;
             different += !tie;
@@ -153,8 +155,9 @@ int main(int argc, char **argv)
     compare c = {0};
     moe_err err;
 
-    if (argc != 3) {
-        fputs("usage: compare_dumps DUMP REFERENCE\n", stderr);
+    c.factor = argc == 4 ? strtod(argv[3], NULL) : 1;
+    if (argc < 3 || argc > 4 || !(c.factor > 0)) {
+        fputs("usage: compare_dumps DUMP REFERENCE [FACTOR]\n", stderr);
         return 2;
     }
     if ((err = moe_weights_open(&c.got, argv[1])) == MOE_OK &&
@@ -167,12 +170,12 @@ int main(int argc, char **argv)
         integers(&c, "input_ids");
         integers(&c, "doc_offsets");
         integers(&c, "sparse_layers");
-        choices(&c, 2e-5);
-        numbers(&c, "router_logits", 1e-4);
-        numbers(&c, "logits", 2e-4);
-        numbers(&c, "nll", 1e-4);
-        numbers(&c, "hidden", 2e-4);
-        numbers(&c, "final_norm", 2e-4);
+        choices(&c, c.factor * 2e-5);
+        numbers(&c, "router_logits", c.factor * 1e-4);
+        numbers(&c, "logits", c.factor * 2e-4);
+        numbers(&c, "nll", c.factor * 1e-4);
+        numbers(&c, "hidden", c.factor * 2e-4);
+        numbers(&c, "final_norm", c.factor * 2e-4);
     }
     if (err != MOE_OK) {
         fprintf(stderr, "compare_dumps: %s\n", moe_error_text());

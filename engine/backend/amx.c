@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "engine/backend/backend.h"
+#include "engine/backend/backend_internal.h"
 
 /*
  * Products on the AMX unit: bf16 tiles of 16 x 32, sums in float32.
@@ -19,6 +19,7 @@
 
 #if defined(__x86_64__) && defined(__linux__)
 
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
 
 #include <cpuid.h>
@@ -40,6 +41,7 @@ enum {
     K_BLOCK = 1024,  /* of k converted at once: 256 x 1024 x 2 terms = 1 MB  */
     K_INNER = 256,   /* of k while a strip of x stays in the first cache     */
     M_BLOCK = 1024,  /* rows of x to a task: its sums are 1 MB               */
+    SMALL = 256,     /* rows, columns and depth of a block of a small product */
     XFEATURE_TILEDATA = 18,
     ARCH_REQ_XCOMP_PERM = 0x1023
 };
@@ -48,6 +50,7 @@ typedef struct worker {
     char *high, *low; /* a panel of w: by k block, strip, step; low or NULL   */
     float *sum;       /* [M_BLOCK / 32, N_BLOCK / 32, 4] tiles                */
     float *row;       /* [16, K_BLOCK] widened weights                        */
+    char *left;       /* both terms of a block of A of a small product        */
 } worker;
 
 typedef struct operand { /* the activations of one or more products */
@@ -324,23 +327,17 @@ WIDE static void pack_bf16(char *out, const moe_tensor *w, int64_t n0,
     }
 }
 
-/* Any other type: widened to float32, then one or two bf16 terms. */
-WIDE static void pack_terms(char *high, char *low, float *row,
-                            const moe_tensor *w, int64_t n0, int64_t k0,
-                            int64_t n_k)
+/* n_row of 16 rows of float32 by n_k: one or two bf16 terms. */
+WIDE static void pack_rows(char *high, char *low, const float *rows, int64_t ld,
+                           int64_t n_row, int64_t n_k)
 {
     __m512i h[16], l[16];
 
-    for (int i = 0; i < 16; i++)
-        if (n0 + i < w->shape[0])
-            moe_dequant(row + (size_t)i * K_BLOCK, weight_at(w, n0 + i, k0),
-                        w->dtype, n_k);
     for (int64_t k = 0; k < n_k; k += STEP, high += PAIR) {
         for (int i = 0; i < 16; i++) {
-            const float *x = row + (size_t)i * K_BLOCK + k;
-            int64_t left = n0 + i < w->shape[0] ? n_k - k : 0;
-            __m512 first = load_part(x, left),
-                   second = load_part(x + 16, left - 16);
+            int64_t left = i < n_row ? n_k - k : 0;
+            __m512 first = load_part(rows + i * ld + k, left);
+            __m512 second = load_part(rows + i * ld + k + 16, left - 16);
 
             h[i] = round_pair(first, second);
             if (low)
@@ -354,26 +351,65 @@ WIDE static void pack_terms(char *high, char *low, float *row,
     }
 }
 
-/* Finished tiles to the rows of y. */
-WIDE static void store_sums(const moe_product *p, const float *sum, int64_t m0,
-                            int64_t m1, int64_t n0, int64_t n1)
+/* Any other stored type: widened to float32 first. */
+static void pack_terms(char *high, char *low, float *row, const moe_tensor *w,
+                       int64_t n0, int64_t k0, int64_t n_k)
 {
-    int64_t strips = ceil_div(n1 - n0, STRIP);
+    int64_t n_row = w->shape[0] - n0 < 16 ? w->shape[0] - n0 : 16;
 
-    for (int64_t m = m0; m < m1; m++) {
-        int64_t i = m - m0;
+    for (int64_t i = 0; i < n_row; i++)
+        moe_dequant(row + i * K_BLOCK, weight_at(w, n0 + i, k0), w->dtype, n_k);
+    pack_rows(high, low, row, K_BLOCK, n_row, n_k);
+}
+
+/* The pairs of rows of b [n_k, n], n at most 16, for which no transposition is
+ * needed: rows 2j and 2j + 1 side by side. */
+WIDE static void pack_columns(char *high, char *low, const float *b, int64_t ld,
+                              int64_t n, int64_t n_k)
+{
+    for (int64_t k = 0; k < ceil_div(n_k, STEP) * STEP; k += 2) {
+        size_t at = (size_t)(k / STEP * PAIR + k % STEP / 2 * 64);
+        __m512 even = load_part(b + k * ld, k < n_k ? n : 0);
+        __m512 odd = load_part(b + (k + 1) * ld, k + 1 < n_k ? n : 0);
+        __m512i h = round_pair(even, odd), l = rest_pair(even, odd, h);
+        /* from 16 evens, 16 odds to pairs */
+        const __m512i order = _mm512_set_epi16(
+            31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+            22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+
+        _mm512_store_si512(high + at, _mm512_permutexvar_epi16(order, h));
+        if (low)
+            _mm512_store_si512(low + at, _mm512_permutexvar_epi16(order, l));
+    }
+}
+
+static int least(int left)
+{
+    return left < SMALL ? left : SMALL;
+}
+
+/* c = beta c + sums */
+WIDE static void add_sums(float *c, int64_t ldc, const float *sum, int m, int n,
+                          float beta)
+{
+    int64_t strips = ceil_div(n, STRIP);
+
+    for (int64_t i = 0; i < m; i++) {
         const float *tiles = sum + (i / STRIP) * strips * 4 * 256 +
                              (i % STRIP / 16) * 2 * 256 + (i % 16) * 16;
 
-        for (int64_t n = n0; n < n1; n += 16) {
-            int64_t j = n - n0, left = n1 - n;
-            const float *at =
-                tiles + (j / STRIP) * 4 * 256 + (j % STRIP / 16) * 256;
+        for (int64_t j = 0; j < n; j += 16) {
+            float *at = c + i * ldc + j;
             __mmask16 keep =
-                left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+                n - j >= 16 ? 0xffff : (__mmask16)((1u << (n - j)) - 1);
+            __m512 v = _mm512_load_ps(tiles + (j / STRIP) * 4 * 256 +
+                                      (j % STRIP / 16) * 256);
 
-            _mm512_mask_storeu_ps(p->y + m * p->ldy + n, keep,
-                                  _mm512_load_ps(at));
+            if (beta != 0)
+                v = _mm512_add_ps(
+                    v, _mm512_mul_ps(_mm512_set1_ps(beta),
+                                     _mm512_maskz_loadu_ps(keep, at)));
+            _mm512_mask_storeu_ps(at, keep, v);
         }
     }
 }
@@ -468,7 +504,8 @@ static void multiply_block(const amx *a, worker *w, const moe_product *p,
                       k0, steps, offset);
             offset += n_strips * steps * PAIR;
         }
-        store_sums(p, w->sum, m0, end, n0, n1);
+        add_sums(p->y + m0 * p->ldy + n0, p->ldy, w->sum, (int)(end - m0),
+                 (int)(n1 - n0), 0);
     }
 }
 
@@ -485,6 +522,8 @@ static void multiply_task(void *user, int64_t task, int index)
         const moe_product *p = &a->list[i];
         int64_t here = n_blocks(a, p), across = ceil_div(p->m, a->m_task);
 
+        if (task < here && moe_stop_requested())
+            return;
         if (task < here) {
             int64_t m0 = task % across * a->m_task;
             int64_t n0 = task / across * N_BLOCK, n = p->w->shape[0];
@@ -577,24 +616,93 @@ static void multiply(void *state, const moe_product *list, int n)
     }
 }
 
+/* C = beta C + A B for one block, no side longer than SMALL. */
+static void small_block(const amx *a, worker *w, bool trans, int m, int n,
+                        int k, const float *x, int lda, const float *b, int ldb,
+                        float beta, float *c, int ldc)
+{
+    bool split = a->precision == MOE_PRECISION_SPLIT;
+    int64_t steps = ceil_div(k, STEP), m_strips = ceil_div(m, STRIP);
+    int64_t n_strips = ceil_div(n, STRIP);
+    char *low = split ? w->left + (size_t)SMALL * SMALL * 2 : NULL;
+    operand o = {.x = x, .m = m, .k = k, .ldx = lda, .high = w->left};
+
+    o.low = low;
+    for (int64_t i = 0; i < m_strips; i++)
+        pack_strip(&o, i, split);
+    for (int64_t j = 0; j < n_strips * STRIP; j += 16) {
+        int64_t at = (j / STRIP) * steps * PAIR + (j % STRIP / 16) * TILE;
+        int64_t left = n - j < 0 ? 0 : n - j < 16 ? n - j : 16;
+        char *wl = split ? w->low + at : NULL;
+
+        if (trans)
+            pack_rows(w->high + at, wl, b + j * ldb, ldb, left, k);
+        else
+            pack_columns(w->high + at, wl, b + j, ldb, left, k);
+    }
+    memset(w->sum, 0, (size_t)(m_strips * n_strips * 4 * TILE));
+    for (int64_t i = 0; i < m_strips; i++)
+        for (int64_t j = 0; j < n_strips; j++) {
+            float *sum = w->sum + (i * n_strips + j) * 4 * 256;
+            int64_t at = i * steps * PAIR, bt = j * steps * PAIR;
+
+            if (split)
+                block_3(sum, o.high + at, low + at, w->high + bt, w->low + bt,
+                        (int)steps);
+            else
+                block_1(sum, o.high + at, w->high + bt, (int)steps);
+        }
+    add_sums(c, ldc, w->sum, m, n, beta);
+}
+
+static void small(void *state, int index, bool trans, int m, int n, int k,
+                  const float *x, int lda, const float *b, int ldb, float beta,
+                  float *c, int ldc)
+{
+    const amx *a = state;
+
+    tiles_begin();
+    for (int n0 = 0; n0 < n; n0 += SMALL)
+        for (int k0 = 0; k0 < k; k0 += SMALL)
+            for (int m0 = 0; m0 < m; m0 += SMALL)
+                small_block(
+                    a, &a->workers[index], trans, least(m - m0), least(n - n0),
+                    least(k - k0), x + (int64_t)m0 * lda + k0, lda,
+                    trans ? b + (int64_t)n0 * ldb + k0
+                          : b + (int64_t)k0 * ldb + n0,
+                    ldb, k0 ? 1.0f : beta, c + (int64_t)m0 * ldc + n0, ldc);
+    tiles_end();
+}
+
 enum { MAX_PRODUCTS = 256 }; /* of one round; longer lists take several */
 
 static size_t panel_bytes(int64_t max_k)
 {
-    return (size_t)ceil_div(max_k, STEP) * PAIR * (N_BLOCK / STRIP);
+    int64_t k = max_k > SMALL ? max_k : SMALL;
+
+    return (size_t)ceil_div(k, STEP) * PAIR * (N_BLOCK / STRIP);
+}
+
+/* Both terms of the activations of any one product: m k of them, and what
+ * rounding both sides up to a tile adds. */
+static size_t most_terms(const moe_product_limits *max)
+{
+    return (size_t)(max->mk + STRIP * (max->m + max->k) + STRIP * STRIP) * 2 *
+           sizeof(uint16_t);
 }
 
 static const size_t sum_bytes = (size_t)M_BLOCK * N_BLOCK * sizeof(float);
 static const size_t row_bytes = (size_t)16 * K_BLOCK * sizeof(float);
+static const size_t left_bytes = (size_t)2 * SMALL * SMALL * sizeof(uint16_t);
 
 static size_t scratch_bytes(int n_threads, moe_precision precision,
-                            int64_t max_m, int64_t max_k)
+                            const moe_product_limits *max)
 {
     size_t panels = precision == MOE_PRECISION_SPLIT ? 2 : 1;
 
-    return (size_t)n_threads *
-               (panels * panel_bytes(max_k) + sum_bytes + row_bytes) +
-           terms_bytes(max_m, max_k);
+    return (size_t)n_threads * (panels * panel_bytes(max->k) + sum_bytes +
+                                row_bytes + left_bytes) +
+           most_terms(max);
 }
 
 static void close_state(void *state)
@@ -608,6 +716,7 @@ static void close_state(void *state)
         free(a->workers[i].low);
         free(a->workers[i].sum);
         free(a->workers[i].row);
+        free(a->workers[i].left);
     }
     free(a->workers);
     free(a->terms);
@@ -621,14 +730,15 @@ static bool open_worker(worker *w, moe_precision precision, int64_t max_k)
     w->high = moe_calloc_aligned(panel_bytes(max_k), 1);
     w->sum = moe_calloc_aligned(sum_bytes, 1);
     w->row = moe_calloc_aligned(row_bytes, 1);
+    w->left = moe_calloc_aligned(left_bytes, 1);
     if (precision == MOE_PRECISION_SPLIT)
         w->low = moe_calloc_aligned(panel_bytes(max_k), 1);
-    return w->high && w->sum && w->row &&
+    return w->high && w->sum && w->row && w->left &&
            (w->low || precision != MOE_PRECISION_SPLIT);
 }
 
 static moe_err open_state(void **state, moe_pool *pool, moe_precision precision,
-                          int64_t max_m, int64_t max_k)
+                          const moe_product_limits *max)
 {
     amx *a = moe_calloc(1, sizeof *a);
     bool ok;
@@ -639,19 +749,18 @@ static moe_err open_state(void **state, moe_pool *pool, moe_precision precision,
     a->precision = precision;
     a->n_worker = moe_pool_size(pool);
     a->capacity = MAX_PRODUCTS;
-    a->n_terms = terms_bytes(max_m, max_k);
+    a->n_terms = most_terms(max);
     a->terms = moe_calloc_aligned(a->n_terms, 1);
     a->operands = moe_calloc(MAX_PRODUCTS, sizeof *a->operands);
     a->which = moe_calloc(MAX_PRODUCTS, sizeof *a->which);
     a->workers = moe_calloc((size_t)a->n_worker, sizeof *a->workers);
     ok = a->terms && a->operands && a->which && a->workers;
     for (int i = 0; ok && i < a->n_worker; i++)
-        ok = open_worker(&a->workers[i], precision, max_k);
+        ok = open_worker(&a->workers[i], precision, max->k);
     if (!ok) {
         close_state(a);
-        return moe_fail(
-            MOE_ERR_NOMEM, "amx: out of memory for %zu bytes",
-            scratch_bytes(moe_pool_size(pool), precision, max_m, max_k));
+        return moe_fail(MOE_ERR_NOMEM, "amx: out of memory for %zu bytes",
+                        scratch_bytes(moe_pool_size(pool), precision, max));
     }
     *state = a;
     return MOE_OK;
@@ -666,6 +775,7 @@ const moe_backend moe_backend_amx = {
     .open = open_state,
     .scratch_bytes = scratch_bytes,
     .multiply = multiply,
+    .small = small,
     .close = close_state,
 };
 

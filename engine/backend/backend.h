@@ -32,6 +32,11 @@ typedef enum moe_precision {
     MOE_PRECISION_FAST = 2   /* activations rounded to bf16               */
 } moe_precision;
 
+/* What the products of one run are at most: m, k, and m times k of any one. */
+typedef struct moe_product_limits {
+    int64_t m, k, mk;
+} moe_product_limits;
+
 typedef struct moe_backend moe_backend;
 
 struct moe_backend {
@@ -40,12 +45,12 @@ struct moe_backend {
     bool (*supports)(moe_precision precision); /* with this arithmetic      */
     /* Higher wins when the user does not choose; only if available. */
     int (*rank)(void);
-    /* Get ready for products with m <= max_m and k <= max_k, all scratch
-     * included; nothing is allocated later. */
+    /* Get ready for products within the limits, all scratch included; nothing
+     * is allocated later. */
     moe_err (*open)(void **state, moe_pool *pool, moe_precision precision,
-                    int64_t max_m, int64_t max_k);
+                    const moe_product_limits *max);
     size_t (*scratch_bytes)(int n_threads, moe_precision precision,
-                            int64_t max_m, int64_t max_k);
+                            const moe_product_limits *max);
     /* All products of a list, their panels shared out over the pool. Weights
      * are widened panel by panel; no whole matrix is ever converted. Blocks
      * until all are done. Cannot fail; once a stop was asked for (clock.h) the
@@ -54,9 +59,10 @@ struct moe_backend {
     /* Small dense float32 products inside one worker (attention tiles):
      * C[m,n] = A[m,k] * op(B) + beta * C, op(B) = B[n,k]^T when trans, else
      * B[k,n]; row-major, leading dimensions lda, ldb, ldc. beta = 0 does not
-     * read C. Thread-safe. */
-    void (*small)(bool trans, int m, int n, int k, const float *a, int lda,
-                  const float *b, int ldb, float beta, float *c, int ldc);
+     * read C. Each worker has scratch of its own. */
+    void (*small)(void *state, int worker, bool trans, int m, int n, int k,
+                  const float *a, int lda, const float *b, int ldb, float beta,
+                  float *c, int ldc);
     void (*close)(void *state);
 };
 
@@ -64,6 +70,17 @@ struct moe_backend {
 const moe_backend *moe_backend_find(const char *name);
 /* The i-th backend that was built, NULL behind the last. */
 const moe_backend *moe_backend_at(int i);
+/*
+ * What --backend and --precision mean: names, or NULL where the user did not
+ * choose. Without a backend the best available one that has the precision;
+ * without a precision split where the backend has it, else exact. Failure names
+ * what there is.
+ */
+moe_err moe_backend_choose(const moe_backend **backend,
+                           moe_precision *precision, const char *backend_name,
+                           const char *precision_name) MOE_MUST_CHECK;
+/* The names for an option table, NULL behind the last. */
+extern const char *const moe_precision_names[];
 /* "exact" ... ; NULL when the number is unknown. */
 const char *moe_precision_name(moe_precision precision);
 

@@ -56,11 +56,10 @@ static int rank(void)
 }
 
 static size_t scratch_bytes(int n_threads, moe_precision precision,
-                            int64_t max_m, int64_t max_k)
+                            const moe_product_limits *max)
 {
     (void)precision;
-    (void)max_m;
-    (void)max_k;
+    (void)max;
     return (size_t)n_threads * PANEL_FLOATS * sizeof(float);
 }
 
@@ -75,14 +74,13 @@ static void close_openblas(void *state)
 }
 
 static moe_err open_openblas(void **state, moe_pool *pool,
-                             moe_precision precision, int64_t max_m,
-                             int64_t max_k)
+                             moe_precision precision,
+                             const moe_product_limits *max)
 {
     openblas *o = moe_calloc(1, sizeof *o);
 
     (void)precision;
-    (void)max_m;
-    (void)max_k;
+    (void)max;
     if (!o)
         return moe_fail(MOE_ERR_NOMEM, "backend openblas: out of memory");
     o->pool = pool;
@@ -165,9 +163,12 @@ static void multiply(void *state, const moe_product *list, int n)
         moe_pool_run(j.o->pool, n_task, run, &j);
 }
 
-static void small(bool trans, int m, int n, int k, const float *a, int lda,
-                  const float *b, int ldb, float beta, float *c, int ldc)
+static void small(void *state, int worker, bool trans, int m, int n, int k,
+                  const float *a, int lda, const float *b, int ldb, float beta,
+                  float *c, int ldc)
 {
+    (void)state;
+    (void)worker;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, trans ? CblasTrans : CblasNoTrans,
                 m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
 }

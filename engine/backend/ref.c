@@ -39,11 +39,10 @@ static int rank(void)
 }
 
 static size_t scratch_bytes(int n_threads, moe_precision precision,
-                            int64_t max_m, int64_t max_k)
+                            const moe_product_limits *max)
 {
     (void)precision;
-    (void)max_m;
-    return (size_t)n_threads * (size_t)max_k * sizeof(float);
+    return (size_t)n_threads * (size_t)max->k * sizeof(float);
 }
 
 static void close_ref(void *state)
@@ -57,23 +56,22 @@ static void close_ref(void *state)
 }
 
 static moe_err open_ref(void **state, moe_pool *pool, moe_precision precision,
-                        int64_t max_m, int64_t max_k)
+                        const moe_product_limits *max)
 {
     ref *r = moe_calloc(1, sizeof *r);
 
     (void)precision;
-    (void)max_m;
     if (!r)
         return moe_fail(MOE_ERR_NOMEM, "backend ref: out of memory");
     r->pool = pool;
-    r->max_k = max_k;
+    r->max_k = max->k;
     r->rows = moe_calloc_aligned((size_t)moe_pool_size(pool),
-                                 (size_t)max_k * sizeof *r->rows);
+                                 (size_t)max->k * sizeof *r->rows);
     if (!r->rows) {
         close_ref(r);
         return moe_fail(MOE_ERR_NOMEM,
                         "backend ref: out of memory for rows of %lld numbers",
-                        (long long)max_k);
+                        (long long)max->k);
     }
     *state = r;
     return MOE_OK;
@@ -120,9 +118,12 @@ static void multiply(void *state, const moe_product *list, int n)
     moe_pool_run(j.r->pool, moe_panels_count(&j.cut), run, &j);
 }
 
-static void small(bool trans, int m, int n, int k, const float *a, int lda,
-                  const float *b, int ldb, float beta, float *c, int ldc)
+static void small(void *state, int worker, bool trans, int m, int n, int k,
+                  const float *a, int lda, const float *b, int ldb, float beta,
+                  float *c, int ldc)
 {
+    (void)state;
+    (void)worker;
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) {
             float *y = &c[(int64_t)i * ldc + j];

@@ -86,7 +86,7 @@ refuse 1 "missing" "$dir/missing" -i "$ids" -o "$dir/new"
 refuse 1 "there: exists already" "$model" -i "$ids" -o "$dir/there"
 refuse 1 "nowhere" "$model" -i "$ids" -o "$dir/nowhere/new"
 refuse 1 "no precision 'fast'" "$model" -i "$ids" -o "$dir/new" --precision fast -b ref
-refuse 2 "there is no 'cublas'" "$model" -i "$ids" -o "$dir/new" -b cublas
+refuse 2 "there is no backend 'cublas'" "$model" -i "$ids" -o "$dir/new" -b cublas
 refuse 2 "--output is missing" "$model" -i "$ids"
 refuse 2 "--ids is missing" "$model" -o "$dir/new"
 
