@@ -308,7 +308,10 @@ static moe_err open_tokenizer(moe_model *m)
 
     if (!file)
         return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", m->path);
-    if (m->layout != MOE_LAYOUT_GGUF && moe_path_exists(file))
+    if (m->layout == MOE_LAYOUT_GGUF &&
+        moe_weights_meta_count(m->weights, "tokenizer.ggml.tokens") >= 0)
+        err = moe_tokenizer_from_gguf(&m->tokenizer, m->weights, m->path);
+    else if (m->layout != MOE_LAYOUT_GGUF && moe_path_exists(file))
         err = moe_tokenizer_open(&m->tokenizer, file);
     free(file);
     if (err == MOE_ERR_UNSUPPORTED) { /* ids can still be traced */

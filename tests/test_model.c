@@ -415,6 +415,23 @@ static void the_tokenizer_comes_along_when_there_is_one(void **state)
     assert_int_equal(m->config.bos_id, -1);
     moe_model_close(m);
     m = NULL;
+    plan = plan_of(MOE_LAYOUT_GGUF, "model-text.gguf");
+    write_model(&plan);
+    assert_ok(moe_model_open(&m, "model-text.gguf"));
+    assert_non_null(m->tokenizer);
+    assert_int_equal(moe_tokenizer_size(m->tokenizer), 263);
+    assert_string_equal(moe_tokenizer_piece(m->tokenizer, 260), "\xe2\x96\x81"
+                                                                "a");
+    moe_model_close(m);
+    m = NULL;
+    plan = plan_of(MOE_LAYOUT_GGUF, "model-text.gguf");
+    plan.no_tokenizer = true;
+    write_model(&plan);
+    assert_ok(moe_model_open(&m, "model-text.gguf"));
+    assert_null(m->tokenizer);
+    moe_model_close(m);
+    m = NULL;
+    unlink("model-text.gguf");
     write_text(folder, "tokenizer.model", "\xff\xff\xff");
     assert_fails(moe_model_open(&m, folder), MOE_ERR_FORMAT, "tokenizer.model");
     clean(folder);
