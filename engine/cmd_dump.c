@@ -31,6 +31,19 @@ enum tensor {
     N_TENSOR
 };
 
+static const char *const names[N_TENSOR] = {
+    [INPUT_IDS] = "input_ids",
+    [DOC_OFFSETS] = "doc_offsets",
+    [LOGITS] = "logits",
+    [SPARSE_LAYERS] = "sparse_layers",
+    [ROUTER_LOGITS] = "router_logits",
+    [TOPK_IDS] = "topk_ids",
+    [TOPK_WEIGHTS] = "topk_weights",
+    [NLL] = "nll",
+    [HIDDEN] = "hidden",
+    [FINAL_NORM] = "final_norm",
+};
+
 typedef struct dump {
     const moe_config *c;
     const moe_ids *ids;
@@ -43,40 +56,22 @@ static moe_err create(dump *d, const char *path)
 {
     const moe_config *c = d->c;
     int64_t n = d->ids->n_tok;
-    const moe_named_tensor list[N_TENSOR] = {
-        [INPUT_IDS] = {"input_ids", path, {NULL, MOE_I32, 1, {n}}, NULL},
-        [DOC_OFFSETS] = {"doc_offsets",
-                         path,
-                         {NULL, MOE_I32, 1, {d->ids->n_doc + 1}},
-                         NULL},
-        [LOGITS] = {"logits", path, {NULL, MOE_F32, 2, {n, c->n_vocab}}, NULL},
-        [SPARSE_LAYERS] = {"sparse_layers",
-                           path,
-                           {NULL, MOE_I32, 1, {c->n_layer}},
-                           NULL},
-        [ROUTER_LOGITS] = {"router_logits",
-                           path,
-                           {NULL, MOE_F32, 3, {c->n_layer, n, c->n_expert}},
-                           NULL},
-        [TOPK_IDS] = {"topk_ids",
-                      path,
-                      {NULL, MOE_I32, 3, {c->n_layer, n, c->top_k}},
-                      NULL},
-        [TOPK_WEIGHTS] = {"topk_weights",
-                          path,
-                          {NULL, MOE_F32, 3, {c->n_layer, n, c->top_k}},
-                          NULL},
-        [NLL] = {"nll", path, {NULL, MOE_F32, 1, {n}}, NULL},
-        [HIDDEN] = {"hidden",
-                    path,
-                    {NULL, MOE_F32, 3, {c->n_layer + 1, n, c->d_model}},
-                    NULL},
-        [FINAL_NORM] = {"final_norm",
-                        path,
-                        {NULL, MOE_F32, 2, {n, c->d_model}},
-                        NULL},
+    const moe_tensor shapes[N_TENSOR] = {
+        [INPUT_IDS] = {NULL, MOE_I32, 1, {n}},
+        [DOC_OFFSETS] = {NULL, MOE_I32, 1, {d->ids->n_doc + 1}},
+        [LOGITS] = {NULL, MOE_F32, 2, {n, c->n_vocab}},
+        [SPARSE_LAYERS] = {NULL, MOE_I32, 1, {c->n_layer}},
+        [ROUTER_LOGITS] = {NULL, MOE_F32, 3, {c->n_layer, n, c->n_expert}},
+        [TOPK_IDS] = {NULL, MOE_I32, 3, {c->n_layer, n, c->top_k}},
+        [TOPK_WEIGHTS] = {NULL, MOE_F32, 3, {c->n_layer, n, c->top_k}},
+        [NLL] = {NULL, MOE_F32, 1, {n}},
+        [HIDDEN] = {NULL, MOE_F32, 3, {c->n_layer + 1, n, c->d_model}},
+        [FINAL_NORM] = {NULL, MOE_F32, 2, {n, c->d_model}},
     };
+    moe_named_tensor list[N_TENSOR];
 
+    for (int i = 0; i < N_TENSOR; i++)
+        list[i] = (moe_named_tensor){.name = names[i], .tensor = shapes[i]};
     return moe_safetensors_create(&d->file, path, list, N_TENSOR);
 }
 

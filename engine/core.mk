@@ -16,7 +16,8 @@ libengine_a_SOURCES += \
 	%D%/ids.c %D%/ids.h \
 	%D%/ops.c %D%/ops.h \
 	%D%/policy/model.c %D%/policy/policy.h \
-	%D%/router.c %D%/router.h
+	%D%/router.c %D%/router.h \
+	%D%/synthetic.c %D%/synthetic.h
 
 moetrace_SOURCES += %D%/cmd_dump.c
 dist_man_MANS += %D%/moetrace-dump.1

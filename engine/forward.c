@@ -13,13 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Scratch whose size does not follow from the batch aims at so many bytes:
- * enough rows that widening weights costs little beside multiplying them. */
-enum {
-    QUERY_BYTES = 128 << 20,
-    EXPERT_BYTES = 256 << 20,
-    HEAD_BYTES = 128 << 20
-};
+/* tile_bytes unless told. */
+enum { TILE_BYTES = 256 << 20 };
 
 /* Hands out pieces of one block; with base NULL it only adds up. */
 typedef struct carver {
@@ -41,14 +36,13 @@ static void *carve(carver *c, int64_t n, size_t size)
     return piece;
 }
 
-/* Rows that fit in so many bytes, at least `least`, at most `most`. */
-static int64_t rows_in(int64_t bytes, int64_t floats, int64_t least,
-                       int64_t most)
+/* Rows that fit in so many bytes, at least 16, at most `most`. */
+static int64_t rows_in(int64_t bytes, int64_t floats, int64_t most)
 {
     int64_t n = bytes / (floats * (int64_t)sizeof(float));
 
-    if (n < least)
-        n = least;
+    if (n < 16)
+        n = 16;
     return n > most ? most : n;
 }
 
@@ -56,14 +50,16 @@ static void choose_tiles(moe_forward *fw)
 {
     const moe_config *c = fw->c;
     int64_t n = fw->opts.max_tok, d = c->d_model;
+    int64_t bytes = fw->opts.tile_bytes;
 
     fw->query_tile = moe_attention_tile(c);
     fw->attend_floats = moe_attention_floats(c);
-    fw->query_rows = rows_in(QUERY_BYTES, (int64_t)c->n_head * c->d_head + d,
-                             fw->query_tile, n);
-    fw->expert_rows = rows_in(EXPERT_BYTES, 2 * (int64_t)c->d_ff + d, 256,
-                              n * fw->opts.top_k);
-    fw->head_rows = rows_in(HEAD_BYTES, c->n_vocab, 16, n);
+    fw->query_rows = rows_in(bytes / 2, (int64_t)c->n_head * c->d_head + d, n);
+    if (fw->query_rows < fw->query_tile)
+        fw->query_rows = fw->query_tile;
+    fw->expert_rows =
+        rows_in(bytes, 2 * (int64_t)c->d_ff + d, n * fw->opts.top_k);
+    fw->head_rows = rows_in(bytes / 2, c->n_vocab, n);
 }
 
 /* Place all arrays in the arena; returns its size. */
@@ -126,8 +122,9 @@ static moe_product_limits limits(const moe_forward *fw)
     return max;
 }
 
-static void set_opts(moe_forward *fw, const moe_config *c,
-                     const moe_forward_opts *opts)
+/* Without a usable backend the rest is set all the same. */
+static moe_err set_opts(moe_forward *fw, const moe_config *c,
+                        const moe_forward_opts *opts)
 {
     fw->c = c;
     fw->opts = *opts;
@@ -137,8 +134,13 @@ static void set_opts(moe_forward *fw, const moe_config *c,
         fw->opts.top_k = c->top_k;
     if (fw->opts.max_tok < 1)
         fw->opts.max_tok = 1;
-    fw->backend = moe_backend_find(opts->backend);
+    if (fw->opts.max_tok > INT32_MAX) /* BLAS counts rows in int */
+        fw->opts.max_tok = INT32_MAX;
+    if (fw->opts.tile_bytes <= 0)
+        fw->opts.tile_bytes = TILE_BYTES;
     choose_tiles(fw);
+    return moe_backend_choose(&fw->backend, &fw->opts.precision, opts->backend,
+                              moe_precision_name(opts->precision));
 }
 
 size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
@@ -147,11 +149,12 @@ size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
     moe_forward fw = {0};
     moe_product_limits max;
     size_t bytes;
+    moe_err err;
 
-    set_opts(&fw, config, opts);
+    err = set_opts(&fw, config, opts);
     max = limits(&fw);
     bytes = sizeof fw + lay_out(&fw, NULL, n_threads);
-    if (fw.backend)
+    if (err == MOE_OK)
         bytes += fw.backend->scratch_bytes(n_threads, opts->precision, &max);
     return bytes;
 }
@@ -173,21 +176,6 @@ static bool is_large(const moe_model *model)
     return need > have / 2;
 }
 
-static moe_err check_backend(const moe_forward *fw, const char *name)
-{
-    if (!fw->backend)
-        return moe_fail(MOE_ERR_ARG, "there is no backend '%s'", name);
-    if (!fw->backend->available())
-        return moe_fail(MOE_ERR_UNSUPPORTED,
-                        "backend %s does not work on this processor",
-                        fw->backend->name);
-    if (!fw->backend->supports(fw->opts.precision))
-        return moe_fail(MOE_ERR_UNSUPPORTED, "backend %s has no precision '%s'",
-                        fw->backend->name,
-                        moe_precision_name(fw->opts.precision));
-    return MOE_OK;
-}
-
 moe_err moe_forward_new(moe_forward **out, const moe_model *model,
                         moe_pool *pool, const moe_forward_opts *opts)
 {
@@ -200,12 +188,17 @@ moe_err moe_forward_new(moe_forward **out, const moe_model *model,
         return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", model->name);
     fw->model = model;
     fw->pool = pool;
-    set_opts(fw, &model->config, opts);
-    if ((err = check_backend(fw, opts->backend)) != MOE_OK)
+    if ((err = set_opts(fw, &model->config, opts)) != MOE_OK)
         goto done;
     if (fw->opts.top_k > model->config.n_expert) {
         err = moe_fail(MOE_ERR_ARG, "%s: top %d of %d experts", model->name,
                        fw->opts.top_k, model->config.n_expert);
+        goto done;
+    }
+    if (opts->max_tok > fw->opts.max_tok) {
+        err = moe_fail(MOE_ERR_ARG,
+                       "a batch of %lld tokens where at most %lld can be",
+                       (long long)opts->max_tok, (long long)fw->opts.max_tok);
         goto done;
     }
     fw->stream = is_large(model);

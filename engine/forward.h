@@ -40,7 +40,11 @@ typedef struct moe_forward_opts {
     void *policy_state;
     int top_k;       /* experts per token; 0: the model's own       */
     int64_t max_tok; /* longest batch that will come                */
-    bool nll;        /* compute the head and the loss               */
+    /* Scratch that does not grow with the batch (queries, hidden values and
+     * vocabulary scores of a tile of tokens) aims at so many bytes; 0: 256 MiB,
+     * enough that widening weights costs little beside multiplying them. */
+    int64_t tile_bytes;
+    bool nll; /* compute the head and the loss               */
     /* told after each layer: layers done of n_layer + 1 (the head is the last);
      * may be NULL; a failure ends the pass */
     moe_err (*tick)(void *user, int done, int total);

@@ -1,4 +1,17 @@
 # tests of core
+check_PROGRAMS += tests/test_router tests/test_ops tests/test_backend
+tests_test_router_SOURCES = tests/test_router.c
+tests_test_router_LDADD = libengine.a $(TEST_LIBS)
+tests_test_ops_SOURCES = tests/test_ops.c
+tests_test_ops_LDADD = libengine.a $(TEST_LIBS)
+tests_test_backend_SOURCES = tests/test_backend.c
+tests_test_backend_LDADD = libengine.a $(TEST_LIBS)
+check_PROGRAMS += tests/test_forward tests/test_layer
+tests_test_forward_SOURCES = tests/test_forward.c tests/run.c tests/run.h
+tests_test_forward_LDADD = libengine.a $(TEST_LIBS)
+tests_test_layer_SOURCES = tests/test_layer.c tests/run.c tests/run.h
+tests_test_layer_LDADD = libengine.a $(TEST_LIBS)
+
 noinst_PROGRAMS += tests/compare_dumps
 tests_compare_dumps_SOURCES = tests/compare_dumps.c
 tests_compare_dumps_LDADD = libengine.a $(ENGINE_LIBS)
