@@ -68,10 +68,24 @@ static moe_err parse(moe_ids *ids, const char *text, size_t n_text, int n_vocab,
             ids->start[++ids->n_doc] = ids->n_tok;
         p++;
     }
-    if (ids->n_tok == 0)
-        return moe_fail(MOE_ERR_FORMAT, "%s: no token ids in %lld lines", path,
-                        (long long)ids->n_doc);
     return MOE_OK;
+}
+
+moe_err moe_ids_parse(moe_ids *out, const char *text, size_t n, int n_vocab,
+                      const char *name)
+{
+    moe_ids ids = {0};
+    moe_err err;
+
+    if ((err = allocate(&ids, n, name)) != MOE_OK ||
+        (err = parse(&ids, text, n, n_vocab, name)) != MOE_OK)
+        goto done;
+    *out = ids;
+    ids = (moe_ids){0};
+
+done:
+    moe_ids_fini(&ids);
+    return err;
 }
 
 moe_err moe_ids_read(moe_ids *out, const char *path, int n_vocab)
@@ -82,9 +96,13 @@ moe_err moe_ids_read(moe_ids *out, const char *path, int n_vocab)
     moe_err err;
 
     if ((err = moe_file_read(&text, &n, path, max_bytes)) != MOE_OK ||
-        (err = allocate(&ids, n, path)) != MOE_OK ||
-        (err = parse(&ids, text, n, n_vocab, path)) != MOE_OK)
+        (err = moe_ids_parse(&ids, text, n, n_vocab, path)) != MOE_OK)
         goto done;
+    if (ids.n_tok == 0) {
+        err = moe_fail(MOE_ERR_FORMAT, "%s: no token ids in %lld lines", path,
+                       (long long)ids.n_doc);
+        goto done;
+    }
     *out = ids;
     ids = (moe_ids){0};
 

@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct moe_ids {
@@ -20,6 +21,10 @@ typedef struct moe_ids {
  */
 moe_err moe_ids_read(moe_ids *out, const char *path,
                      int n_vocab) MOE_MUST_CHECK;
+/* The same from n bytes in memory, which may hold no id at all; `name` is for
+ * messages. */
+moe_err moe_ids_parse(moe_ids *out, const char *text, size_t n, int n_vocab,
+                      const char *name) MOE_MUST_CHECK;
 void moe_ids_fini(moe_ids *ids); /* harmless on {0} */
 
 #endif

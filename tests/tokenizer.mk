@@ -12,3 +12,5 @@ EXTRA_DIST += tests/golden/tokenizer/README.md \
 	tests/golden/tokenizer/demo/encode.jsonl tests/golden/tokenizer/demo/decode.jsonl \
 	tests/golden/tokenizer/gguf/encode.jsonl tests/golden/tokenizer/gguf/decode.jsonl \
 	tests/golden/tokenizer/gguf/vocabulary.gguf
+dist_check_SCRIPTS += tests/cli/tokenize.sh
+TESTS += tests/cli/tokenize.sh
