@@ -17,3 +17,5 @@ libanalysis_a_SOURCES = \
 	%D%/tokens_view.c %D%/tokens_view.h
 moetrace_SOURCES += %D%/cmd_analyze.c
 dist_man_MANS += %D%/moetrace-analyze.1
+
+include analysis/report.mk

@@ -27,6 +27,7 @@ include tests/core.mk
 include tests/probes.mk
 include tests/import.mk
 include tests/analysis.mk
+include tests/report.mk
 include tests/cli.mk
 TESTS += $(check_PROGRAMS)
 endif

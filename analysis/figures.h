@@ -1,0 +1,30 @@
+/*
+ * The figures that moetrace knows, each made from the table of one analysis and
+ * arranged as in "Mixtral of Experts" where the paper has it.
+ */
+#ifndef MOE_ANALYSIS_FIGURES_H
+#define MOE_ANALYSIS_FIGURES_H
+
+#include "analysis/plot.h"
+#include "analysis/table.h"
+#include "engine/base/error.h"
+
+typedef struct moe_figure {
+    const char *name;     /* "shares"                                        */
+    const char *title;    /* one line                                        */
+    const char *caption;  /* what it shows, how, and what it does not show   */
+    const char *analysis; /* whose table it draws                            */
+    /* Fill csv, body and height of a plot whose name and width are set. */
+    moe_err (*build)(moe_plot *plot, const moe_table *table);
+} moe_figure;
+
+const moe_figure *moe_figure_find(const char *name); /* NULL: none */
+const moe_figure *moe_figure_at(int i);              /* NULL behind the last */
+
+/*
+ * The layers that the paper shows, as places on an axis of n layers: the first,
+ * the one before or at the middle (15 of 32), the last. Returns how many differ.
+ */
+int moe_figure_layers(int out[3], int n);
+
+#endif
