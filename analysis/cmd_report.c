@@ -1,0 +1,106 @@
+#include "config.h"
+
+#include "main.h"
+
+#include "analysis/report.h"
+#include "analysis/style.h"
+#include "engine/base/cli.h"
+#include "engine/base/map.h"
+#include "engine/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The line that was typed, quoted where a shell needs it. NULL: no memory. */
+static char *command_line(int argc, char **argv)
+{
+    moe_buf line = {0};
+
+    moe_buf_puts(&line, "moetrace");
+    for (int i = 0; i < argc; i++) {
+        bool plain = *argv[i] != '\0';
+
+        for (const char *p = argv[i]; *p; p++)
+            plain = plain && !strchr(" \t\n'\"\\$`*?[]#~&;|<>(){}!", *p);
+        moe_buf_puts(&line, plain ? " " : " '");
+        for (const char *p = argv[i]; *p; p++)
+            moe_buf_add(&line, *p == '\'' && !plain ? "'\\''" : p,
+                        *p == '\'' && !plain ? 4 : 1);
+        moe_buf_puts(&line, plain ? "" : "'");
+    }
+    if (line.failed)
+        moe_buf_fini(&line);
+    return line.data;
+}
+
+static moe_err run(const char *dir, const char *path,
+                   const moe_report_opts *opts, int64_t threads)
+{
+    moe_trace *trace = NULL;
+    moe_pool *pool = NULL;
+    moe_err err;
+
+    if ((err = moe_pool_new(&pool, (int)threads)) == MOE_OK &&
+        (err = moe_trace_open(&trace, path)) == MOE_OK &&
+        (err = moe_report_write(dir, trace, opts, pool)) == MOE_OK)
+        printf("%s/index.html\n", dir);
+    moe_trace_close_read(trace);
+    moe_pool_free(pool);
+    return err;
+}
+
+int moe_cmd_report(int argc, char **argv)
+{
+    moe_report_opts o = {.width_mm = moe_style_page_mm,
+                         .version = PACKAGE_STRING,
+                         .study = {.seed = 1, .n_resample = 1000}};
+    moe_common common = {0};
+    const char *dir = NULL, *width = NULL;
+    const moe_opt opts[] = {
+        MOE_OPT_STR('o', "output", "DIR", &dir, "folder to make"),
+        MOE_OPT_FLAG('f', "force", &o.force, "replace a report that is there"),
+        MOE_OPT_STR(0, "width", "MM", &width,
+                    "width of figures: 85mm or 170mm in journals [170mm]"),
+        MOE_OPT_FLAG(0, "with-bos", &o.study.with_bos,
+                     "count BOS tokens too [left out]"),
+        MOE_OPT_INT(0, "seed", "N", &o.study.seed, 0, INT64_MAX,
+                    "of every random draw [1]"),
+        MOE_OPT_INT(0, "resamples", "N", &o.study.n_resample, 0, 1000000,
+                    "bootstrap and permutation draws [1000]"),
+        MOE_OPT_END,
+    };
+    const moe_usage use = {
+        "report",
+        "RUN.db",
+        "Write every table and figure of a trace, and one page that shows them",
+        "moetrace report run.db -o report",
+        opts,
+        1,
+        1,
+        &common};
+    int n = 0, rc;
+    char *command = command_line(argc, argv);
+    char **arg = moe_cli_parse(&use, argc, argv, &n, &rc);
+    moe_err err;
+
+    if (!arg) {
+        free(command);
+        return rc;
+    }
+    if (!dir || !*dir)
+        rc = moe_cli_usage_error(&use, "-o DIR is needed");
+    else if (width && !moe_style_width(&o.width_mm, width))
+        rc = moe_cli_usage_error(&use, "--width %s: 60mm to 400mm expected",
+                                 width);
+    else
+        rc = 0;
+    if (rc == 0) {
+        o.command = command;
+        err = command ? run(dir, arg[0], &o, common.threads)
+                      : moe_fail(MOE_ERR_NOMEM, "out of memory");
+        rc = moe_cli_end(&use, err);
+    }
+    free(command);
+    return rc;
+}

@@ -1,0 +1,315 @@
+/* Charts drawn from the data of the page: shares, repetition, heatmaps. Each
+ * one takes the place of gnuplot's drawing of the same numbers, which stays for
+ * readers without scripts. */
+
+const GAP = 12;
+
+/* Rounded steps of an axis from 0 to at least top. */
+function ticks(top, wanted) {
+  const raw = top / wanted, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= raw);
+  const out = [];
+  for (let v = 0; v < top + step * 0.999; v += step) out.push(v);
+  return out;
+}
+
+/* gnuplot's point types that the style names, at radius r. */
+function pointShape(kind, x, y, r, colour) {
+  const open = kind % 2 === 0 && kind < 14;
+  const paint = { fill: open ? "var(--paper)" : colour, stroke: colour,
+    "stroke-width": 1.4 };
+  const poly = (list) => make("polygon", { ...paint, points:
+    list.map(([a, b]) => (x + a * r) + "," + (y + b * r)).join(" ") });
+  if (kind === 6 || kind === 7)
+    return make("circle", { ...paint, cx: x, cy: y, r });
+  if (kind === 4 || kind === 5)
+    return poly([[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]]);
+  if (kind === 8 || kind === 9) return poly([[0, -1.2], [1.1, 0.9], [-1.1, 0.9]]);
+  if (kind === 10 || kind === 11) return poly([[0, 1.2], [1.1, -0.9], [-1.1, -0.9]]);
+  return poly([[0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]]);
+}
+
+/* The key: pressing a name keeps it alone, pressing again brings all back. */
+function legend(set, state, redraw, lines) {
+  return make("ul", { class: "legend" }, set.groups.map((name, g) => {
+    const style = STYLE.groups[g], colour = visible(style.c);
+    const sample = make("svg", { width: 26, height: 14, "aria-hidden": "true" },
+      lines ? [make("path", { d: "M1 7H25", class: "series", stroke: colour,
+        "stroke-dasharray": style.d || null }),
+      pointShape(style.p, 13, 7, 3.6, colour)]
+        : make("rect", { x: 5, y: 1, width: 12, height: 12, fill: style.c,
+          stroke: colour }));
+    return make("li", null, make("button", { type: "button",
+      "aria-pressed": state.only === g ? "true" : "false",
+      class: state.only === null || state.only === g ? null : "off",
+      onclick: () => { state.only = state.only === g ? null : g; redraw(g); } },
+    sample, isolate(name)));
+  }));
+}
+
+function yAxis(svg, x0, x1, y, values, labels) {
+  svg.append(make("g", { class: "grid" }, values.map((v) =>
+    make("line", { x1: x0, x2: x1, y1: y(v), y2: y(v) }))));
+  if (labels)
+    svg.append(make("g", { class: "axis" }, values.map((v) =>
+      make("text", { x: x0 - 6, y: y(v) + 4, "text-anchor": "end",
+        class: "minor" }, Math.round(1000 * v) / 10 + " %"))));
+}
+
+/* Grouped bars: one panel a layer (rows) and a choice (columns). */
+function drawShares(box, set, rows, columns, state) {
+  const width = box.clientWidth, E = DATA.experts;
+  const narrow = width < 620, grid = narrow ? 1 : columns.length;
+  const left = 48, panelW = (width - left - GAP * (grid - 1)) / grid;
+  const panelH = columns.length > 1 && !narrow ? 125 : 150, top = 42, foot = 4;
+  const panels = [];
+  for (const slot of rows) for (const c of columns) panels.push([slot, c]);
+  const lines = Math.ceil(panels.length / grid);
+  const height = lines * (panelH + top) + foot + 18;
+  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
+    height, "aria-label": box.dataset.label });
+  let most = 1 / E;
+  for (const [slot, c] of panels)
+    for (const group of set.shares[c]) most = Math.max(most, ...group[slot]);
+  const values = ticks(most, 4), high = values[values.length - 1];
+  panels.forEach(([slot, c], i) => {
+    const x0 = left + (i % grid) * (panelW + GAP);
+    const y0 = Math.floor(i / grid) * (panelH + top) + 24;
+    const y = (v) => y0 + panelH - v / high * (panelH - 4);
+    yAxis(svg, x0, x0 + panelW, y, values, i % grid === 0);
+    svg.append(make("text", { x: x0, y: y0 - 7, class: "panel-title" },
+      `Layer ${DATA.layers[slot]}` +
+      (columns.length > 1 ? `, ${DATA.choices[c]}` : "")));
+    const n = set.groups.length, cell = panelW / E, bar = cell * 0.86 / n;
+    set.groups.forEach((name, g) => {
+      const colour = STYLE.groups[g].c, edge = visible(colour);
+      for (let e = 0; e < E; e++) {
+        const v = set.shares[c][g][slot][e];
+        if (v === null) continue;
+        svg.append(make("rect", { x: x0 + e * cell + cell * 0.07 + g * bar,
+          y: y(v), width: Math.max(0.5, bar - (bar > 3 ? 0.8 : 0)),
+          height: Math.max(0, y(0) - y(v)), fill: colour,
+          stroke: edge === colour ? null : edge, "stroke-width": 0.6,
+          class: state.only === null || state.only === g ? null : "dim",
+          "data-tip": `${name}\nlayer ${DATA.layers[slot]}, expert ${e}, ` +
+            `${DATA.choices[c]}\n${percent(v, 2)} (chance ${percent(1 / E)})` }));
+      }
+    });
+    svg.append(make("line", { class: "chance", x1: x0, x2: x0 + panelW,
+      y1: y(1 / E), y2: y(1 / E) }));
+    const step = Math.ceil(E * 18 / panelW);
+    svg.append(make("g", { class: "axis" },
+      make("line", { x1: x0, x2: x0 + panelW, y1: y(0), y2: y(0) }),
+      Array.from({ length: E }, (_, e) => e % step ? null :
+        make("text", { x: x0 + (e + 0.5) * cell, y: y0 + panelH + 14,
+          "text-anchor": "middle", class: "minor" }, String(e)))));
+  });
+  svg.append(make("text", { x: left + (width - left) / 2, y: height - 4,
+    "text-anchor": "middle", class: "chance-label" },
+  `expert (dashed: chance, 1/${E} = ${percent(1 / E)})`));
+  box.replaceChildren(svg);
+}
+
+/* Lines over the layers: one panel for each way of counting. */
+function drawRepeats(box, set, state) {
+  const width = box.clientWidth, kinds = set.repeats;
+  const narrow = width < 680, grid = narrow ? 1 : kinds.length;
+  const left = 50, panelW = (width - left - 30 * (grid - 1)) / grid;
+  const panelH = 270, top = 28, foot = 40;
+  const height = Math.ceil(kinds.length / grid) * (panelH + top + foot);
+  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
+    height, "aria-label": box.dataset.label });
+  const L = DATA.layers.length;
+  kinds.forEach((kind, i) => {
+    const x0 = left + (i % grid) * (panelW + 30);
+    const y0 = Math.floor(i / grid) * (panelH + top + foot) + top;
+    let most = 0;
+    for (const part of [kind.rate, kind.high, kind.load])
+      for (const row of part || []) most = Math.max(most, ...row);
+    const values = ticks(Math.max(most, kind.chance), 5);
+    const high = values[values.length - 1];
+    const y = (v) => y0 + panelH - v / high * panelH;
+    const x = (s) => x0 + 12 + (L > 1 ? s * (panelW - 24) / (L - 1)
+      : (panelW - 24) / 2);
+    yAxis(svg, x0, x0 + panelW, y, values, true);
+    svg.append(make("text", { x: x0, y: y0 - 11, class: "panel-title" },
+      kind.title));
+    if (kind.load) {
+      const some = kind.load.filter((_, g) =>
+        state.only === null || state.only === g);
+      const low = [], up = [];
+      for (let s = 0; s < L; s++) {
+        const at = some.map((row) => row[s]).filter((v) => v !== null);
+        if (!at.length) continue;
+        low.unshift(`${x(s)},${y(Math.min(...at)) + 0.8}`);
+        up.push(`${x(s)},${y(Math.max(...at)) - 0.8}`);
+      }
+      svg.append(make("polygon", { class: "load",
+        points: up.concat(low).join(" "),
+        "data-tip": "chance given the load of the experts" }));
+    }
+    svg.append(make("line", { class: "chance", x1: x0, x2: x0 + panelW,
+      y1: y(kind.chance), y2: y(kind.chance),
+      "data-tip": `chance ${percent(kind.chance, 2)}` }));
+    set.groups.forEach((name, g) => {
+      const style = STYLE.groups[g], colour = visible(style.c);
+      const off = state.only !== null && state.only !== g;
+      const part = make("g", { class: off ? "dim" : null });
+      let path = "", pen = "M";
+      kind.rate[g].forEach((v, s) => {
+        if (v === null) { pen = "M"; return; }
+        path += pen + x(s) + " " + y(v);
+        pen = "L";
+      });
+      part.append(make("path", { d: path, class: "series", stroke: colour,
+        "stroke-dasharray": style.d || null }));
+      kind.rate[g].forEach((v, s) => {
+        if (v === null) return;
+        const lo = kind.low && kind.low[g][s], hi = kind.high && kind.high[g][s];
+        const known = lo !== null && lo !== undefined;
+        if (known && state.only === g)
+          part.append(make("path", { stroke: colour, "stroke-width": 1.4,
+            d: `M${x(s)} ${y(lo)}V${y(hi)}M${x(s) - 4} ${y(lo)}h8` +
+              `M${x(s) - 4} ${y(hi)}h8` }));
+        const mark = pointShape(style.p, x(s), y(v), L > 40 ? 2.6 : 3.8, colour);
+        mark.setAttribute("data-tip", `${name}\nlayer ${DATA.layers[s]}: ` +
+          percent(v, 2) + (known ? `\n95 %: ${percent(lo)} to ${percent(hi)}` : "") +
+          `\nchance ${percent(kind.chance, 2)}` +
+          (kind.load ? `, given the load ${percent(kind.load[g][s], 2)}` : ""));
+        part.append(mark);
+      });
+      svg.append(part);
+    });
+    const step = Math.ceil(L * 24 / panelW);
+    svg.append(make("g", { class: "axis" },
+      make("line", { x1: x0, x2: x0 + panelW, y1: y(0), y2: y(0) }),
+      DATA.layers.map((layer, s) => s % step ? null : make("text", { x: x(s),
+        y: y0 + panelH + 16, "text-anchor": "middle", class: "minor" },
+      String(layer))),
+      make("text", { x: x0 + panelW / 2, y: y0 + panelH + 33,
+        "text-anchor": "middle", class: "chance-label" },
+      "layer (dashed: chance; shaded: chance given the load)")));
+  });
+  box.replaceChildren(svg);
+}
+
+/* Layers x experts of one group, or the difference of two. */
+function drawHeat(box, set, state) {
+  const width = Math.min(box.clientWidth, 900), E = DATA.experts;
+  const L = DATA.layers.length, left = 44, top = 8;
+  const cellW = (width - left - 4) / E;
+  const cellH = Math.max(9, Math.min(34, 560 / L)), height = top + L * cellH + 78;
+  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
+    width, height, "aria-label": box.dataset.label });
+  const share = set.shares[state.choice];
+  const a = share[state.a], b = state.b === "" ? null : share[state.b];
+  let most = 1 / E;
+  for (let s = 0; s < L; s++)
+    for (let e = 0; e < E; e++)
+      if (b) most = Math.max(most === 1 / E ? 0 : most, Math.abs(a[s][e] - b[s][e]));
+      else for (const group of share) most = Math.max(most, group[s][e]);
+  most = most || 1;
+  const nameA = set.groups[state.a], nameB = b ? set.groups[state.b] : "";
+  const colourOf = (v) => b ? ramp(STYLE.diverging, 0.5 + v / most / 2)
+    : ramp(STYLE.sequential, v / most);
+  for (let s = 0; s < L; s++) {
+    const y = top + s * cellH;
+    if (s % Math.ceil(14 / cellH) === 0)
+      svg.append(make("g", { class: "axis" }, make("text", { x: left - 8,
+        y: y + cellH / 2 + 4, "text-anchor": "end", class: "minor" },
+      String(DATA.layers[s]))));
+    for (let e = 0; e < E; e++) {
+      if (a[s][e] === null || (b && b[s][e] === null)) continue;
+      const v = b ? a[s][e] - b[s][e] : a[s][e], rgb = colourOf(v);
+      svg.append(make("rect", { x: left + e * cellW, y, width: cellW + 0.5,
+        height: cellH + 0.5, fill: hexOf(rgb),
+        "data-tip": `layer ${DATA.layers[s]}, expert ${e}\n` + (b
+          ? `${nameA}: ${percent(a[s][e], 2)}\n${nameB}: ${percent(b[s][e], 2)}\n` +
+            `difference: ${(100 * v).toFixed(2)} points`
+          : `${nameA}: ${percent(v, 2)}\nchance: ${percent(1 / E, 2)}`) }));
+      if (cellW >= 34 && cellH >= 16)
+        svg.append(make("text", { class: "cell-value", fill: inkOn(rgb),
+          "pointer-events": "none", x: left + (e + 0.5) * cellW,
+          y: y + cellH / 2 }, (100 * v).toFixed(1)));
+    }
+  }
+  const foot = top + L * cellH, step = Math.ceil(22 / cellW);
+  svg.append(make("g", { class: "axis" }, Array.from({ length: E }, (_, e) =>
+    e % step ? null : make("text", { x: left + (e + 0.5) * cellW, y: foot + 16,
+      "text-anchor": "middle", class: "minor" }, String(e)))));
+  const keyW = Math.min(260, width - left), parts = 40;
+  for (let i = 0; i < parts; i++)
+    svg.append(make("rect", { x: left + i * keyW / parts, y: foot + 34,
+      width: keyW / parts + 0.5, height: 12, fill: hexOf(b
+        ? colourOf((2 * i / (parts - 1) - 1) * most)
+        : colourOf(i / (parts - 1) * most)) }));
+  const ends = b ? [`\u2212${(100 * most).toFixed(1)}`, "0",
+    `+${(100 * most).toFixed(1)} points`] : ["0", "", percent(most)];
+  svg.append(make("g", { class: "axis" }, ends.map((text, i) =>
+    make("text", { x: left + i * keyW / 2, y: foot + 62, class: "minor",
+      "text-anchor": ["start", "middle", "end"][i] }, text))));
+  box.replaceChildren(svg);
+}
+
+/* One figure: controls, key and a drawing that follows the width. */
+function interactive(figure) {
+  const kind = figure.dataset.chart, canvas = figure.querySelector(".canvas");
+  const label = figure.dataset.label;
+  const sets = DATA.sets.filter((s) => kind === "repeats" ? s.repeats : s.shares);
+  if (!sets.length) return;
+  const last = DATA.layers.length - 1, either = DATA.choices.length - 1;
+  const state = { set: 0, only: null, choice: either, a: 0, b: "",
+    rows: "paper" };
+  const box = make("div", { class: "canvas" });
+  const bar = make("div", { class: "controls" }), key = make("div");
+  box.dataset.label = label;
+  for (const other of figure.querySelectorAll(".also")) other.remove();
+  canvas.replaceWith(bar, key, box);
+
+  function rows() {
+    return state.rows !== "paper" ? [Number(state.rows)]
+      : [...new Set([0, Math.floor(last / 2), last])];
+  }
+  function draw() {
+    const set = sets[state.set];
+    if (!box.clientWidth) return;
+    if (kind === "repeats") drawRepeats(box, set, state);
+    else if (kind === "heatmap") drawHeat(box, set, state);
+    else drawShares(box, set, rows(), kind === "choices"
+      ? DATA.choices.map((_, i) => i) : [either], state);
+  }
+  function redraw(focus) {
+    draw();
+    if (kind === "heatmap") return;
+    key.replaceChildren(legend(sets[state.set], state, redraw,
+      kind === "repeats"));
+    if (typeof focus === "number") key.querySelectorAll("button")[focus].focus();
+  }
+  function controls() {
+    const set = sets[state.set], all = [];
+    if (sets.length > 1)
+      all.push(choice("Texts by", sets.map((s, i) => [i, s.by]), state.set,
+        (v) => { Object.assign(state, { set: Number(v), only: null, a: 0, b: "" });
+          controls(); redraw(); }));
+    if (kind === "shares" || kind === "choices")
+      all.push(choice("Layers", [["paper", "first, middle, last"]].concat(
+        DATA.layers.map((layer, s) => [s, "layer " + layer])), state.rows,
+      (v) => { state.rows = v; draw(); }));
+    if (kind === "heatmap") {
+      const names = set.groups.map((name, g) => [g, name]);
+      all.push(choice("Share of", names, state.a,
+        (v) => { state.a = Number(v); draw(); }),
+      choice("minus", [["", "nothing"]].concat(names), state.b,
+        (v) => { state.b = v === "" ? "" : Number(v); draw(); }),
+      choice("Choice", DATA.choices.map((c, i) => [i, c]), state.choice,
+        (v) => { state.choice = Number(v); draw(); }));
+    }
+    bar.replaceChildren(...all);
+  }
+  controls();
+  redraw();
+  new ResizeObserver(draw).observe(box);
+  dark.addEventListener("change", () => redraw());
+}
+
+document.querySelectorAll("figure[data-chart]").forEach(interactive);

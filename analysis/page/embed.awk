@@ -1,0 +1,26 @@
+# Text files as C: each becomes a list of its lines, named NAME=FILE.
+#   awk -f embed.awk moe_page_css=page.css ... >page_files.c
+BEGIN {
+    print "/* Made by embed.awk from the files of analysis/page. */"
+    print "#include \"config.h\"\n\n#include \"analysis/report_internal.h\"\n"
+    for (i = 1; i < ARGC; i++) {
+        eq = index(ARGV[i], "=")
+        part[1] = substr(ARGV[i], 1, eq - 1)
+        part[2] = substr(ARGV[i], eq + 1)
+        print "const char *const " part[1] "[] = {"
+        while ((status = (getline line < part[2])) > 0) {
+            gsub(/\\/, "\\\\", line)
+            gsub(/"/, "\\\"", line)
+            # No trigraph may form in a string.
+            gsub(/\?\?/, "?\" \"?", line)
+            print "    \"" line "\\n\","
+        }
+        if (status < 0) {
+            print "embed.awk: cannot read " part[2] > "/dev/stderr"
+            exit 1
+        }
+        close(part[2])
+        print "    0};\n"
+    }
+    exit 0
+}

@@ -1,0 +1,273 @@
+/* The token explorer: the text of some documents, each token coloured by the
+ * expert that took it. The paper's Figure 8, for every layer and choice. */
+
+const X = DATA.explorer;
+const NONE = 65535; /* unknown number; an expert that is not known */
+
+function explorer(root) {
+  const piece = unpack(X.piece, 2), nll = unpack(X.nll, 2);
+  const expert = unpack(X.expert, X.width), gate = unpack(X.gate, 1);
+  const margin = unpack(X.margin, 2);
+  const S = DATA.layers.length, k = DATA.top_k, E = DATA.experts;
+  const state = { doc: 0, slot: Math.floor((S - 1) / 2), rank: 0, gates: false,
+    numbers: false, only: null, search: "", here: -1 };
+
+  const text = make("div", { class: "tokens", role: "group", tabindex: "-1",
+    "aria-label": "Tokens of the document; arrow keys move between them" });
+  const panel = make("div", { class: "panel" });
+  const said = make("p", { class: "note", role: "status" });
+  const keys = make("ul", { class: "keys", "aria-label": "Experts" });
+  const source = make("p", { class: "note" });
+  let spans = [], first = 0;
+
+  const beginnings = new Set(X.bos); /* tokens that begin a window */
+  const expertAt = (t, s, r) => {
+    const e = expert[(t * S + s) * k + r];
+    return X.width === 1 && e === 255 ? NONE : e;
+  };
+  const gateAt = (t, s, r) => gate[(t * S + s) * k + r] / 255;
+  const hasGate = X.has_gate, hasMargin = X.has_margin;
+
+  /* How strong the colour is: the gate, from its least to its greatest. */
+  function strength(t) {
+    if (!state.gates || !hasGate) return 1;
+    const g = gateAt(t, state.slot, state.rank);
+    const low = state.rank === 0 ? 1 / k : 0;
+    const high = state.rank === 0 ? 1 : 1 / (state.rank + 1);
+    return 0.12 + 0.88 * Math.min(1, Math.max(0, (g - low) / (high - low || 1)));
+  }
+
+  function paint() {
+    const paper = paperColour(), find = state.search.toLowerCase();
+    let hits = 0;
+    spans.forEach((span, i) => {
+      const t = first + i, e = expertAt(t, state.slot, state.rank);
+      const name = X.pieces[piece[t]];
+      const hit = find !== "" && name.toLowerCase().includes(find);
+      const known = e !== NONE && !beginnings.has(t);
+      const rgb = known
+        ? mix(paper, rgbOf(STYLE.experts[e]), strength(t)) : paper;
+      hits += hit;
+      span.style.backgroundColor = known ? hexOf(rgb) : "";
+      span.style.color = known ? inkOn(rgb) : "";
+      span.classList.toggle("none", !known);
+      span.classList.toggle("hit", hit);
+      span.classList.toggle("faint", state.only !== null && e !== state.only);
+      const sub = span.querySelector("sub");
+      if (sub) sub.remove();
+      if (state.numbers && known)
+        span.append(make("sub", { "aria-hidden": "true" }, String(e)));
+    });
+    said.textContent = find === "" ? "" : `${hits} of ${spans.length} tokens ` +
+      "of this excerpt match the search";
+    drawKeys();
+    if (state.here >= 0) describe(state.here);
+  }
+
+  function drawKeys() {
+    const tokens = spans.length, used = new Array(E).fill(0);
+    for (let t = first; t < first + tokens; t++) {
+      const e = expertAt(t, state.slot, state.rank);
+      if (e !== NONE) used[e]++;
+    }
+    const order = Array.from({ length: E }, (_, e) => e);
+    if (E > 24) order.sort((a, b) => used[b] - used[a]).splice(24);
+    keys.replaceChildren(...order.map((e) => make("li", null,
+      make("button", { type: "button", "data-expert": e,
+        "aria-pressed": state.only === e ? "true" : "false",
+        "aria-label": `expert ${e}, ${used[e]} tokens; press to dim the others`,
+        style: `background:${STYLE.experts[e]}`,
+        onclick: () => { state.only = state.only === e ? null : e; paint();
+          keys.querySelector(`[data-expert="${e}"]`).focus(); } },
+      `${e} · ${used[e]}`))));
+  }
+
+  function load(doc) {
+    const d = X.docs[doc];
+    state.doc = doc;
+    state.here = -1;
+    first = d.first;
+    spans = [];
+    for (let t = d.first; t < d.first + d.shown; t++) {
+      const name = X.pieces[piece[t]];
+      const span = make("span", { tabindex: spans.length ? "-1" : "0",
+        "data-i": spans.length, class: beginnings.has(t) ? "bos" : null },
+      make("bdi", null, name === undefined ? "?" : name));
+      spans.push(span);
+    }
+    text.replaceChildren(...spans);
+    text.scrollTop = 0;
+    source.replaceChildren(isolate(d.title || d.path || "document " + d.id),
+      `. Document ${d.id}` + (d.path ? ", " : ""), isolate(d.path),
+      `: ${d.shown === d.tokens ? "all " + count(d.tokens) + " tokens"
+        : "tokens 0 to " + count(d.shown - 1) + " of " + count(d.tokens)}.`);
+    panel.replaceChildren(make("p", { class: "note" },
+      "Point at a token, or move to one with the arrow keys."));
+    paint();
+  }
+
+  /* Where the token went in every layer: first choice filled, others open. */
+  function path(t) {
+    const w = 300, h = Math.min(220, 40 + 18 * Math.min(E, 10));
+    const x = (s) => 30 + (S > 1 ? s * (w - 44) / (S - 1) : (w - 44) / 2);
+    const y = (e) => 12 + e * (h - 40) / Math.max(1, E - 1);
+    const svg = make("svg", { viewBox: `0 0 ${w} ${h}`, role: "img",
+      "aria-label": "Experts of this token by layer: first choices " +
+        DATA.layers.map((_, s) => expertAt(t, s, 0)).join(", ") });
+    svg.append(make("line", { x1: x(state.slot), x2: x(state.slot), y1: 4,
+      y2: h - 24, stroke: "var(--line)", "stroke-width": 10 }));
+    const stepE = Math.ceil(E / 10), stepS = Math.ceil(S / 10);
+    for (let e = 0; e < E; e += stepE)
+      svg.append(make("g", { class: "axis" }, make("text", { x: 18,
+        y: y(e) + 4, "text-anchor": "end", class: "minor" }, String(e))));
+    for (let s = 0; s < S; s += stepS)
+      svg.append(make("g", { class: "axis" }, make("text", { x: x(s), y: h - 6,
+        "text-anchor": "middle", class: "minor" }, String(DATA.layers[s]))));
+    let line = "", pen = "M";
+    for (let s = 0; s < S; s++) {
+      const e = expertAt(t, s, 0);
+      if (e === NONE) { pen = "M"; continue; }
+      line += pen + x(s) + " " + y(e);
+      pen = "L";
+    }
+    svg.append(make("path", { d: line, class: "series", stroke: "var(--soft)" }));
+    for (let s = 0; s < S; s++)
+      for (let r = k - 1; r >= 0; r--) {
+        const e = expertAt(t, s, r);
+        if (e === NONE) continue;
+        svg.append(make("circle", { cx: x(s), cy: y(e),
+          r: S > 40 ? 2.5 : hasGate ? 2 + 4 * gateAt(t, s, r) : 4,
+          fill: r === 0 ? "var(--ink)" : "var(--paper)", stroke: "var(--ink)" }));
+      }
+    return svg;
+  }
+
+  function describe(i) {
+    const t = first + i, d = X.docs[state.doc], s = state.slot;
+    const list = make("dl");
+    const row = (name, value) =>
+      list.append(make("dt", null, name), make("dd", null, value));
+    const p = nll[t] === NONE ? null : nll[t] / 1000;
+    row("token id", X.ids[piece[t]] === undefined ? "unknown"
+      : String(X.ids[piece[t]]));
+    row("position", count(i));
+    row("surprise", p === null ? "none (nothing before it)"
+      : `${p.toFixed(2)} nats, p = ${Math.exp(-p).toPrecision(2)}`);
+    for (let r = 0; r < k; r++) {
+      const e = expertAt(t, s, r);
+      row(DATA.choices[r], e === NONE ? "unknown" : `expert ${e}` +
+        (hasGate ? `, gate ${gateAt(t, s, r).toFixed(2)}` : ""));
+    }
+    if (hasMargin) {
+      const m = margin[t * S + s];
+      row("margin", m === NONE ? "unknown" : (m / 1000).toFixed(3) +
+        (m / 1000 < 0.1 ? " (nearly a tie)" : ""));
+    }
+    panel.replaceChildren(
+      make("h4", null, isolate(X.pieces[piece[t]] || "?")),
+      make("p", { class: "note" }, `In layer ${DATA.layers[s]} of `,
+        isolate(d.domain || "document " + d.id), ":"),
+      list, path(t), make("p", { class: "note" },
+        "Experts over the layers: filled is the first choice" +
+        (hasGate ? "; size is the gate" : "") + "."));
+  }
+
+  function go(i) {
+    if (i < 0 || i >= spans.length) return;
+    if (state.here >= 0) {
+      spans[state.here].classList.remove("here");
+      spans[state.here].tabIndex = -1;
+    }
+    state.here = i;
+    spans[i].classList.add("here");
+    spans[i].tabIndex = 0;
+    describe(i);
+  }
+
+  const indexOf = (node) => {
+    const span = node.closest ? node.closest("[data-i]") : null;
+    return span ? Number(span.dataset.i) : -1;
+  };
+  text.addEventListener("pointerover", (event) => {
+    const i = indexOf(event.target);
+    if (i >= 0) go(i);
+  });
+  text.addEventListener("focusin", (event) => {
+    const i = indexOf(event.target);
+    if (i >= 0) go(i);
+  });
+  /* The token above or below: the nearest one on another line. */
+  function vertical(i, step) {
+    const from = spans[i].getBoundingClientRect(), mid = from.left;
+    let best = -1, far = Infinity, line = null;
+    for (let j = i + step; j >= 0 && j < spans.length; j += step) {
+      const box = spans[j].getBoundingClientRect();
+      if (Math.abs(box.top - from.top) < 4) continue;
+      if (line === null) line = box.top;
+      if (Math.abs(box.top - line) > 4) break;
+      if (Math.abs(box.left - mid) < far) { far = Math.abs(box.left - mid); best = j; }
+    }
+    return best;
+  }
+  text.addEventListener("keydown", (event) => {
+    const i = Math.max(0, state.here);
+    const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0,
+      End: spans.length - 1 }[event.key];
+    const next = to !== undefined ? to : event.key === "ArrowDown"
+      ? vertical(i, 1) : event.key === "ArrowUp" ? vertical(i, -1) : null;
+    if (next === null) return;
+    event.preventDefault();
+    if (next >= 0 && next < spans.length) spans[next].focus();
+  });
+
+  const layerName = make("output", null, "layer " + DATA.layers[state.slot]);
+  const slider = make("input", { type: "range", min: 0, max: S - 1, step: 1,
+    value: state.slot, "aria-label": "Layer", oninput: (event) => {
+      state.slot = Number(event.target.value);
+      layerName.textContent = "layer " + DATA.layers[state.slot];
+      event.target.setAttribute("aria-valuetext", layerName.textContent);
+      paint();
+    } });
+  const tick = (label, name) => make("label", { class: "inline" },
+    make("input", { type: "checkbox", onchange: (event) => {
+      state[name] = event.target.checked; paint(); } }), label);
+  const search = make("input", { type: "search", autocomplete: "off",
+    oninput: (event) => { state.search = event.target.value; paint(); },
+    onkeydown: (event) => {
+      if (event.key !== "Enter" || state.search === "") return;
+      const n = X.docs.length, find = state.search.toLowerCase();
+      for (let step = 1; step <= n; step++) {
+        const d = X.docs[(state.doc + step) % n];
+        for (let t = d.first; t < d.first + d.shown; t++)
+          if ((X.pieces[piece[t]] || "").toLowerCase().includes(find)) {
+            picker.value = (state.doc + step) % n;
+            load((state.doc + step) % n);
+            return;
+          }
+      }
+    } });
+  const picker = make("select", { onchange: (event) =>
+    load(Number(event.target.value)) }, X.docs.map((d, i) =>
+    make("option", { value: i }, [d.domain, d.language].filter(Boolean)
+      .join(" / ") + (d.domain || d.language ? ": " : "") +
+      (d.title || d.path || "document " + d.id))));
+
+  root.replaceChildren(
+    make("div", { class: "controls" },
+      make("label", null, "Document", picker),
+      make("span", { class: "field" }, layerName, slider),
+      choice("Choice", DATA.choices.slice(0, k).map((c, r) => [r, c]), 0,
+        (v) => { state.rank = Number(v); paint(); }),
+      make("label", null, "Search (Enter: next document)", search),
+      hasGate ? tick("gate as strength", "gates") : null,
+      tick("numbers", "numbers")),
+    keys, said,
+    make("div", { class: "split" }, text, panel), source);
+  dark.addEventListener("change", paint);
+  load(0);
+}
+
+if (X && X.docs.length) {
+  const root = document.getElementById("explorer");
+  if (root) explorer(root);
+}

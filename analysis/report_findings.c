@@ -1,0 +1,313 @@
+/* The findings: sentences that the numbers of the run carry, and no others. */
+#include "config.h"
+
+#include "analysis/report_internal.h"
+
+#include "analysis/html.h"
+
+#include <math.h>
+#include <string.h>
+
+static void name_of(moe_buf *out, const char *name)
+{
+    moe_buf_puts(out, "<em>");
+    moe_html_bdi(out, name);
+    moe_buf_puts(out, "</em>");
+}
+
+static void percent(moe_buf *out, double v)
+{
+    moe_buf_printf(out, "%.1f\xc2\xa0%%", 100 * v);
+}
+
+/* A rate with its interval, where the run has one. */
+static void rate(moe_buf *out, const moe_report_set *set, int c, int l, int g)
+{
+    double low = set->low.value ? moe_cube_at(&set->low, c, l, g, 0) : NAN;
+    double high = set->high.value ? moe_cube_at(&set->high, c, l, g, 0) : NAN;
+
+    moe_buf_puts(out, "<strong>");
+    percent(out, moe_cube_at(&set->rate, c, l, g, 0));
+    moe_buf_puts(out, "</strong>");
+    if (isfinite(low) && isfinite(high))
+        moe_buf_printf(out, " (95\xc2\xa0%%: %.1f to %.1f)", 100 * low,
+                       100 * high);
+}
+
+/* The layer where the rate of a group is greatest; -1: none known. */
+static int peak(const moe_cube *c, int choice, int group)
+{
+    int best = -1;
+
+    for (int l = 0; l < c->n[MOE_RATE_LAYER]; l++) {
+        double v = moe_cube_at(c, choice, l, group, 0);
+
+        if (isfinite(v) &&
+            (best < 0 || v > moe_cube_at(c, choice, best, group, 0)))
+            best = l;
+    }
+    return best;
+}
+
+static void chance(moe_buf *out, const moe_report_set *set, int c, int l, int g)
+{
+    double load = moe_cube_at(&set->load, c, l, g, 0);
+
+    moe_buf_puts(out, "uniform chance ");
+    percent(out, moe_cube_at(&set->uniform, c, l, g, 0));
+    if (isfinite(load)) {
+        moe_buf_puts(out, ", chance given the load ");
+        percent(out, load);
+    }
+}
+
+static void repetition(moe_buf *out, const moe_report_set *set, int choice,
+                       int group)
+{
+    const moe_cube *c = &set->rate;
+    int top = peak(c, choice, group);
+
+    if (top < 0)
+        return;
+    moe_buf_puts(out, strcmp(c->label[MOE_RATE_CHOICE][choice], "first") == 0
+                          ? "<li>A token goes to the expert of the token "
+                            "before it most often in layer "
+                          : "<li>Adjacent tokens have at least one expert in "
+                            "common most often in layer ");
+    moe_buf_printf(out, "%s: ", c->label[MOE_RATE_LAYER][top]);
+    rate(out, set, choice, top, group);
+    moe_buf_puts(out, " of pairs (");
+    chance(out, set, choice, top, group);
+    moe_buf_puts(out, ")");
+    if (top != 0) {
+        moe_buf_printf(out, ". In layer %s it is ",
+                       c->label[MOE_RATE_LAYER][0]);
+        rate(out, set, choice, 0, group);
+        moe_buf_puts(out, " (");
+        chance(out, set, choice, 0, group);
+        moe_buf_puts(out, ")");
+    }
+    moe_buf_puts(out,
+                 ". <a href=\"#repeats\">Repetition over depth</a></li>\n");
+}
+
+/* The groups at both ends in the layer where the mean is greatest. */
+static void spread(moe_buf *out, const moe_report_set *set, int choice,
+                   int group)
+{
+    const moe_cube *c = &set->rate;
+    int top = peak(c, choice, group), least = -1, most = -1;
+
+    for (int g = 0; top >= 0 && g < set->n_group; g++) {
+        double v = moe_cube_at(c, choice, top, g, 0);
+
+        if (!isfinite(v))
+            continue;
+        if (least < 0 || v < moe_cube_at(c, choice, top, least, 0))
+            least = g;
+        if (most < 0 || v > moe_cube_at(c, choice, top, most, 0))
+            most = g;
+    }
+    if (least < 0 || least == most)
+        return;
+    moe_buf_printf(out, "<li>There, in layer %s, first choices repeat most in ",
+                   c->label[MOE_RATE_LAYER][top]);
+    name_of(out, c->label[MOE_RATE_GROUP][most]);
+    moe_buf_puts(out, ", ");
+    rate(out, set, choice, top, most);
+    moe_buf_puts(out, ", and least in ");
+    name_of(out, c->label[MOE_RATE_GROUP][least]);
+    moe_buf_puts(out, ", ");
+    rate(out, set, choice, top, least);
+    moe_buf_puts(out, ". <a href=\"#repeats\">By domain</a></li>\n");
+}
+
+/* Jensen-Shannon divergence in bits between the shares of two groups. */
+static double divergence(const moe_cube *c, int l, int choice, int a, int b)
+{
+    double sum = 0;
+
+    for (int e = 0; e < c->n[MOE_SHARE_EXPERT]; e++) {
+        double p = moe_cube_at(c, l, choice, e, a);
+        double q = moe_cube_at(c, l, choice, e, b), m = (p + q) / 2;
+
+        if (!isfinite(m))
+            return NAN;
+        sum += (p > 0 ? p * log2(p / m) : 0) + (q > 0 ? q * log2(q / m) : 0);
+    }
+    return fmax(0, sum / 2);
+}
+
+/* The strongest preference that any group shows. */
+static void preference(moe_buf *out, const moe_report_set *set)
+{
+    const moe_cube *c = &set->share;
+    int choice = c->n[MOE_SHARE_CHOICE] - 1, bl = -1, be = -1, bg = -1;
+    double best = 1.0 / c->n[MOE_SHARE_EXPERT];
+
+    for (int l = 0; l < c->n[MOE_SHARE_LAYER]; l++)
+        for (int e = 0; e < c->n[MOE_SHARE_EXPERT]; e++)
+            for (int g = 0; g < set->n_group; g++) {
+                double v = moe_cube_at(c, l, choice, e, g);
+
+                if (v > best) {
+                    best = v;
+                    bl = l;
+                    be = e;
+                    bg = g;
+                }
+            }
+    if (bl < 0)
+        return;
+    moe_buf_puts(out, "<li>The strongest preference: ");
+    name_of(out, c->label[MOE_SHARE_GROUP][bg]);
+    moe_buf_printf(out, " gives expert %s of layer %s <strong>",
+                   c->label[MOE_SHARE_EXPERT][be],
+                   c->label[MOE_SHARE_LAYER][bl]);
+    percent(out, best);
+    moe_buf_puts(out,
+                 "</strong> of its assignments, where even use would give ");
+    percent(out, 1.0 / c->n[MOE_SHARE_EXPERT]);
+    moe_buf_puts(out, ". <a href=\"#heatmap\">Heatmaps</a></li>\n");
+}
+
+/* Mean distance over all pairs of groups in a layer. */
+static double mean_distance(const moe_report_set *set, int l)
+{
+    const moe_cube *c = &set->share;
+    double sum = 0;
+    int n = 0;
+
+    for (int a = 0; a < set->n_group; a++)
+        for (int b = a + 1; b < set->n_group; b++) {
+            double d = divergence(c, l, c->n[MOE_SHARE_CHOICE] - 1, a, b);
+
+            if (isfinite(d)) {
+                sum += sqrt(d);
+                n++;
+            }
+        }
+    return n ? sum / n : NAN;
+}
+
+/* Which layer keeps the domains apart most, and which least. */
+static void separation(moe_buf *out, const moe_report_set *set)
+{
+    const moe_cube *c = &set->share;
+    int least = -1, most = -1;
+    double low = NAN, high = NAN;
+
+    for (int l = 0; l < c->n[MOE_SHARE_LAYER]; l++) {
+        double d = mean_distance(set, l);
+
+        if (isfinite(d) && (most < 0 || d > high)) {
+            most = l;
+            high = d;
+        }
+        if (isfinite(d) && (least < 0 || d < low)) {
+            least = l;
+            low = d;
+        }
+    }
+    if (most < 0 || most == least)
+        return;
+    moe_buf_printf(
+        out,
+        "<li>Layer %s tells %ss apart most: the mean Jensen-Shannon distance "
+        "of "
+        "their shares is <strong>%.3f</strong> (0: the same, 1: nothing in "
+        "common); layer %s least, <strong>%.3f</strong>. Vocabulary alone may "
+        "do this. <a href=\"#shares\">Shares</a></li>\n",
+        c->label[MOE_SHARE_LAYER][most], set->by, high,
+        c->label[MOE_SHARE_LAYER][least], low);
+}
+
+/* The pairs of languages nearest and farthest, over all layers. */
+static void languages(moe_buf *out, const moe_report_set *set)
+{
+    const moe_cube *c = &set->share;
+    int n_layer = c->n[MOE_SHARE_LAYER], near[2] = {-1, -1}, far[2] = {-1, -1};
+    double low = NAN, high = NAN;
+
+    for (int a = 0; a < set->n_group; a++)
+        for (int b = a + 1; b < set->n_group; b++) {
+            double sum = 0;
+
+            for (int l = 0; l < n_layer; l++)
+                sum += sqrt(divergence(c, l, c->n[MOE_SHARE_CHOICE] - 1, a, b));
+            sum /= n_layer;
+            if (isfinite(sum) && (near[0] < 0 || sum < low)) {
+                low = sum;
+                near[0] = a;
+                near[1] = b;
+            }
+            if (isfinite(sum) && (far[0] < 0 || sum > high)) {
+                high = sum;
+                far[0] = a;
+                far[1] = b;
+            }
+        }
+    if (near[0] < 0 || low >= high)
+        return;
+    moe_buf_puts(out, "<li>Of the languages, ");
+    name_of(out, c->label[MOE_SHARE_GROUP][near[0]]);
+    moe_buf_puts(out, " and ");
+    name_of(out, c->label[MOE_SHARE_GROUP][near[1]]);
+    moe_buf_printf(out,
+                   " share experts most (mean distance "
+                   "<strong>%.3f</strong> over all layers), ",
+                   low);
+    name_of(out, c->label[MOE_SHARE_GROUP][far[0]]);
+    moe_buf_puts(out, " and ");
+    name_of(out, c->label[MOE_SHARE_GROUP][far[1]]);
+    moe_buf_printf(out,
+                   " least (<strong>%.3f</strong>). Languages that come with "
+                   "other domains differ by those too. <a "
+                   "href=\"#heatmap\">Heatmaps</a></li>\n",
+                   high);
+}
+
+/* How near to a tie the decisions of the sample are. */
+static void confidence(moe_buf *out, const moe_sample *s)
+{
+    int64_t n = 0, close = 0, limit = 100; /* thousandths */
+
+    for (int64_t i = 0; i < s->n_tok * s->n_slot; i++) {
+        if (s->margin[i] == MOE_SAMPLE_UNKNOWN || s->bos[i / s->n_slot])
+            continue;
+        n++;
+        close += s->margin[i] < limit;
+    }
+    if (!s->has_margin || n == 0)
+        return;
+    moe_buf_printf(out,
+                   "<li>Of %lld decisions in the sampled text, <strong>%.1f\xc2"
+                   "\xa0%%</strong> have a margin under 0.1 between the last "
+                   "expert chosen and the first one left out: small numerical "
+                   "differences could turn those. <a "
+                   "href=\"#explore\">Token explorer</a></li>\n",
+                   (long long)n, 100.0 * (double)close / (double)n);
+}
+
+void moe_report_findings(moe_buf *out, const moe_report *r)
+{
+    const moe_report_set *set = &r->set[0];
+    int all = set->rate.value
+                  ? moe_cube_find(&set->rate, MOE_RATE_GROUP, "(all)")
+                  : -1;
+    int group = all >= 0 ? all : 0;
+
+    moe_buf_puts(out, "<ol class=\"findings\">\n");
+    for (int c = 0; c < set->rate.n[MOE_RATE_CHOICE]; c++)
+        repetition(out, set, c, group);
+    if (set->rate.value)
+        spread(out, set, 0, group);
+    if (set->share.value) {
+        preference(out, set);
+        separation(out, set);
+    }
+    if (r->n_set > 1 && r->set[1].share.value)
+        languages(out, &r->set[1]);
+    confidence(out, &r->sample);
+    moe_buf_puts(out, "</ol>\n");
+}

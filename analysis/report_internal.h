@@ -1,0 +1,75 @@
+/* Between the files of the report. */
+#ifndef MOE_ANALYSIS_REPORT_INTERNAL_H
+#define MOE_ANALYSIS_REPORT_INTERNAL_H
+
+#include "analysis/cube.h"
+#include "analysis/report.h"
+#include "analysis/report_sample.h"
+#include "engine/base/mem.h"
+
+enum {
+    MOE_REPORT_BY = 2,      /* by domain, by language             */
+    MOE_REPORT_GROUPS = 24, /* groups that the page draws at most */
+    MOE_REPORT_ALSO = 8     /* drawings of one figure             */
+};
+
+/* One way to group the texts, with what was computed for it. */
+typedef struct moe_report_set {
+    const char *by; /* "domain", "language" */
+    moe_tables tables;
+    moe_cube share; /* layer, choice, expert, group; may be empty */
+    moe_cube rate, uniform,
+        load;           /* choice, layer, group; may be empty         */
+    moe_cube low, high; /* the interval of rate, where there is one   */
+    int n_group;        /* without the row of all documents           */
+} moe_report_set;
+
+typedef struct moe_report {
+    const moe_trace *trace;
+    const moe_trace_shape *shape;
+    const moe_report_opts *opts;
+    const char *dir; /* where it is written */
+    moe_report_set set[MOE_REPORT_BY];
+    int n_set;
+    moe_sample sample;
+    int n_undrawn; /* figures that gnuplot could not draw */
+    bool no_gnuplot;
+} moe_report;
+
+/* Axes of the cubes. */
+enum { MOE_SHARE_LAYER, MOE_SHARE_CHOICE, MOE_SHARE_EXPERT, MOE_SHARE_GROUP };
+enum { MOE_RATE_CHOICE, MOE_RATE_LAYER, MOE_RATE_GROUP };
+
+/* Read the cubes of a set from its tables; what is missing stays empty. */
+moe_err moe_report_cubes(moe_report_set *set) MOE_MUST_CHECK;
+
+/* "FIGURE-BY", the name of a figure's files. free() it; NULL: no memory. */
+char *moe_report_name(const char *figure, const char *by);
+
+/* The data of charts and explorer as one JSON object. */
+void moe_report_data(moe_buf *out, const moe_report *r);
+
+/* List items, one for each finding that the numbers carry. */
+void moe_report_findings(moe_buf *out, const moe_report *r);
+
+/* The paper's Table 5 beside this run. */
+moe_err moe_report_paper(moe_buf *out, const moe_report *r) MOE_MUST_CHECK;
+
+/* The whole page. */
+moe_err moe_report_page(moe_buf *out, const moe_report *r) MOE_MUST_CHECK;
+
+/* Parts of the page (report_tables.c). Tables: at most `most` rows, and a line
+ * that says what was left out and where all of it is. */
+void moe_report_table(moe_buf *out, const moe_table *t, int64_t most,
+                      const char *by);
+void moe_report_shares(moe_buf *out, const moe_report_set *set, bool choices);
+void moe_report_rates(moe_buf *out, const moe_report_set *set);
+
+/* The files of analysis/page/, as lines with their ends (page_files.c, made by
+ * embed.awk); each list ends with NULL. */
+extern const char *const moe_page_css[], *const moe_page_base[],
+                                             *const moe_page_charts[],
+                                                 *const moe_page_explorer[],
+                                                     *const moe_page_table5[];
+
+#endif

@@ -1,0 +1,91 @@
+#!/bin/sh
+# moetrace report and moetrace plot: what they leave, and what they refuse.
+set -eu
+moetrace=$TOP_BUILDDIR/moetrace
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+rc=0
+fail()
+{
+    echo "$*"
+    rc=1
+}
+
+# Two documents of 40 tokens, two layers, four experts, top 2.
+awk 'BEGIN {
+    print "document,position,layer,rank,expert,gate,vocab,piece,domain,language"
+    for (d = 0; d < 2; d++) for (p = 0; p < 40; p++) for (l = 0; l < 2; l++)
+        for (r = 0; r < 2; r++)
+            printf "%d,%d,%d,%d,%d,%s,%d,w%d,%s,%s\n", d, p, l, r,
+                (p * (d + 1) + l + r) % 4, r ? "0.25" : "0.75", p % 7, p % 7,
+                d ? "faq" : "arxiv", d ? "de" : "en"
+}' >routes.csv
+"$moetrace" import csv routes.csv -q -o run.db
+
+# The whole report, and nothing but its own files.
+[ "$("$moetrace" report run.db -o out -q)" = out/index.html ] ||
+    fail "the name of the page is not printed"
+for f in index.html tables/dictionary.csv tables/shares-domain.csv \
+    tables/shares-language.csv tables/repeats-domain.csv \
+    figures/shares-domain.csv figures/choices-language.csv \
+    figures/repeats-domain.gp figures/heatmap-language.gp; do
+    [ -s "out/$f" ] || fail "out/$f is missing"
+done
+ls -A | grep -q tmp && fail "a part folder is left"
+"$moetrace" analyze run.db shares --csv >shares.csv
+cmp -s shares.csv out/tables/shares-domain.csv ||
+    fail "tables/shares-domain.csv is not what analyze writes"
+
+# The same command gives the same files.
+cp -r out first
+"$moetrace" report run.db -o out --force -q >/dev/null
+sed 's/ --force//' out/index.html >again.html
+cmp -s first/index.html again.html || fail "the page differs the second time"
+
+# What is there stays there.
+"$moetrace" report run.db -o out 2>err && fail "an existing folder is replaced"
+grep -q 'out: exists' err || fail "no word about the existing folder: $(cat err)"
+mkdir other && echo kept >other/file
+"$moetrace" report run.db -o other --force 2>err && fail "a folder is replaced"
+[ "$(cat other/file)" = kept ] || fail "a file of another folder is gone"
+"$moetrace" report nothing.db -o new 2>err && fail "a report of nothing"
+[ ! -e new ] && [ ! -e new.tmp ] || fail "a failed report leaves a folder"
+"$moetrace" report run.db 2>err && fail "a report without a folder"
+[ "$(wc -l <err)" = 1 ] || fail "a usage error is not one line"
+
+# One figure. Its script draws it again from the data beside it.
+"$moetrace" plot --list | cut -d' ' -f1 >names
+[ "$(cat names | tr '\n' ' ')" = "shares choices repeats heatmap " ] ||
+    fail "the list of figures is: $(cat names)"
+mkdir figs
+for f in $(cat names); do
+    "$moetrace" plot run.db "$f" -o "figs/$f.svg" --width 85mm 2>err ||
+        fail "plot $f: $(cat err)"
+    [ -s "figs/$f.csv" ] && [ -s "figs/$f.gp" ] || fail "plot $f: no data"
+    command -v gnuplot >/dev/null || continue
+    [ -s "figs/$f.svg" ] || fail "plot $f: no drawing"
+    mv "figs/$f.svg" was
+    (cd figs && gnuplot "$f.gp" 2>../err) || fail "$f.gp: $(cat err)"
+    cmp -s was "figs/$f.svg" || fail "$f.gp draws something else"
+done
+"$moetrace" plot run.db shares -o figs/shares.svg 2>err && fail "replaced"
+"$moetrace" plot run.db shares -o figs/shares.jpg 2>err && fail "a .jpg"
+"$moetrace" plot run.db nothing -o figs/x.svg 2>err && fail "an unknown figure"
+"$moetrace" plot run.db shares -o "figs/a'b.svg" 2>err && fail "a quote"
+"$moetrace" plot run.db shares -o no/such.svg 2>err && fail "a missing folder"
+
+# Without gnuplot: data and scripts, and a note.
+mkdir empty
+PATH=$dir/empty "$moetrace" plot run.db repeats -o figs/plain.pdf 2>err ||
+    fail "plot fails without gnuplot"
+grep -q 'gnuplot is not installed' err || fail "no note without gnuplot"
+[ -s figs/plain.csv ] && [ -s figs/plain.gp ] || fail "no data without gnuplot"
+PATH=$dir/empty "$moetrace" report run.db -o bare 2>err >page ||
+    fail "report fails without gnuplot"
+[ "$(grep -c 'gnuplot is not installed' err)" = 1 ] ||
+    fail "not one note without gnuplot: $(cat err)"
+[ -s bare/index.html ] && [ -s bare/figures/shares-domain.gp ] ||
+    fail "no report without gnuplot"
+grep -q 'shares-domain.svg' bare/index.html && fail "a link to no drawing"
+exit $rc
