@@ -23,6 +23,8 @@ static moe_err may_write(const char *path, bool force)
                         path);
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return moe_fail(MOE_ERR_IO, "%s: not a regular file", path);
+    if (access(path, W_OK) != 0)
+        return moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
     return MOE_OK;
 }
 

@@ -3,8 +3,8 @@
 #include "probes/trace_write.h"
 
 #include "engine/base/clock.h"
-#include "engine/base/map.h"
 #include "probes/trace_internal.h"
+#include "probes/trace_publish.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct moe_trace_writer {
@@ -158,86 +157,58 @@ static moe_err make(moe_trace_writer *w, const char *file)
 /* A new empty file, so that the system says why not, and nothing is reused. */
 static moe_err touch(const char *file, const char *path)
 {
-    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd;
 
+    unlink(file); /* of a run that was killed */
+    fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0)
-        return errno == EEXIST
-                   ? moe_fail(MOE_ERR_IO,
-                              "%s: exists already; --force replaces it", path)
-                   : moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
+        return moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
     close(fd);
     return MOE_OK;
 }
 
-/*
- * The old file stays until the new one is a valid trace. SQLite finds a journal
- * by its name, so the new one is closed before it takes the name, and journals
- * of the old one go first: they must never be rolled back into the new one.
- */
-static moe_err replace(moe_trace_writer *w)
+/* Under its name there is never less than a valid trace. SQLite finds a journal
+ * by its name, so the new file is closed before it takes that name. */
+static moe_err make_and_publish(moe_trace_writer *w, bool force)
 {
-    static const char *const suffix[] = {"-journal", "-wal", "-shm"};
-    struct stat info;
-    char *fresh = moe_format("%s.new", w->path);
-    moe_err err = MOE_OK;
+    char *fresh = NULL;
+    moe_err err = moe_trace_reserve(&fresh, w->path, force);
 
-    if (!fresh)
-        err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory", w->path);
-    else if (stat(w->path, &info) == 0 && !S_ISREG(info.st_mode))
-        err = moe_fail(MOE_ERR_IO, "%s: not a regular file", w->path);
     if (err != MOE_OK)
-        goto done;
-    unlink(fresh);
-    if ((err = touch(fresh, w->path)) != MOE_OK)
-        goto done;
-    err = make(w, fresh);
-    sqlite3_close_v2(w->db);
-    w->db = NULL;
-    if (err == MOE_OK) {
-        for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++) {
-            char *side = moe_format("%s%s", w->path, suffix[i]);
-
-            if (side)
-                unlink(side);
-            free(side);
-        }
-        if (rename(fresh, w->path) != 0)
-            err = moe_fail(MOE_ERR_IO, "%s: %s", w->path, strerror(errno));
+        return err;
+    if ((err = touch(fresh, w->path)) == MOE_OK) {
+        err = make(w, fresh);
+        sqlite3_close_v2(w->db);
+        w->db = NULL;
+        if (err == MOE_OK)
+            err = moe_trace_publish(fresh, w->path, force);
+        else
+            unlink(fresh);
     }
-    if (err != MOE_OK)
-        unlink(fresh);
-    else
-        err = moe_trace_db_open(&w->db, w->path, true);
-    if (err == MOE_OK)
-        err = moe_trace_exec(w->db, w->path, settings);
-
-done:
     free(fresh);
     return err;
+}
+
+static moe_err open_to_write(moe_trace_writer *w)
+{
+    moe_err err = moe_trace_db_open(&w->db, w->path, true);
+
+    return err == MOE_OK ? moe_trace_exec(w->db, w->path, settings) : err;
 }
 
 moe_err moe_trace_create(moe_trace_writer **out, const char *path, bool force,
                          const moe_trace_shape *shape)
 {
     moe_trace_writer *w = NULL;
-    moe_err err = new_writer(&w, path, shape);
-    bool made = false;
+    moe_err err;
 
-    if (err != MOE_OK)
-        return err;
-    if (force && moe_path_exists(path)) {
-        err = replace(w);
-    } else if ((err = touch(path, path)) == MOE_OK) {
-        made = true;
-        err = make(w, path);
-    }
-    if (err == MOE_OK && (err = prepare(w)) == MOE_OK) {
+    if ((err = new_writer(&w, path, shape)) == MOE_OK &&
+        (err = make_and_publish(w, force)) == MOE_OK &&
+        (err = open_to_write(w)) == MOE_OK && (err = prepare(w)) == MOE_OK) {
         *out = w;
         return MOE_OK;
     }
     moe_trace_close(w);
-    if (made)
-        unlink(path);
     return err;
 }
 
@@ -278,9 +249,7 @@ moe_err moe_trace_append(moe_trace_writer **out, int64_t *last,
     sqlite3_stmt *st = NULL;
     moe_err err = new_writer(&w, path, shape);
 
-    if (err == MOE_OK &&
-        (err = moe_trace_db_open(&w->db, path, true)) == MOE_OK &&
-        (err = moe_trace_exec(w->db, path, settings)) == MOE_OK &&
+    if (err == MOE_OK && (err = open_to_write(w)) == MOE_OK &&
         (err = same_shape(w)) == MOE_OK && (err = prepare(w)) == MOE_OK)
         err = moe_trace_prepare(
             &st, w->db, path,
@@ -303,6 +272,9 @@ moe_err moe_trace_append(moe_trace_writer **out, int64_t *last,
         }
     }
     sqlite3_finalize(st);
+    if (err == MOE_OK && (err = begin(w)) == MOE_OK)
+        err = moe_trace_exec(w->db, path,
+                             "DELETE FROM t_run WHERE key = 'finished'");
     if (err != MOE_OK) {
         moe_trace_close(w);
         return err;

@@ -30,13 +30,14 @@ typedef struct moe_trace_tokens {
     const float *logits;   /* [n_tok, n_router, n_expert]              */
 } moe_trace_tokens;
 
-/* Create PATH (refused when it exists, unless force). The file is written under
- * its own name: what is in it is always a valid trace of whole documents. */
+/* Create PATH (refused when it exists, unless force). The file takes its name
+ * when it is a valid trace, and what is in it is always whole documents. */
 moe_err moe_trace_create(moe_trace_writer **out, const char *path, bool force,
                          const moe_trace_shape *shape) MOE_MUST_CHECK;
 
 /* Go on with the trace at PATH behind its last document, which is *last (-1:
- * there is none). Its shape must be this one. */
+ * there is none). Its shape must be this one. With the first commit it no longer
+ * counts as complete. */
 moe_err moe_trace_append(moe_trace_writer **out, int64_t *last,
                          const char *path,
                          const moe_trace_shape *shape) MOE_MUST_CHECK;

@@ -241,7 +241,7 @@ static void an_existing_file_is_kept_unless_forced(void **state)
     assert_ok(moe_trace_finish(w));
     moe_trace_close(w);
     planted_check(FILE_NAME, &p, MOE_READ_GATE);
-    assert_false(moe_path_exists(FILE_NAME ".new"));
+    assert_false(moe_path_exists(FILE_NAME ".tmp"));
     assert_fails(moe_trace_create(&w, "no/such/folder/x.db", false, &p.shape),
                  MOE_ERR_IO, "No such file");
     assert_fails(moe_trace_create(&w, ".", true, &p.shape), MOE_ERR_IO,

@@ -1,0 +1,523 @@
+/* moetrace trace: a corpus through a model, its routes into a database. */
+#include "config.h"
+
+#include "main.h"
+
+#include "datasets/corpus.h"
+#include "engine/base/cli.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/map.h"
+#include "engine/base/mem.h"
+#include "engine/base/progress.h"
+#include "engine/model.h"
+#include "probes/trace_read.h"
+#include "probes/tracer.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    DEFAULT_BATCH = 16384,
+    DEFAULT_CONTEXT = 4096, /* when the model does not say */
+    MAX_CONTEXT = 32768,    /* unless asked for more       */
+    MAX_FACTS = 32
+};
+
+static const char *const records[] = {"logits", NULL};
+
+/* A row of the view run; a resumed run must agree on those that `must`. */
+typedef struct fact {
+    const char *key, *what;
+    char *value;
+    bool must;
+} fact;
+
+typedef struct job {
+    const moe_usage *use;
+    const char *output, *backend, *precision, *record, *shard;
+    bool force, resume, no_bos, no_nll;
+    int64_t context, batch, threads, commit_s;
+    int argc;
+    char **argv;
+    const char *const *paths;
+    int n_path;
+
+    moe_model *model;
+    moe_pool *pool;
+    moe_corpus *corpus;
+    moe_tracer *tracer;
+    moe_trace_writer *writer;
+    moe_trace *old; /* what --resume goes on with; NULL: a new trace */
+    moe_trace_shape shape;
+    int32_t *layers;
+    moe_tracer_opts opts;
+    moe_forward_opts forward;
+    fact facts[MAX_FACTS];
+    int n_fact;
+    bool made; /* the file is new, and ours to remove */
+    double start_s;
+} job;
+
+static void job_fini(job *j)
+{
+    moe_tracer_free(j->tracer);
+    moe_trace_close(j->writer);
+    moe_trace_close_read(j->old);
+    moe_corpus_close(j->corpus);
+    moe_pool_free(j->pool);
+    moe_model_close(j->model);
+    free(j->layers);
+    for (int i = 0; i < j->n_fact; i++)
+        free(j->facts[i].value);
+}
+
+/* The value, owned from now on; NULL is checked once, in add_facts. */
+static void add(job *j, const char *key, const char *what, bool must,
+                char *value)
+{
+    if (j->n_fact < MAX_FACTS)
+        j->facts[j->n_fact++] = (fact){key, what, value, must};
+    else
+        free(value);
+}
+
+/* A command line that a shell reads back. */
+static char *command_line(int argc, char **argv)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-./=,:+@%";
+    moe_buf b = {0};
+
+    moe_buf_puts(&b, PACKAGE_NAME);
+    for (int i = 0; i < argc; i++) {
+        const char *s = argv[i];
+
+        moe_buf_puts(&b, " ");
+        if (*s && s[strspn(s, plain)] == '\0') {
+            moe_buf_puts(&b, s);
+            continue;
+        }
+        moe_buf_puts(&b, "'");
+        for (; *s; s++) {
+            if (*s == '\'')
+                moe_buf_puts(&b, "'\\''");
+            else
+                moe_buf_add(&b, s, 1);
+        }
+        moe_buf_puts(&b, "'");
+    }
+    return b.data;
+}
+
+static char *number(int64_t n)
+{
+    return moe_format("%" PRId64, n);
+}
+
+static moe_err add_facts(job *j)
+{
+    const moe_config *c = &j->model->config;
+    char digest[96], host[256] = "", now[21];
+    moe_buf paths = {0};
+    moe_err err = moe_model_digest(digest, j->model);
+
+    if (err != MOE_OK)
+        return err;
+    for (int i = 0; i < j->n_path; i++) {
+        moe_buf_puts(&paths, i ? " " : "");
+        moe_buf_puts(&paths, j->paths[i]);
+    }
+    gethostname(host, sizeof host - 1);
+    moe_clock_utc(now);
+    add(j, "program", "", false, moe_strdup(PACKAGE_STRING));
+    add(j, "command", "", false, command_line(j->argc, j->argv));
+    add(j, "model", "", false, moe_strdup(j->model->name));
+    add(j, "model_path", "", false, moe_strdup(j->model->path));
+    add(j, "model_digest", "model digest", true, moe_strdup(digest));
+    add(j, "architecture", "architecture", true, moe_strdup(c->arch));
+    add(j, "dtype", "", false, moe_strdup(c->dtype));
+    add(j, "tokenizer_digest", "tokenizer digest", true,
+        moe_strdup(moe_tokenizer_digest(j->model->tokenizer)));
+    add(j, "corpus", "corpus", true, paths.data);
+    add(j, "context", "context", true, number(j->opts.context));
+    add(j, "bos", "BOS policy", true,
+        moe_strdup(j->opts.bos < 0 ? "none" : "each window"));
+    add(j, "backend", "backend", true,
+        moe_strdup(moe_forward_backend(moe_tracer_forward(j->tracer))->name));
+    add(j, "precision", "precision", true,
+        moe_strdup(moe_precision_name(j->forward.precision)));
+    add(j, "nll", "recording of nll", true,
+        moe_strdup(j->forward.nll ? "yes" : "no"));
+    add(j, "batch", "batch size", true, number(j->opts.batch));
+    add(j, "shard", "shard", true,
+        moe_format("%" PRId64 "/%" PRId64, j->opts.shard, j->opts.n_shard));
+    add(j, "threads", "", false, number(moe_pool_size(j->pool)));
+    add(j, "host", "", false, moe_strdup(host));
+    add(j, "started", "", false, moe_strdup(now));
+    for (int i = 0; i < j->n_fact; i++)
+        if (!j->facts[i].value)
+            return moe_fail(MOE_ERR_NOMEM, "out of memory");
+    return MOE_OK;
+}
+
+/* Every value that decides about rows is the recorded one. */
+static moe_err check_facts(const job *j)
+{
+    for (int i = 0; i < j->n_fact; i++) {
+        const fact *f = &j->facts[i];
+        const char *was = moe_trace_get(j->old, f->key);
+
+        if (f->must && (!was || strcmp(was, f->value) != 0))
+            return moe_fail(MOE_ERR_ARG,
+                            "%s: recorded with %s %s, now %s; it cannot be "
+                            "resumed",
+                            j->output, f->what, was ? was : "unknown",
+                            f->value);
+    }
+    return MOE_OK;
+}
+
+static moe_err write_facts(job *j)
+{
+    const moe_tokenizer *tok = j->model->tokenizer;
+    moe_err err = MOE_OK;
+
+    for (int i = 0; i < j->n_fact && err == MOE_OK; i++)
+        err = moe_trace_set(j->writer, j->facts[i].key, j->facts[i].value);
+    for (int32_t id = 0; id < moe_tokenizer_size(tok) && err == MOE_OK; id++) {
+        size_t n;
+        const char *bytes = moe_tokenizer_bytes(tok, id, &n);
+
+        err = moe_trace_piece(j->writer, id, bytes, n);
+    }
+    return err == MOE_OK ? moe_trace_commit(j->writer) : err;
+}
+
+/* The new file, which is there from now on. */
+static moe_err create(job *j)
+{
+    moe_err err = moe_trace_create(&j->writer, j->output, j->force, &j->shape);
+
+    if (err != MOE_OK)
+        return err;
+    j->made = true;
+    return write_facts(j);
+}
+
+static moe_err append(job *j)
+{
+    int64_t last;
+
+    return moe_trace_append(&j->writer, &last, j->output, &j->shape);
+}
+
+static moe_err get_writer(moe_trace_writer **out, void *user)
+{
+    job *j = user;
+    moe_err err = j->writer ? MOE_OK : create(j);
+
+    if (err == MOE_OK)
+        *out = j->writer;
+    return err;
+}
+
+static int parse_shard(job *j)
+{
+    long long i = 1, n = 1;
+    int used = 0;
+
+    if (j->shard && (sscanf(j->shard, "%lld/%lld%n", &i, &n, &used) != 2 ||
+                     j->shard[used] || n < 1 || i < 1 || i > n))
+        return moe_cli_usage_error(
+            j->use, "--shard: '%s' is not of the form 3/16", j->shard);
+    j->opts.shard = i;
+    j->opts.n_shard = n;
+    return 0;
+}
+
+static moe_err choose_windows(job *j)
+{
+    const moe_model *m = j->model;
+    int64_t longest = m->config.context;
+    int32_t bos;
+
+    if (!m->tokenizer)
+        return moe_fail(MOE_ERR_ARG, "%s: no tokenizer", m->path);
+    if (moe_tokenizer_size(m->tokenizer) > m->config.n_vocab)
+        return moe_fail(
+            MOE_ERR_FORMAT, "%s: the tokenizer has %d pieces, the model %d",
+            m->path, moe_tokenizer_size(m->tokenizer), m->config.n_vocab);
+    bos = moe_tokenizer_bos(m->tokenizer);
+    if (bos < 0)
+        bos = m->config.bos_id;
+    if (!j->no_bos && (bos < 0 || bos >= m->config.n_vocab))
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: the model names no BOS token; --no-bos goes on "
+                        "without",
+                        m->path);
+    j->opts.bos = j->no_bos ? -1 : bos;
+    j->opts.context = j->context              ? j->context
+                      : longest == 0          ? DEFAULT_CONTEXT
+                      : longest < MAX_CONTEXT ? longest
+                                              : MAX_CONTEXT;
+    if (j->opts.context < 2)
+        return moe_fail(MOE_ERR_ARG, "%s: a context of %" PRId64 " tokens",
+                        m->path, j->opts.context);
+    if (longest && j->opts.context > longest)
+        moe_warn("a context of %" PRId64 " tokens, the model was made for "
+                 "%" PRId64,
+                 j->opts.context, longest);
+    return MOE_OK;
+}
+
+/* Tokens of a batch: as asked for, as in the run that is resumed, or as many as
+ * half of the memory holds; at least one window. */
+static void choose_batch(job *j)
+{
+    const char *was = j->old ? moe_trace_get(j->old, "batch") : NULL;
+    double memory =
+        (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    int64_t n = j->batch ? j->batch : was ? strtoll(was, NULL, 10) : 0;
+
+    for (n = n > 0 ? n : DEFAULT_BATCH; !j->batch && !was; n /= 2) {
+        j->forward.max_tok = n;
+        if (n <= j->opts.context ||
+            (double)moe_forward_bytes(&j->model->config, &j->forward,
+                                      moe_pool_size(j->pool)) <= memory / 2)
+            break;
+    }
+    j->opts.batch = n > j->opts.context ? n : j->opts.context;
+    if (j->opts.batch > INT32_MAX)
+        j->opts.batch = INT32_MAX;
+}
+
+static moe_err describe(job *j)
+{
+    const moe_config *c = &j->model->config;
+
+    j->layers = moe_calloc((size_t)c->n_layer, sizeof *j->layers);
+    if (!j->layers)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory");
+    for (int i = 0; i < c->n_layer; i++)
+        j->layers[i] = i;
+    j->shape = (moe_trace_shape){.n_layer = c->n_layer,
+                                 .n_router = c->n_layer,
+                                 .layer = j->layers,
+                                 .n_expert = c->n_expert,
+                                 .top_k = c->top_k,
+                                 .n_vocab = c->n_vocab,
+                                 .has_gate = true,
+                                 .has_margin = true,
+                                 .has_logits = j->record != NULL};
+    return MOE_OK;
+}
+
+static moe_err open_all(job *j, const char *model,
+                        const moe_corpus_opts *corpus)
+{
+    moe_err err;
+
+    /* what can be told at once is told before hours of work */
+    if (!j->resume && !j->force && moe_path_exists(j->output))
+        return moe_fail(MOE_ERR_IO,
+                        "%s: exists already; --force replaces it, "
+                        "--resume goes on with it",
+                        j->output);
+    if (j->resume && moe_path_exists(j->output) &&
+        (err = moe_trace_open(&j->old, j->output)) != MOE_OK)
+        return err;
+    if ((err = moe_model_open(&j->model, model)) != MOE_OK ||
+        (err = choose_windows(j)) != MOE_OK || (err = describe(j)) != MOE_OK ||
+        (err = moe_corpus_open(&j->corpus, j->paths, j->n_path, corpus)) !=
+            MOE_OK ||
+        (err = moe_pool_new(&j->pool, (int)j->threads)) != MOE_OK)
+        return err;
+    choose_batch(j);
+    j->opts.after = -1;
+    if (j->old && moe_trace_n_doc(j->old)) {
+        j->opts.after =
+            moe_trace_doc_at(j->old, moe_trace_n_doc(j->old) - 1)->id;
+        j->opts.read_digest = moe_trace_get(j->old, "corpus_read");
+    }
+    j->opts.corpus = j->paths[0];
+    j->opts.writer = get_writer;
+    j->opts.user = j;
+    j->opts.commit_s = (double)j->commit_s;
+    if ((err = moe_tracer_new(&j->tracer, j->model, j->pool, &j->shape,
+                              &j->forward, &j->opts)) != MOE_OK ||
+        (err = add_facts(j)) != MOE_OK)
+        return err;
+    if (j->old)
+        return (err = check_facts(j)) == MOE_OK ? append(j) : err;
+    /* an old file is replaced only when the first batch went well */
+    return moe_path_exists(j->output) ? MOE_OK : create(j);
+}
+
+static moe_err close_run(job *j, const moe_tracer_sum *sum)
+{
+    moe_err err;
+
+    if ((err = moe_trace_set(j->writer, "corpus_digest", sum->read)) ==
+            MOE_OK &&
+        (err = moe_trace_set_int(j->writer, "documents", sum->n_doc)) ==
+            MOE_OK &&
+        (err = moe_trace_set_int(j->writer, "tokens", sum->n_tok)) == MOE_OK &&
+        (err = moe_trace_set_int(j->writer, "invalid_utf8", sum->n_invalid)) ==
+            MOE_OK &&
+        (err = moe_trace_set_int(j->writer, "bad_lines",
+                                 moe_corpus_bad(j->corpus))) == MOE_OK)
+        err = moe_trace_finish(j->writer);
+    return err;
+}
+
+/* What a run that did not end leaves behind: nothing, or a trace that says how
+ * far it is. */
+static moe_err leave(job *j, moe_err err, int64_t n_doc)
+{
+    char *text = moe_strdup(moe_error_text());
+
+    if (n_doc == 0 && j->made) {
+        moe_trace_discard(j->writer);
+        j->writer = NULL;
+        moe_fail(err, "%s", text ? text : "out of memory");
+    } else if (j->writer && (j->made || j->old)) {
+        moe_fail(err,
+                 "%s; %s holds %" PRId64 " whole documents, --resume goes on "
+                 "with it",
+                 text ? text : "out of memory", j->output, n_doc);
+    }
+    free(text);
+    return err;
+}
+
+static void tell(const job *j, const moe_tracer_sum *sum)
+{
+    double wall_s = moe_clock_s() - j->start_s;
+
+    if (sum->n_invalid_doc > 0)
+        moe_warn("%" PRId64 " bytes in %" PRId64 " documents are not UTF-8",
+                 sum->n_invalid, sum->n_invalid_doc);
+    if (sum->n_empty > 1)
+        moe_warn("%" PRId64 " empty documents", sum->n_empty);
+    if (moe_corpus_bad(j->corpus))
+        moe_warn("%" PRId64 " bad lines were passed over",
+                 moe_corpus_bad(j->corpus));
+    if (moe_log_level() > MOE_LOG_QUIET)
+        printf("%s: %" PRId64 " documents, %" PRId64 " tokens; %" PRId64
+               " computed in %.1f s, %.0f tokens a second\n",
+               j->output, sum->n_doc, sum->n_tok, sum->n_computed, wall_s,
+               wall_s > 0 ? (double)sum->n_computed / wall_s : 0);
+}
+
+static moe_err run(job *j, const char *model, const moe_corpus_opts *corpus)
+{
+    moe_tracer_sum sum = {0};
+    int64_t before;
+    moe_err err;
+
+    j->start_s = moe_clock_s();
+    if ((err = open_all(j, model, corpus)) != MOE_OK)
+        return leave(j, err, j->old ? moe_trace_n_doc(j->old) : 0);
+    before = j->old ? moe_trace_n_doc(j->old) : 0;
+    if ((err = moe_tracer_run(j->tracer, &sum, j->corpus)) == MOE_OK)
+        err = close_run(j, &sum);
+    if (err != MOE_OK)
+        return leave(j, err, before + sum.n_new);
+    tell(j, &sum);
+    return MOE_OK;
+}
+
+int moe_cmd_trace(int argc, char **argv)
+{
+    moe_common common = {0};
+    moe_corpus_opts corpus = {0};
+    job j = {.commit_s = 5};
+    const moe_backend *backend = NULL;
+    const moe_opt opts[] = {
+        MOE_OPT_STR('o', "output", "FILE", &j.output, "database to write"),
+        MOE_OPT_FLAG('f', "force", &j.force, "replace an existing FILE"),
+        MOE_OPT_FLAG('r', "resume", &j.resume,
+                     "go on behind the last document of FILE, if it exists"),
+        MOE_OPT_INT('c', "context", "N", &j.context, 2, INT32_MAX,
+                    "tokens of a window [the model's, 32768 at most]"),
+        MOE_OPT_FLAG(0, "no-bos", &j.no_bos, "no BOS before each window"),
+        MOE_OPT_INT('B', "batch", "N", &j.batch, 1, INT32_MAX,
+                    "tokens of a forward pass [16384, or what memory holds]"),
+        MOE_OPT_STR('b', "backend", "NAME", &j.backend,
+                    "what multiplies matrices [the best here]"),
+        MOE_OPT_CHOICE(0, "precision", "NAME", &j.precision,
+                       moe_precision_names,
+                       "exact, split or fast [split where it is fast]"),
+        MOE_OPT_FLAG(0, "no-nll", &j.no_nll,
+                     "do not compute each token's loss"),
+        MOE_OPT_CHOICE(0, "record", "WHAT", &j.record, records,
+                       "also record: logits (of all experts)"),
+        MOE_OPT_STR(0, "shard", "I/N", &j.shard,
+                    "only every N-th document, from the I-th [1/1]"),
+        MOE_OPT_INT('n', "limit-tokens", "N", &j.opts.limit_tok, 1, INT64_MAX,
+                    "stop after N tokens [all]"),
+        MOE_OPT_INT(0, "limit-documents", "N", &j.opts.limit_doc, 1, INT64_MAX,
+                    "stop after N documents [all]"),
+        MOE_OPT_INT(0, "commit", "SECONDS", &j.commit_s, 0, 86400,
+                    "time between commits, at least [5]"),
+        MOE_OPT_STR(0, "text-field", "NAME", &corpus.text_field,
+                    "of JSON Lines [text]"),
+        MOE_OPT_STR(0, "domain-field", "NAME", &corpus.domain_field,
+                    "of JSON Lines [meta.pile_set_name, domain]"),
+        MOE_OPT_STR(0, "language-field", "NAME", &corpus.language_field,
+                    "of JSON Lines [language, meta.language, lang]"),
+        MOE_OPT_STR(0, "domain", "LABEL", &corpus.domain,
+                    "of documents that name none"),
+        MOE_OPT_STR(0, "language", "LABEL", &corpus.language,
+                    "of documents that name none"),
+        MOE_OPT_FLAG(0, "skip-bad", &corpus.skip_bad,
+                     "count bad lines and pass over them"),
+        MOE_OPT_END,
+    };
+    const moe_usage use = {"trace",
+                           "MODEL CORPUS...",
+                           "Record how a model routes the tokens of a corpus",
+                           "moetrace trace Mixtral-8x7B-v0.1 texts.csv -o "
+                           "run.db",
+                           opts,
+                           2,
+                           -1,
+                           &common};
+    int n = 0, rc = 0;
+    char **args = moe_cli_parse(&use, argc, argv, &n, &rc);
+    moe_err err;
+
+    if (!args)
+        return rc;
+    j.use = &use;
+    if (!j.output)
+        return moe_cli_usage_error(&use, "--output is needed");
+    if (j.force && j.resume)
+        return moe_cli_usage_error(&use,
+                                   "--force and --resume exclude each other");
+    if ((err = moe_backend_choose(&backend, &j.forward.precision, j.backend,
+                                  j.precision)) == MOE_ERR_ARG)
+        return moe_cli_usage_error(&use, "--backend: %s", moe_error_text());
+    if (err != MOE_OK)
+        return moe_cli_end(&use, err);
+    if ((rc = parse_shard(&j)) != 0)
+        return rc;
+    j.forward.backend = backend->name;
+    j.forward.nll = !j.no_nll;
+    j.threads = common.threads;
+    j.argc = argc;
+    j.argv = argv;
+    j.paths = (const char *const *)args + 1;
+    j.n_path = n - 1;
+    /* a file size limit is a failed write like any other */
+    signal(SIGXFSZ, SIG_IGN);
+    err = run(&j, args[0], &corpus);
+    job_fini(&j);
+    return moe_cli_end(&use, err);
+}
