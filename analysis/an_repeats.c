@@ -4,6 +4,7 @@
 
 #include "analysis/analysis.h"
 
+#include "analysis/repeat.h"
 #include "analysis/sets.h"
 #include "analysis/stats.h"
 #include "engine/base/mem.h"
@@ -40,9 +41,55 @@ static const moe_column columns[] = {
     {"pairs", NULL, "adjacent pairs", MOE_CELL_INT, 0, 0},
 };
 
-enum { N_COLUMN = sizeof columns / sizeof *columns };
+static const char tested_formula[] =
+    "Token-aware chance: expectation of the rate when the routes of a group "
+    "are "
+    "shuffled among equal token ids, one layer at a time; for sets, k of at "
+    "most "
+    "2. Corrected: (rate - chance) / (1 - chance). Intervals: 95 %, bootstrap "
+    "over the documents of each group, percentiles; the load-aware chance is "
+    "that of each draw. q: that the corrected rate is 0, two-sided bootstrap "
+    "p-values after Benjamini and Hochberg over this table. A repetition is "
+    "beyond what load (token ids) explain where q_load (q_token) is small.";
 
-enum { FIRST, ANY, N_CHOICE };
+static const moe_column tested_columns[] = {
+    {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
+    {"group", NULL, "domain or language; (all): all documents", MOE_CELL_TEXT,
+     0, 0},
+    {"choice", NULL, "first: same first choice; any: an expert in common",
+     MOE_CELL_TEXT, 0, 0},
+    {"rate_low", "rate from", "95 % interval of the rate", MOE_CELL_REAL,
+     MOE_SHOW_PERCENT, 2},
+    {"rate_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
+    {"corrected_load", "over load", "(rate - chance_load) / (1 - chance_load)",
+     MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"load_low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"load_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"q_load", NULL, "q-value: corrected_load is 0", MOE_CELL_REAL, MOE_SHOW_P,
+     0},
+    {"chance_token", "token", "chance when equal token ids swap routes",
+     MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
+    {"corrected_token", "over token",
+     "(rate - chance_token) / (1 - chance_token)", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 4},
+    {"token_low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PLAIN,
+     4},
+    {"token_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"q_token", NULL, "q-value: corrected_token is 0", MOE_CELL_REAL,
+     MOE_SHOW_P, 0},
+    {"documents", NULL, "documents that are resampled", MOE_CELL_INT, 0, 0},
+};
+
+enum {
+    N_COLUMN = sizeof columns / sizeof *columns,
+    N_TESTED = sizeof tested_columns / sizeof *tested_columns
+};
+
+enum {
+    FIRST = MOE_REPEAT_FIRST,
+    ANY = MOE_REPEAT_ANY,
+    N_CHOICE = MOE_REPEAT_CHOICES
+};
 
 typedef struct cell { /* a layer in a group */
     int64_t pairs[N_CHOICE], repeats[N_CHOICE];
@@ -186,26 +233,43 @@ static double squared_shares(const cell *c, int n_expert)
     return c->n_first ? sum / ((double)c->n_first * (double)c->n_first) : NAN;
 }
 
+/* The load-aware chance of both choices. */
+static void load_chances(double load[N_CHOICE], const state *s, const cell *c,
+                         bool *sampled)
+{
+    int n_expert = s->study->shape->n_expert;
+
+    load[FIRST] = squared_shares(c, n_expert);
+    load[ANY] = moe_sets_overlap(&c->sets, n_expert,
+                                 (uint64_t)s->study->opts->seed, sampled);
+}
+
+static const char *label_of(const state *s, int group)
+{
+    return group < s->study->n_group ? s->study->group[group] : "(all)";
+}
+
+static double rate_of(const cell *c, int choice)
+{
+    return c->pairs[choice]
+               ? (double)c->repeats[choice] / (double)c->pairs[choice]
+               : NAN;
+}
+
 static void put_rows(moe_table *t, const state *s, int slot, int group,
-                     bool *sampled)
+                     const double load[N_CHOICE])
 {
     const moe_trace_shape *shape = s->study->shape;
     const cell *c = cell_at(s, slot, group);
     const double uniform[] = {
         1.0 / shape->n_expert,
         moe_stats_set_chance(shape->n_expert, shape->top_k)};
-    const double load[] = {squared_shares(c, shape->n_expert),
-                           moe_sets_overlap(&c->sets, shape->n_expert,
-                                            (uint64_t)s->study->opts->seed,
-                                            sampled)};
 
     for (int i = 0; i < N_CHOICE; i++) {
-        double rate =
-            c->pairs[i] ? (double)c->repeats[i] / (double)c->pairs[i] : NAN;
+        double rate = rate_of(c, i);
 
         moe_table_int(t, moe_study_layer(s->study, slot));
-        moe_table_text(t, group < s->study->n_group ? s->study->group[group]
-                                                    : "(all)");
+        moe_table_text(t, label_of(s, group));
         moe_table_text(t, i == FIRST ? "first" : "any");
         moe_table_real(t, rate);
         moe_table_real(t, uniform[i]);
@@ -217,29 +281,24 @@ static void put_rows(moe_table *t, const state *s, int slot, int group,
     }
 }
 
-static moe_err finish(void *user, moe_tables *out)
+/* Groups that are shown: with more than one also all of them together. */
+static int n_shown(const state *s)
 {
-    state *s = user;
-    int n_group = s->study->n_group;
-    bool sampled = false;
+    return s->study->n_group + (s->study->n_group > 1);
+}
+
+static moe_err put_rates(moe_tables *out, const state *s, const double *load,
+                         bool sampled)
+{
     moe_table *t =
         moe_table_new("repeats", "Repetition between adjacent tokens", formula,
                       columns, N_COLUMN);
 
-    for (int i = 0; t && i < s->study->n_slot; i++) {
-        for (int g = 0; g < n_group; g++) {
-            moe_err err = cell_add(cell_at(s, i, n_group), cell_at(s, i, g),
-                                   s->study->shape->n_expert);
-
-            if (err != MOE_OK) {
-                moe_table_free(t);
-                return err;
-            }
-            put_rows(t, s, i, g, &sampled);
-        }
-        if (n_group > 1)
-            put_rows(t, s, i, n_group, &sampled);
-    }
+    for (int i = 0; t && i < s->study->n_slot; i++)
+        for (int g = 0; g < n_shown(s); g++)
+            put_rows(t, s, i, g,
+                     load +
+                         (int64_t)(i * (s->study->n_group + 1) + g) * N_CHOICE);
     if (t && sampled)
         moe_table_note(t,
                        "Load-aware chance of sets from %d random pairs where "
@@ -248,10 +307,152 @@ static moe_err finish(void *user, moe_tables *out)
     return moe_tables_add(out, t);
 }
 
+/* ---- intervals and tests ---- */
+
+typedef struct tests {
+    const moe_study *study;
+    moe_repeat_ids ids;
+    moe_repeat *cells; /* [n_slot, n_group + 1, N_CHOICE] */
+} tests;
+
+static moe_err test_layer(void *user, int64_t slot)
+{
+    tests *w = user;
+    int64_t per_slot = (int64_t)(w->study->n_group + 1) * N_CHOICE;
+
+    return moe_repeat_layer(w->cells + slot * per_slot, w->study, &w->ids,
+                            (int)slot);
+}
+
+/* p-values of the rows that are shown, in their order, to q-values. */
+static moe_err adjust(const state *s, double *p, double *q, const tests *w,
+                      int64_t *n)
+{
+    moe_err err;
+
+    *n = 0;
+    for (int i = 0; i < s->study->n_slot; i++)
+        for (int g = 0; g < n_shown(s); g++)
+            for (int c = 0; c < N_CHOICE; c++) {
+                const moe_repeat *r =
+                    &w->cells[(int64_t)(i * (s->study->n_group + 1) + g) *
+                                  N_CHOICE +
+                              c];
+
+                p[*n] = r->p_load;
+                p[(int64_t)n_cell(s) * N_CHOICE + *n] = r->p_token;
+                ++*n;
+            }
+    if ((err = moe_stats_adjust(q, p, *n)) == MOE_OK)
+        err = moe_stats_adjust(q + (int64_t)n_cell(s) * N_CHOICE,
+                               p + (int64_t)n_cell(s) * N_CHOICE, *n);
+    return err;
+}
+
+static void put_tested(moe_table *t, const state *s, int slot, int group,
+                       int choice, const moe_repeat *r, double load,
+                       const double q[2])
+{
+    double rate = rate_of(cell_at(s, slot, group), choice);
+
+    moe_table_int(t, moe_study_layer(s->study, slot));
+    moe_table_text(t, label_of(s, group));
+    moe_table_text(t, choice == FIRST ? "first" : "any");
+    moe_table_real(t, r->rate.low);
+    moe_table_real(t, r->rate.high);
+    moe_table_real(t, moe_stats_corrected(rate, load));
+    moe_table_real(t, r->load.low);
+    moe_table_real(t, r->load.high);
+    moe_table_real(t, q[0]);
+    moe_table_real(t, r->chance_token);
+    moe_table_real(t, moe_stats_corrected(rate, r->chance_token));
+    moe_table_real(t, r->token.low);
+    moe_table_real(t, r->token.high);
+    moe_table_real(t, q[1]);
+    moe_table_int(t, r->n_doc);
+}
+
+static moe_err put_tests(moe_tables *out, const state *s, const tests *w,
+                         const double *load)
+{
+    int64_t all = (int64_t)n_cell(s) * N_CHOICE, n, row = 0;
+    double *p = moe_calloc(4 * (size_t)all, sizeof *p), *q = p + 2 * all;
+    moe_table *t = NULL;
+    moe_err err;
+
+    if (!p)
+        return moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
+    if ((err = adjust(s, p, q, w, &n)) == MOE_OK) {
+        t = moe_table_new("repeats_tested",
+                          "Repetition beyond load and beyond token ids",
+                          tested_formula, tested_columns, N_TESTED);
+        for (int i = 0; t && i < s->study->n_slot; i++)
+            for (int g = 0; g < n_shown(s); g++)
+                for (int c = 0; c < N_CHOICE; c++, row++) {
+                    int64_t at =
+                        (int64_t)(i * (s->study->n_group + 1) + g) * N_CHOICE +
+                        c;
+
+                    put_tested(t, s, i, g, c, &w->cells[at], load[at],
+                               (double[]){q[row], q[all + row]});
+                }
+        if (t)
+            moe_table_note(t, "%lld bootstrap draws, seed %lld.",
+                           (long long)s->study->opts->n_resample,
+                           (long long)s->study->opts->seed);
+        err = moe_tables_add(out, t);
+    }
+    free(p);
+    return err;
+}
+
+static moe_err test_all(moe_tables *out, const state *s, const double *load)
+{
+    tests w = {.study = s->study};
+    moe_err err = moe_repeat_ids_make(&w.ids, s->study);
+
+    if (err != MOE_OK)
+        return err;
+    w.cells = moe_calloc((size_t)n_cell(s), N_CHOICE * sizeof *w.cells);
+    if (!w.cells)
+        err = moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
+    else if ((err = moe_study_parallel(s->study, s->study->n_slot, test_layer,
+                                       &w)) == MOE_OK)
+        err = put_tests(out, s, &w, load);
+    moe_repeat_ids_fini(&w.ids);
+    free(w.cells);
+    return err;
+}
+
+static moe_err finish(void *user, moe_tables *out)
+{
+    state *s = user;
+    int n_group = s->study->n_group;
+    double *load = moe_calloc((size_t)n_cell(s), N_CHOICE * sizeof *load);
+    bool sampled = false;
+    moe_err err = MOE_OK;
+
+    if (!load)
+        return moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
+    for (int i = 0; i < s->study->n_slot && err == MOE_OK; i++) {
+        for (int g = 0; g < n_group && err == MOE_OK; g++)
+            err = cell_add(cell_at(s, i, n_group), cell_at(s, i, g),
+                           s->study->shape->n_expert);
+        for (int g = 0; g < n_shown(s) && err == MOE_OK; g++)
+            load_chances(load + (int64_t)(i * (n_group + 1) + g) * N_CHOICE, s,
+                         cell_at(s, i, g), &sampled);
+    }
+    if (err == MOE_OK && (err = put_rates(out, s, load, sampled)) == MOE_OK)
+        err = test_all(out, s, load);
+    free(load);
+    return err;
+}
+
 const moe_analysis moe_analysis_repeats = {
     .name = "repeats",
     .summary = "adjacent tokens with the same experts (Table 5 and Figure 10)",
     .formula = formula,
+    .needs = MOE_NEEDS_RECORD | MOE_WANTS_TOKEN,
     .begin = begin,
     .window = window,
     .merge = merge,

@@ -7,6 +7,7 @@
 #ifndef MOE_ANALYSIS_ANALYSIS_H
 #define MOE_ANALYSIS_ANALYSIS_H
 
+#include "analysis/record.h"
 #include "analysis/table.h"
 #include "engine/base/error.h"
 #include "engine/base/pool.h"
@@ -31,6 +32,7 @@ typedef struct moe_study_opts {
     const char *only_domain, *only_language; /* NULL: all                   */
     int64_t seed;         /* of every random draw                             */
     int64_t n_resample;   /* bootstrap and permutation draws                  */
+    int64_t memory;       /* bytes for routes that are kept; 0: the default   */
     moe_strings settings; /* "ANALYSIS.NAME=VALUE" of --set                 */
 } moe_study_opts;
 
@@ -46,7 +48,9 @@ typedef struct moe_study {
     int n_slot;             /* router layers that are shown               */
     const int32_t *slot;    /* [n_slot] slots of the shape, rising        */
     const char *provenance; /* one line: model, corpus, digests           */
-    moe_pool *pool;         /* for finish(); never inside window()        */
+    /* Whole while finish() runs; NULL when no analysis has MOE_NEEDS_RECORD. */
+    const moe_record *record;
+    moe_pool *pool; /* for finish(); never inside window()        */
 } moe_study;
 
 enum {
@@ -54,6 +58,8 @@ enum {
     MOE_NEEDS_GATE = 1,
     MOE_NEEDS_MARGIN = 2,
     MOE_NEEDS_TOKEN = 4,
+    /* The runner keeps the routes for finish(). */
+    MOE_NEEDS_RECORD = 8,
     /* Read where the trace has it, else NULL in the span. */
     MOE_WANTS_GATE = 16,
     MOE_WANTS_MARGIN = 32,
@@ -116,6 +122,15 @@ const char *moe_study_setting(const moe_study *study, const moe_analysis *a,
 moe_err moe_study_setting_int(int64_t *out, const moe_study *study,
                               const moe_analysis *a, const char *name,
                               int64_t low, int64_t high) MOE_MUST_CHECK;
+
+/*
+ * For finish(): run fn for all tasks on the study's threads, at most eight at a
+ * time (each has scratch of its own), and wait. The first error, by task, is the
+ * result, with its text; a stop asked for is one too.
+ */
+typedef moe_err (*moe_study_task)(void *user, int64_t task);
+moe_err moe_study_parallel(const moe_study *study, int64_t n_task,
+                           moe_study_task fn, void *user) MOE_MUST_CHECK;
 
 /* The layer number that people see for the i-th shown layer. */
 int moe_study_layer(const moe_study *study, int i);

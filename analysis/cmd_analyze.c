@@ -145,6 +145,8 @@ int moe_cmd_analyze(int argc, char **argv)
                     "of every random draw [1]"),
         MOE_OPT_INT(0, "resamples", "N", &w.study.n_resample, 0, 1000000,
                     "bootstrap and permutation draws [1000]"),
+        MOE_OPT_BYTES(0, "memory", "SIZE", &w.study.memory, 1,
+                      "for routes that are kept; more are sampled [512M]"),
         MOE_OPT_LIST(0, "set", "A.N=V", &w.study.settings,
                      "set N of analysis A to V (see --list)"),
         MOE_OPT_STR('o', "output", "FILE", &w.output,

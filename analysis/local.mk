@@ -10,6 +10,8 @@ libanalysis_a_SOURCES = \
 	%D%/emit_csv.c %D%/emit_json.c %D%/emit_text.c \
 	%D%/glyph.c %D%/glyph.h \
 	%D%/palette.c %D%/palette.h \
+	%D%/repeat.c %D%/repeat.h \
+	%D%/record.c %D%/record.h \
 	%D%/sets.c %D%/sets.h \
 	%D%/stats.c %D%/stats.h \
 	%D%/study.c \

@@ -105,6 +105,7 @@ typedef struct plan {
     char **group;
     int n_group, group_capacity;
     char *provenance;
+    moe_record *record;
 } plan;
 
 static void plan_fini(plan *p)
@@ -115,6 +116,7 @@ static void plan_fini(plan *p)
     free(p->slot);
     free(p->doc_group);
     free(p->provenance);
+    moe_record_free(p->record);
 }
 
 int moe_study_layer(const moe_study *study, int i)
@@ -319,6 +321,59 @@ static moe_err plan_make(plan *p, const moe_trace *trace,
     return err;
 }
 
+/* ---- tasks of finish() ---- */
+
+enum { MAX_LANES = 8 };
+
+typedef struct lanes {
+    moe_study_task fn;
+    void *user;
+    int64_t n_task;
+    _Atomic int64_t next;
+    atomic_bool failed;
+    moe_err err[MAX_LANES];
+    int64_t task[MAX_LANES]; /* that failed */
+    char *text[MAX_LANES];
+} lanes;
+
+static void run_lane(void *user, int64_t lane, int worker)
+{
+    lanes *l = user;
+    moe_err err = MOE_OK;
+    int64_t task = 0;
+
+    (void)worker;
+    while (err == MOE_OK && !atomic_load(&l->failed) &&
+           (task = atomic_fetch_add(&l->next, 1)) < l->n_task)
+        if ((err = moe_stop_check()) == MOE_OK)
+            err = l->fn(l->user, task);
+    if (err != MOE_OK) {
+        l->err[lane] = err;
+        l->task[lane] = task;
+        l->text[lane] = moe_strdup(moe_error_text());
+        atomic_store(&l->failed, true);
+    }
+}
+
+moe_err moe_study_parallel(const moe_study *study, int64_t n_task,
+                           moe_study_task fn, void *user)
+{
+    int n = moe_pool_size(study->pool), first = -1;
+    lanes l = {.fn = fn, .user = user, .n_task = n_task};
+    moe_err err = MOE_OK;
+
+    moe_pool_run(study->pool, n < MAX_LANES ? n : MAX_LANES, run_lane, &l);
+    for (int i = 0; i < MAX_LANES; i++)
+        if (l.err[i] != MOE_OK && (first < 0 || l.task[i] < l.task[first]))
+            first = i;
+    if (first >= 0)
+        err = moe_fail(l.err[first], "%s",
+                       l.text[first] ? l.text[first] : "out of memory");
+    for (int i = 0; i < MAX_LANES; i++)
+        free(l.text[i]);
+    return err;
+}
+
 /* ---- the pass over the trace ---- */
 
 typedef struct part { /* a range of documents, and one state per analysis */
@@ -333,6 +388,7 @@ typedef struct pass {
     const moe_analysis *const *run;
     int n;
     unsigned what;
+    moe_record *record; /* NULL: nobody needs it */
     part *parts;
     int n_part;
     atomic_bool failed;
@@ -402,6 +458,9 @@ static moe_err see(pass *p, part *mine, moe_span *span)
         return err;
     if (!p->study->opts->with_bos)
         drop_bos(span, p->study->shape);
+    if (p->record)
+        err = moe_record_add(p->record, span, p->study->slot,
+                             p->study->shape->n_router);
     for (int a = 0; a < p->n && err == MOE_OK && span->n_tok > 0; a++)
         err = p->run[a]->window(mine->state[a], span);
     return err;
@@ -516,6 +575,13 @@ static moe_err finish_all(pass *p, moe_tables *out)
 
         err = p->run[a]->finish(p->parts[0].state[a], out);
         for (int t = first; t < out->n && err == MOE_OK; t++) {
+            if (p->run[a]->needs & MOE_NEEDS_RECORD && p->record->n_left_out)
+                moe_table_note(
+                    out->item[t],
+                    "What needs tokens more than once is from a sample of "
+                    "%lld of the %lld documents (--memory).",
+                    (long long)p->record->n_doc,
+                    (long long)(p->record->n_doc + p->record->n_left_out));
             moe_table_note(out->item[t], "%s", p->study->provenance);
             err = moe_table_check(out->item[t]);
         }
@@ -525,15 +591,27 @@ static moe_err finish_all(pass *p, moe_tables *out)
     return err;
 }
 
-static moe_err run_pass(moe_tables *out, const moe_study *study,
+static moe_err run_pass(moe_tables *out, plan *made,
                         const moe_analysis *const *run, int n)
 {
+    const moe_study *study = &made->study;
     pass p = {.study = study, .run = run, .n = n};
-    moe_err err;
+    moe_err err = MOE_OK;
+    bool keep = false;
 
-    for (int a = 0; a < n; a++)
+    for (int a = 0; a < n; a++) {
         p.what |= (run[a]->needs | run[a]->needs >> 4) & READ_ALL;
-    if ((err = share_out(&p)) == MOE_OK) {
+        keep = keep || run[a]->needs & MOE_NEEDS_RECORD;
+    }
+    if (keep) {
+        p.what |= MOE_READ_TOKEN;
+        err = moe_record_new(&made->record, study->trace, study->doc_group,
+                             study->n_group, study->n_slot, study->opts->memory,
+                             (uint64_t)study->opts->seed);
+        p.record = made->record;
+        made->study.record = made->record;
+    }
+    if (err == MOE_OK && (err = share_out(&p)) == MOE_OK) {
         moe_progress_begin(&p.bar, "tokens", moe_trace_n_tok(study->trace));
         moe_pool_run(study->pool, p.n_part, read_task, &p);
         moe_progress_end(&p.bar);
@@ -607,7 +685,7 @@ moe_err moe_study_run(moe_tables *out, const moe_trace *trace,
     if ((err = look_up(run, trace, names, n)) == MOE_OK &&
         (err = check_settings(opts, run, n)) == MOE_OK &&
         (err = plan_make(&p, trace, opts, pool)) == MOE_OK)
-        err = run_pass(&made, &p.study, run, n);
+        err = run_pass(&made, &p, run, n);
     for (int t = 0; t < made.n && err == MOE_OK; t++) {
         err = moe_tables_add(out, made.item[t]); /* frees it on failure */
         made.item[t] = NULL;

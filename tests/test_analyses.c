@@ -126,6 +126,117 @@ static void pairs_never_cross_a_window(void **state)
     moe_trace_close_read(trace);
 }
 
+/* Ids of document a: three of one kind, two of another, one alone. */
+static const int32_t small_ids[6] = {6, 7, 6, 6, 7, 8};
+
+static int32_t small_vocab(void *user, int doc, int64_t token)
+{
+    (void)user;
+    return doc == 0 ? small_ids[token] : 9;
+}
+
+/* Mean number of pairs that repeat over all orders of routes of equal ids:
+ * tokens 0, 2, 3 take each other's routes in 6 ways, 1 and 4 in 2. */
+static double mean_repeats(bool any)
+{
+    static const int orders[6][3] = {{0, 2, 3}, {0, 3, 2}, {2, 0, 3},
+                                     {2, 3, 0}, {3, 0, 2}, {3, 2, 0}};
+    int sum = 0;
+
+    for (int i = 0; i < 12; i++) {
+        const int *o = orders[i / 2];
+        int from[6] = {o[0], i % 2 ? 4 : 1, o[1], o[2], i % 2 ? 1 : 4, 5};
+
+        for (int t = 1; t < 6; t++) {
+            const int32_t *a = small[0][from[t - 1]], *b = small[0][from[t]];
+
+            sum += any ? a[0] == b[0] || a[0] == b[1] || a[1] == b[0] ||
+                             a[1] == b[1]
+                       : a[0] == b[0];
+        }
+    }
+    return sum / 12.0;
+}
+
+static void token_aware_chance_is_the_mean_over_all_shuffles(void **state)
+{
+    const routed_doc docs[] = {{"a", "en", 6, 0}, {"b", "de", 6, 0}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 2,
+                      .route = small_route,
+                      .vocab = small_vocab};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {.n_resample = 10};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "repeats", &opts, 1);
+    t = moe_tables_find(&tables, "repeats_tested");
+    assert_close(routed_get(t, "group=a,choice=first", "chance_token"),
+                 mean_repeats(false) / 5, 1e-15);
+    assert_close(routed_get(t, "group=a,choice=any", "chance_token"),
+                 mean_repeats(true) / 5, 1e-15);
+    /* b: six equal ids: first choices 3 3 0 0 0 2: 3 + 1 of 15 pairs */
+    assert_close(routed_get(t, "group=b,choice=first", "chance_token"),
+                 4.0 / 15, 1e-15);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static int32_t random_vocab(void *user, int doc, int64_t token)
+{
+    (void)user;
+    return (int32_t)moe_random_below(50, 3, (uint64_t)doc, (uint64_t)token);
+}
+
+static void route_of_id(int32_t *expert, void *user, int doc, int64_t token,
+                        int layer)
+{
+    int32_t id = token < 0 ? 1 : random_vocab(user, doc, token);
+
+    expert[0] = (id * id + layer) % 8;
+    expert[1] = (expert[0] + 1 + id % 7) % 8;
+}
+
+static void
+routes_that_follow_ids_repeat_as_token_aware_chance_says(void **state)
+{
+    routed_doc docs[6];
+    const routed p = {.n_layer = 2,
+                      .n_expert = 8,
+                      .top_k = 2,
+                      .n_vocab = 50,
+                      .docs = docs,
+                      .n_doc = 6,
+                      .route = route_of_id,
+                      .vocab = random_vocab};
+    moe_study_opts opts = {.n_resample = 20};
+    moe_tables tables = {0};
+    const moe_table *t;
+    moe_trace *trace;
+
+    (void)state;
+    for (int d = 0; d < 6; d++)
+        docs[d] = (routed_doc){d % 2 ? "a" : "b", "en", 200, 0};
+    trace = routed_open(file, &p);
+    routed_study(&tables, trace, "repeats", &opts, 2);
+    t = moe_tables_find(&tables, "repeats_tested");
+    for (int64_t row = 0; row < moe_table_rows(t); row++) {
+        int c = moe_table_find(t, "corrected_token");
+
+        assert_close(moe_table_get_real(t, row, c), 0, 1e-12);
+        assert_close(moe_table_get_real(t, row, c + 1), 0, 1e-12);
+        assert_close(moe_table_get_real(t, row, c + 2), 0, 1e-12);
+    }
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 static void uniform_route(int32_t *expert, void *user, int doc, int64_t token,
                           int layer)
 {
@@ -435,6 +546,9 @@ int main(void)
         cmocka_unit_test(shares_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(repeats_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(pairs_never_cross_a_window),
+        cmocka_unit_test(token_aware_chance_is_the_mean_over_all_shuffles),
+        cmocka_unit_test(
+            routes_that_follow_ids_repeat_as_token_aware_chance_says),
         cmocka_unit_test(independent_uniform_routes_repeat_as_chance_has_it),
         cmocka_unit_test(a_route_that_never_changes_always_repeats),
         cmocka_unit_test(tokens_shows_the_first_tokens_of_each_group),

@@ -23,10 +23,11 @@ same()
     }
 }
 
-# columns NAME...: these columns of a CSV without quoted fields.
+# columns NAME...: these columns of the first table of a CSV without quotes.
 columns()
 {
     awk -F, -v names="$*" '
+    NF == 0 { exit }
     NR == 1 { n = split(names, name, " ")
               for (i = 1; i <= NF; i++) at[$i] = i; next }
     { line = ""
