@@ -24,19 +24,28 @@
 #define CLONES
 #endif
 
+/*
+ * A half in the bits of a float. Halves below 2^-14 are multiples of 2^-24 and
+ * come in as `small`, the bits of that product; masks choose, so that loops
+ * have no branches.
+ */
+static inline uint32_t half_bits(uint32_t bits, uint32_t small)
+{
+    uint32_t size = bits & 0x7fffu, offset = 112u << 23;
+    uint32_t is_small = 0u - ((size - 0x400u) >> 31);
+    uint32_t is_endless = 0u - ((0x7bffu - size) >> 31); /* infinity and NaN */
+    uint32_t wide = (size << 13) + offset + (offset & is_endless);
+
+    return (wide & ~is_small) | (small & is_small) | (bits & 0x8000u) << 16;
+}
+
 static inline float half(uint16_t bits)
 {
-    uint32_t sign = (uint32_t)(bits & 0x8000u) << 16, size = bits & 0x7fffu;
-    uint32_t wide = (size << 13) + (112u << 23);
-    float value, small = (float)(int32_t)size * 0x1p-24f;
+    float value = (float)(bits & 0x7fff) * 0x1p-24f;
+    uint32_t wide;
 
-    if (size >= 0x7c00u) /* infinity and NaN keep the highest exponent */
-        wide += 112u << 23;
-    memcpy(&value, &wide, sizeof value);
-    if (size < 0x400u)
-        value = small;
     memcpy(&wide, &value, sizeof wide);
-    wide |= sign;
+    wide = half_bits(bits, wide);
     memcpy(&value, &wide, sizeof value);
     return value;
 }
@@ -52,28 +61,41 @@ static void widen_f32(float *restrict y, const unsigned char *restrict x,
     memcpy(y, x, (size_t)n * sizeof *y);
 }
 
+/* Rows of 16-bit numbers go in runs of known length. */
+enum { RUN = 32 };
+
 CLONES static void widen_f16(float *restrict y, const unsigned char *restrict x,
                              int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) {
-        uint16_t bits;
+    for (; n >= RUN; n -= RUN, x += 2 * RUN, y += RUN)
+        for (int i = 0; i < RUN; i++) {
+            uint16_t bits;
 
-        memcpy(&bits, x + 2 * i, sizeof bits);
-        y[i] = half(bits);
-    }
+            memcpy(&bits, x + 2 * i, sizeof bits);
+            y[i] = half(bits);
+        }
+    for (; n > 0; n--, x += 2, y++)
+        *y = half_at(x);
+}
+
+static inline void put_bf16(float *y, const unsigned char *x)
+{
+    uint16_t bits;
+    uint32_t wide;
+
+    memcpy(&bits, x, sizeof bits);
+    wide = (uint32_t)bits << 16;
+    memcpy(y, &wide, sizeof wide);
 }
 
 CLONES static void widen_bf16(float *restrict y,
                               const unsigned char *restrict x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) {
-        uint16_t bits;
-        uint32_t wide;
-
-        memcpy(&bits, x + 2 * i, sizeof bits);
-        wide = (uint32_t)bits << 16;
-        memcpy(y + i, &wide, sizeof wide);
-    }
+    for (; n >= RUN; n -= RUN, x += 2 * RUN, y += RUN)
+        for (int i = 0; i < RUN; i++)
+            put_bf16(y + i, x + 2 * i);
+    for (; n > 0; n--, x += 2, y++)
+        put_bf16(y, x);
 }
 
 /* d, then 32 signed bytes. */
@@ -158,23 +180,53 @@ CLONES static void widen_q5_1(float *restrict y,
     }
 }
 
+/* Two runs of 16 under one shift and two scales. */
+static inline void run_q2(float *restrict y, const unsigned char *restrict q,
+                          int shift, const float *scale, const float *offset)
+{
+    for (int i = 0; i < 16; i++)
+        y[i] = scale[0] * (float)(q[i] >> shift & 3) - offset[0];
+    for (int i = 16; i < 32; i++)
+        y[i] = scale[1] * (float)(q[i] >> shift & 3) - offset[1];
+}
+
 /* 16 bytes of scales (low half) and offsets (high half), 64 of numbers, d, m.
  * Each half of 128 holds its four runs of 32 in two bits of the same bytes. */
 CLONES static void widen_q2_k(float *restrict y,
                               const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 256, x += 84, y += 256) {
-        float d = half_at(x + 80), m = half_at(x + 82);
+        float d = half_at(x + 80), m = half_at(x + 82), s[16], o[16];
 
-        for (int g = 0; g < 16; g++) { /* runs of 16 with one scale */
-            const unsigned char *q = x + 16 + 32 * (g / 8) + 16 * (g % 2);
-            int shift = g % 8 / 2 * 2;
-            float scale = d * (float)(x[g] & 15);
-            float offset = m * (float)(x[g] >> 4);
-
-            for (int i = 0; i < 16; i++)
-                y[16 * g + i] = scale * (float)(q[i] >> shift & 3) - offset;
+        for (int g = 0; g < 16; g++) {
+            s[g] = d * (float)(x[g] & 15);
+            o[g] = m * (float)(x[g] >> 4);
         }
+        for (int h = 0; h < 2; h++) {
+            const unsigned char *q = x + 16 + 32 * h;
+
+            run_q2(y + 128 * h, q, 0, s + 8 * h, o + 8 * h);
+            run_q2(y + 128 * h + 32, q, 2, s + 8 * h + 2, o + 8 * h + 2);
+            run_q2(y + 128 * h + 64, q, 4, s + 8 * h + 4, o + 8 * h + 4);
+            run_q2(y + 128 * h + 96, q, 6, s + 8 * h + 6, o + 8 * h + 6);
+        }
+    }
+}
+
+/* Two runs of 16: two low bits, a third from another byte, less 4. */
+static inline void run_q3(float *restrict y, const unsigned char *restrict q,
+                          const unsigned char *restrict high, int shift,
+                          int bit, const float *scale)
+{
+    for (int i = 0; i < 16; i++) {
+        int third = (high[i] >> bit & 1) << 2;
+
+        y[i] = scale[0] * (float)(((q[i] >> shift & 3) | third) - 4);
+    }
+    for (int i = 16; i < 32; i++) {
+        int third = (high[i] >> bit & 1) << 2;
+
+        y[i] = scale[1] * (float)(((q[i] >> shift & 3) | third) - 4);
     }
 }
 
@@ -183,24 +235,23 @@ CLONES static void widen_q3_k(float *restrict y,
                               const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 256, x += 110, y += 256) {
-        const unsigned char *packed = x + 96;
-        float d = half_at(x + 108);
+        const unsigned char *p = x + 96;
+        float d = half_at(x + 108), s[16];
 
         for (int g = 0; g < 16; g++) {
-            const unsigned char *q = x + 32 + 32 * (g / 8) + 16 * (g % 2);
-            const unsigned char *high = x + 16 * (g % 2);
-            int shift = g % 8 / 2 * 2, bit = g / 2;
-            int low4 = packed[g % 8] >> (g / 8 * 4) & 15;
-            int top2 = packed[8 + g % 4] >> (g / 4 * 2) & 3;
-            float scale = d * (float)((low4 | top2 << 4) - 32);
+            int low4 = p[g % 8] >> (g / 8 * 4) & 15;
+            int top2 = p[8 + g % 4] >> (g / 4 * 2) & 3;
 
-            for (int i = 0; i < 16; i++) {
-                int third = (high[i] >> bit & 1) << 2;
-
-                y[16 * g + i] =
-                    scale * (float)(((q[i] >> shift & 3) | third) - 4);
-            }
+            s[g] = d * (float)((low4 | top2 << 4) - 32);
         }
+        run_q3(y, x + 32, x, 0, 0, s);
+        run_q3(y + 32, x + 32, x, 2, 1, s + 2);
+        run_q3(y + 64, x + 32, x, 4, 2, s + 4);
+        run_q3(y + 96, x + 32, x, 6, 3, s + 6);
+        run_q3(y + 128, x + 64, x, 0, 4, s + 8);
+        run_q3(y + 160, x + 64, x, 2, 5, s + 10);
+        run_q3(y + 192, x + 64, x, 4, 6, s + 12);
+        run_q3(y + 224, x + 64, x, 6, 7, s + 14);
     }
 }
 
@@ -266,25 +317,39 @@ CLONES static void widen_q5_k(float *restrict y,
     }
 }
 
+/* Two runs of 16: four low bits, two from another byte, less 32. */
+static inline void run_q6(float *restrict y, const unsigned char *restrict low,
+                          const unsigned char *restrict high, int down,
+                          int pair, const float *scale)
+{
+    for (int i = 0; i < 16; i++) {
+        int q = (low[i] >> down & 15) | (high[i] >> pair & 3) << 4;
+
+        y[i] = scale[0] * (float)(q - 32);
+    }
+    for (int i = 16; i < 32; i++) {
+        int q = (low[i] >> down & 15) | (high[i] >> pair & 3) << 4;
+
+        y[i] = scale[1] * (float)(q - 32);
+    }
+}
+
 /* 128 bytes of low halves, 64 of high pairs, 16 signed scales, d. */
 CLONES static void widen_q6_k(float *restrict y,
                               const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 256, x += 210, y += 256) {
-        float d = half_at(x + 208), scale[16];
+        float d = half_at(x + 208), s[16];
 
         for (int g = 0; g < 16; g++)
-            scale[g] = d * (float)(signed char)x[192 + g];
-        for (int g = 0; g < 16; g++) { /* runs of 16 with one scale */
-            const unsigned char *low = x + 64 * (g / 8) + 16 * (g % 4);
-            const unsigned char *high = x + 128 + 32 * (g / 8) + 16 * (g % 2);
-            int down = g % 8 / 4 * 4, pair = g % 8 / 2 * 2;
+            s[g] = d * (float)(signed char)x[192 + g];
+        for (int h = 0; h < 2; h++) {
+            const unsigned char *low = x + 64 * h, *high = x + 128 + 32 * h;
 
-            for (int i = 0; i < 16; i++) {
-                int q = (low[i] >> down & 15) | (high[i] >> pair & 3) << 4;
-
-                y[16 * g + i] = scale[g] * (float)(q - 32);
-            }
+            run_q6(y + 128 * h, low, high, 0, 0, s + 8 * h);
+            run_q6(y + 128 * h + 32, low + 32, high, 0, 2, s + 8 * h + 2);
+            run_q6(y + 128 * h + 64, low, high, 4, 4, s + 8 * h + 4);
+            run_q6(y + 128 * h + 96, low + 32, high, 4, 6, s + 8 * h + 6);
         }
     }
 }
