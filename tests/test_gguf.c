@@ -2,8 +2,8 @@
 #include "config.h"
 
 #include "tests/cmocka.h"
+#include "tests/gguf_put.h"
 
-#include "engine/base/endian.h"
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/weights/weights.h"
@@ -20,28 +20,6 @@ typedef struct builder {
     size_t alignment;
     moe_buf meta, infos, data;
 } builder;
-
-static void put_u32(moe_buf *buf, uint32_t v)
-{
-    unsigned char bytes[8];
-
-    moe_put_le64(bytes, v);
-    moe_buf_add(buf, bytes, 4);
-}
-
-static void put_u64(moe_buf *buf, uint64_t v)
-{
-    unsigned char bytes[8];
-
-    moe_put_le64(bytes, v);
-    moe_buf_add(buf, bytes, 8);
-}
-
-static void put_str(moe_buf *buf, const char *text)
-{
-    put_u64(buf, strlen(text));
-    moe_buf_puts(buf, text);
-}
 
 /* A key and its type; the value follows. */
 static moe_buf *put_key(builder *b, const char *key, uint32_t type)

@@ -282,6 +282,8 @@ static void what_mixtral_does_not_compute_is_refused(void **state)
         {"model_type", "\"two\\nlines\"", MOE_ERR_UNSUPPORTED, "\"two?lines\""},
         {"hidden_act", "\"gelu\"", MOE_ERR_UNSUPPORTED, "\"gelu\""},
         {"attention_bias", "true", MOE_ERR_UNSUPPORTED, "biases"},
+        {"quantization_config", "{\"quant_method\": \"gptq\"}",
+         MOE_ERR_UNSUPPORTED, "quantization_config"},
         {"rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 4}",
          MOE_ERR_UNSUPPORTED, "rope_scaling"},
         {"rope_scaling", "{\"type\": \"linear\", \"factor\": 4}",
@@ -290,6 +292,72 @@ static void what_mixtral_does_not_compute_is_refused(void **state)
 
     (void)state;
     check_changes(list, sizeof list / sizeof *list);
+}
+
+/* Write a second file of one tensor into a folder of consolidated files. */
+static void write_extra(const char *path, const char *name)
+{
+    static const float values[12] = {0};
+    const moe_named_tensor list[] = {
+        {.name = name, .tensor = {NULL, MOE_F32, 1, {12}}}};
+    moe_safetensors_writer *writer = NULL;
+
+    assert_ok(moe_safetensors_create(&writer, path, list, 1));
+    assert_ok(moe_safetensors_put(writer, 0, 0, values, sizeof values));
+    assert_ok(moe_safetensors_commit(writer));
+    moe_safetensors_free(writer);
+}
+
+static void tensors_that_would_change_the_numbers_are_refused(void **state)
+{
+    static const char folder[] = "model-extra";
+    static const char extra[] = "model-extra/consolidated-2.safetensors";
+    tiny_plan plan = plan_of(MOE_LAYOUT_MISTRAL, folder);
+    moe_model *m = NULL;
+
+    (void)state;
+    write_model(&plan);
+    write_extra(extra, "unrelated.weight");
+    assert_ok(moe_model_open(&m, folder));
+    moe_model_close(m);
+    m = NULL;
+    write_extra(extra, "layers.0.attention.wq.bias");
+    assert_fails(moe_model_open(&m, folder), MOE_ERR_UNSUPPORTED,
+                 "tensor layers.0.attention.wq.bias has no place in "
+                 "architecture mixtral");
+    write_extra(extra, "norm.weight");
+    assert_fails(moe_model_open(&m, folder), MOE_ERR_FORMAT,
+                 "tensor norm.weight comes twice");
+    assert_null(m);
+    unlink(extra);
+    clean(folder);
+}
+
+static void a_type_that_is_not_handled_is_named(void **state)
+{
+    static const char path[] = "model-type.gguf",
+                      name[] = "blk.1.attn_q.weight";
+    tiny_plan plan = plan_of(MOE_LAYOUT_GGUF, path);
+    moe_model *m = NULL;
+    char *bytes = NULL;
+    size_t n, at = 0;
+    FILE *f;
+
+    (void)state;
+    write_model(&plan);
+    assert_ok(moe_file_read(&bytes, &n, path, SIZE_MAX));
+    while (memcmp(bytes + at, name, sizeof name - 1) != 0)
+        at++;
+    bytes[at + sizeof name - 1 + 4 + 16] = 21; /* behind the dimensions */
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+    free(bytes);
+    assert_fails(moe_model_open(&m, path), MOE_ERR_UNSUPPORTED,
+                 "tensor blk.1.attn_q.weight has type IQ3_S, which is not "
+                 "handled");
+    unlink(path);
 }
 
 static void optional_keys_are_read_where_they_stand(void **state)
@@ -545,6 +613,8 @@ int main(void)
             a_configuration_that_contradicts_the_tensors_is_refused),
         cmocka_unit_test(a_configuration_out_of_range_is_refused),
         cmocka_unit_test(what_mixtral_does_not_compute_is_refused),
+        cmocka_unit_test(tensors_that_would_change_the_numbers_are_refused),
+        cmocka_unit_test(a_type_that_is_not_handled_is_named),
         cmocka_unit_test(optional_keys_are_read_where_they_stand),
         cmocka_unit_test(folders_that_lack_something_say_what),
         cmocka_unit_test(a_tied_model_needs_no_output_matrix),

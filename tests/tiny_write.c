@@ -1,9 +1,9 @@
 #include "config.h"
 
+#include "tests/gguf_put.h"
 #include "tests/spm_toy.h"
 #include "tests/tiny.h"
 
-#include "engine/base/endian.h"
 #include "engine/base/json.h"
 #include "engine/base/map.h"
 
@@ -197,28 +197,6 @@ typedef struct header {
     moe_buf meta, infos;
     uint64_t n_meta, n_tensor;
 } header;
-
-static void put_u32(moe_buf *buf, uint32_t v)
-{
-    unsigned char bytes[8];
-
-    moe_put_le64(bytes, v);
-    moe_buf_add(buf, bytes, 4);
-}
-
-static void put_u64(moe_buf *buf, uint64_t v)
-{
-    unsigned char bytes[8];
-
-    moe_put_le64(bytes, v);
-    moe_buf_add(buf, bytes, 8);
-}
-
-static void put_str(moe_buf *buf, const char *text)
-{
-    put_u64(buf, strlen(text));
-    moe_buf_puts(buf, text);
-}
 
 static moe_buf *put_key(header *h, const char *key, uint32_t type)
 {

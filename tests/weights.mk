@@ -5,7 +5,7 @@ tests_test_tensor_SOURCES = tests/test_tensor.c
 tests_test_tensor_LDADD = libengine.a $(TEST_LIBS)
 tests_test_weights_SOURCES = tests/test_weights.c
 tests_test_weights_LDADD = libengine.a $(TEST_LIBS)
-tests_test_gguf_SOURCES = tests/test_gguf.c
+tests_test_gguf_SOURCES = tests/test_gguf.c tests/gguf_put.h
 tests_test_gguf_LDADD = libengine.a $(TEST_LIBS)
 
 BLOCK_TYPES = F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K \
@@ -16,7 +16,7 @@ EXTRA_DIST += tests/golden/blocks/README.md \
 
 # Models with random weights, of any size.
 check_LIBRARIES += tests/libtiny.a
-tests_libtiny_a_SOURCES = tests/tiny.h tests/tiny_fill.c tests/tiny_fill.h \
+tests_libtiny_a_SOURCES = tests/gguf_put.h tests/tiny.h tests/tiny_fill.c tests/tiny_fill.h \
 	tests/tiny_plan.c tests/tiny_write.c tests/spm_toy.c tests/spm_toy.h
 noinst_PROGRAMS += tests/tiny
 tests_tiny_SOURCES = tests/tiny.c

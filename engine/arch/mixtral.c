@@ -130,6 +130,11 @@ static moe_err refuse_variants(const json_t *root, const char *path)
         return moe_fail(MOE_ERR_UNSUPPORTED,
                         "%s: activation \"%.40s\" where Mixtral has \"silu\"",
                         path, act);
+    if (json_is_object(json_object_get(root, "quantization_config")))
+        return moe_fail(MOE_ERR_UNSUPPORTED,
+                        "%s: \"quantization_config\": quantised weights are "
+                        "only read from GGUF files",
+                        path);
     if (json_is_true(json_object_get(root, "attention_bias")))
         return moe_fail(MOE_ERR_UNSUPPORTED,
                         "%s: attention with biases is not handled", path);
