@@ -55,19 +55,6 @@ static int unknown_format(const moe_usage *use, const char *name)
     return rc;
 }
 
-/* The command line as it was typed, for the run's provenance. */
-static char *command_line(int argc, char **argv)
-{
-    moe_buf line = {0};
-
-    moe_buf_puts(&line, "moetrace");
-    for (int i = 0; i < argc; i++)
-        moe_buf_printf(&line, " %s", argv[i]);
-    if (line.failed)
-        moe_buf_fini(&line);
-    return line.data;
-}
-
 int moe_cmd_import(int argc, char **argv)
 {
     moe_import_opts o = {0};
@@ -108,7 +95,7 @@ int moe_cmd_import(int argc, char **argv)
         .common = &common,
     };
     const moe_importer *format;
-    char *command = command_line(argc, argv); /* parsing reorders argv */
+    char *command = moe_cli_line(argc, argv); /* parsing reorders argv */
     int n, rc;
     char **arg = moe_cli_parse(&use, argc, argv, &n, &rc);
 

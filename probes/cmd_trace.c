@@ -86,35 +86,6 @@ static void add(job *j, const char *key, const char *what, bool must,
         free(value);
 }
 
-/* A command line that a shell reads back. */
-static char *command_line(int argc, char **argv)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
-                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-./=,:+@%";
-    moe_buf b = {0};
-
-    moe_buf_puts(&b, PACKAGE_NAME);
-    for (int i = 0; i < argc; i++) {
-        const char *s = argv[i];
-
-        moe_buf_puts(&b, " ");
-        if (*s && s[strspn(s, plain)] == '\0') {
-            moe_buf_puts(&b, s);
-            continue;
-        }
-        moe_buf_puts(&b, "'");
-        for (; *s; s++) {
-            if (*s == '\'')
-                moe_buf_puts(&b, "'\\''");
-            else
-                moe_buf_add(&b, s, 1);
-        }
-        moe_buf_puts(&b, "'");
-    }
-    return b.data;
-}
-
 static char *number(int64_t n)
 {
     return moe_format("%" PRId64, n);
@@ -136,7 +107,7 @@ static moe_err add_facts(job *j)
     gethostname(host, sizeof host - 1);
     moe_clock_utc(now);
     add(j, "program", "", false, moe_strdup(PACKAGE_STRING));
-    add(j, "command", "", false, command_line(j->argc, j->argv));
+    add(j, "command", "", false, moe_cli_line(j->argc, j->argv));
     add(j, "model", "", false, moe_strdup(j->model->name));
     add(j, "model_path", "", false, moe_strdup(j->model->path));
     add(j, "model_digest", "model digest", true, moe_strdup(digest));

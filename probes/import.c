@@ -116,7 +116,7 @@ static moe_err provenance(moe_import *job)
     moe_err err;
 
     moe_clock_utc(now);
-    if ((err = moe_trace_set(job->writer, "version", PACKAGE_VERSION)) !=
+    if ((err = moe_trace_set(job->writer, "program", PACKAGE_STRING)) !=
             MOE_OK ||
         (err = moe_trace_set(job->writer, "command", job->command)) != MOE_OK ||
         (err = moe_trace_set(job->writer, "started", now)) != MOE_OK ||

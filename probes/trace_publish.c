@@ -6,6 +6,7 @@
 #include "engine/base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,11 +42,25 @@ moe_err moe_trace_reserve(char **temporary, const char *path, bool force)
     return MOE_OK;
 }
 
+static moe_err make_durable(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    moe_err err = MOE_OK;
+
+    if (fd < 0 || fsync(fd) != 0)
+        err = moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 moe_err moe_trace_publish(const char *temporary, const char *path, bool force)
 {
     static const char *const suffix[] = {"-journal", "-wal", "-shm"};
     moe_err err = may_write(path, force);
 
+    if (err == MOE_OK)
+        err = make_durable(temporary);
     for (size_t i = 0; i < sizeof suffix / sizeof *suffix && err == MOE_OK;
          i++) {
         char *side = moe_format("%s%s", path, suffix[i]);
@@ -61,4 +76,9 @@ moe_err moe_trace_publish(const char *temporary, const char *path, bool force)
     if (err != MOE_OK)
         unlink(temporary);
     return err;
+}
+
+void moe_trace_withdraw(const char *temporary)
+{
+    unlink(temporary);
 }

@@ -11,10 +11,13 @@
 moe_err moe_trace_reserve(char **temporary, const char *path,
                           bool force) MOE_MUST_CHECK;
 
-/* Give the closed database its name. Journals that an older one left go first:
+/* Make the closed database durable and give it its name. Journals that an older one left go first:
  * SQLite would roll them back into the new one. On failure the temporary file
  * is removed and PATH is as it was. */
 moe_err moe_trace_publish(const char *temporary, const char *path,
                           bool force) MOE_MUST_CHECK;
+
+/* Remove the temporary file instead. */
+void moe_trace_withdraw(const char *temporary);
 
 #endif

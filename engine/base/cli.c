@@ -279,6 +279,36 @@ char **moe_cli_parse(const moe_usage *use, int argc, char **argv, int *n_args,
     return argv + optind;
 }
 
+char *moe_cli_line(int argc, char **argv)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789_-./=,:+@%";
+    moe_buf line = {0};
+
+    moe_buf_puts(&line, PACKAGE_NAME);
+    for (int i = 0; i < argc; i++) {
+        const char *word = argv[i];
+
+        moe_buf_puts(&line, " ");
+        if (*word && word[strspn(word, plain)] == '\0') {
+            moe_buf_puts(&line, word);
+            continue;
+        }
+        moe_buf_puts(&line, "'");
+        for (; *word; word++) {
+            if (*word == '\'')
+                moe_buf_puts(&line, "'\\''");
+            else
+                moe_buf_add(&line, word, 1);
+        }
+        moe_buf_puts(&line, "'");
+    }
+    if (line.failed)
+        moe_buf_fini(&line);
+    return line.data;
+}
+
 int moe_cli_end(const moe_usage *use, moe_err err)
 {
     if (err == MOE_OK)

@@ -114,6 +114,10 @@ char **moe_cli_parse(const moe_usage *use, int argc, char **argv, int *n_args,
 int moe_cli_usage_error(const moe_usage *use, const char *fmt, ...)
     MOE_PRINTF(2, 3);
 
+/* The command line with its quotes, as a shell reads it back, for provenance:
+ * free() it, NULL without memory. Before moe_cli_parse, which moves arguments. */
+char *moe_cli_line(int argc, char **argv);
+
 /* Print the error, if any; returns the exit status: 0, 1, or 130. */
 int moe_cli_end(const moe_usage *use, moe_err err);
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# moetrace import and export from the command line: a trace goes out and comes
-# back, and what is wrong ends in one line and the right exit status.
+# moetrace import, export and merge from the command line: a trace goes out and
+# comes back, in one part or two, and what is wrong ends in one line and the right exit status.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -50,7 +50,25 @@ for f in document token selection router; do
     cmp csv/$f.csv csv2/$f.csv || rc=1
 done
 
+# two parts of one import, documents 0 and 1
+sed 's/a.txt/0/' routes.csv >0.csv
+sed 's/a.txt/1/' routes.csv >1.csv
+(cat 0.csv; sed 1d 1.csv) >both.csv
+for i in 0 1 both; do
+    "$moetrace" import csv $i.csv -o $i.db --experts 8 --layers 8
+done
+"$moetrace" merge -o joined.db 1.db 0.db >told
+grep -q '^joined.db: 2 documents, 2 tokens from 2 traces$' told || { cat told; rc=1; }
+"$moetrace" export joined.db --routes-csv joined.csv
+"$moetrace" export both.db --routes-csv want.csv
+cmp want.csv joined.csv || rc=1
+
 before=$(cksum <run.db)
+expect 1 'joined.db: exists already' "$moetrace" merge -o joined.db 0.db 1.db
+expect 1 'both have document 0' "$moetrace" merge -o none.db 0.db both.db
+expect 1 'document 0 is in none' "$moetrace" merge -o none.db 1.db
+expect 1 '0.csv: not an SQLite database' "$moetrace" merge -o none.db 1.db 0.csv
+expect 2 '--output is needed' "$moetrace" merge 0.db 1.db
 expect 1 'run.db: exists already' "$moetrace" import csv routes.csv -o run.db
 expect 1 'csv: exists already' "$moetrace" export run.db -o csv
 sed 's/^2,0,5/8,0,5/' routes.csv >bad.csv

@@ -1,0 +1,13 @@
+# import, export and merge
+libprobes_a_SOURCES += \
+	%D%/export.h %D%/export_field.c %D%/export_folder.c \
+	%D%/export_internal.h %D%/export_routes.c \
+	%D%/import.c %D%/import.h %D%/imports.def \
+	%D%/import_cells.c %D%/import_cells.h \
+	%D%/import_csv.c \
+	%D%/npy.c %D%/npy.h \
+	%D%/trace_merge.c %D%/trace_merge.h \
+	%D%/trace_publish.c %D%/trace_publish.h
+moetrace_SOURCES += %D%/cmd_export.c %D%/cmd_import.c %D%/cmd_merge.c
+dist_man_MANS += %D%/moetrace-export.1 %D%/moetrace-import.1 \
+	%D%/moetrace-merge.1
