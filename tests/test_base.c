@@ -25,6 +25,13 @@ static void a_failure_keeps_its_text_and_takes_a_prefix(void **state)
     assert_string_equal(moe_error_text(), "outer: file: 7");
 }
 
+static void a_failure_is_one_line_whatever_it_quotes(void **state)
+{
+    (void)state;
+    moe_fail(MOE_ERR_FORMAT, "key \"%s\"", "a\nb\033[31m\x7f\xc3\xa9");
+    assert_string_equal(moe_error_text(), "key \"a?b?[31m?\xc3\xa9\"");
+}
+
 static void a_buffer_grows_and_stays_a_string(void **state)
 {
     moe_buf buf = {0};
@@ -212,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failure_keeps_its_text_and_takes_a_prefix),
+        cmocka_unit_test(a_failure_is_one_line_whatever_it_quotes),
         cmocka_unit_test(a_buffer_grows_and_stays_a_string),
         cmocka_unit_test(a_product_of_sizes_that_overflows_gives_no_memory),
         cmocka_unit_test(every_task_runs_once_for_any_number_of_threads),

@@ -18,6 +18,10 @@ moe_err moe_fail(moe_err code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(fresh, sizeof fresh, fmt, ap);
     va_end(ap);
+    /* Names in hostile files may hold line breaks and terminal controls. */
+    for (char *p = fresh; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
     memcpy(text, fresh, sizeof text);
     return code;
 }

@@ -28,7 +28,8 @@ typedef enum moe_err {
 
 /*
  * moe_fail - store this thread's error text (no final stop or newline) and
- * return the code, so that "return moe_fail(...)" is one line.
+ * return the code, so that "return moe_fail(...)" is one line. Control
+ * characters, which can only come from input, are stored as '?'.
  */
 moe_err moe_fail(moe_err code, const char *fmt, ...) MOE_PRINTF(2, 3);
 
