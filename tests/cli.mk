@@ -8,6 +8,8 @@ CLI_TESTS = \
 	tests/cli/pages.sh \
 	tests/cli/demo.sh \
 	tests/cli/published.sh \
+	tests/cli/readme.sh \
+	tests/cli/demo_study.sh \
 	tests/cli/analyze.sh \
 	tests/cli/trace.sh
 dist_check_SCRIPTS += $(CLI_TESTS)
