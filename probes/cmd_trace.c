@@ -300,9 +300,16 @@ static moe_err open_all(job *j, const char *model,
                         "%s: exists already; --force replaces it, "
                         "--resume goes on with it",
                         j->output);
-    if (j->resume && moe_path_exists(j->output) &&
-        (err = moe_trace_open(&j->old, j->output)) != MOE_OK)
-        return err;
+    if (j->resume && moe_path_exists(j->output)) {
+        if ((err = moe_trace_open(&j->old, j->output)) != MOE_OK)
+            return err;
+        if (moe_trace_n_doc(j->old) == 0) {
+            /* killed before its first commit, even before it said what it is */
+            moe_trace_close_read(j->old);
+            j->old = NULL;
+            j->force = true;
+        }
+    }
     if ((err = moe_model_open(&j->model, model)) != MOE_OK ||
         (err = choose_windows(j)) != MOE_OK || (err = describe(j)) != MOE_OK ||
         (err = moe_corpus_open(&j->corpus, j->paths, j->n_path, corpus)) !=
@@ -311,7 +318,7 @@ static moe_err open_all(job *j, const char *model,
         return err;
     choose_batch(j);
     j->opts.after = -1;
-    if (j->old && moe_trace_n_doc(j->old)) {
+    if (j->old) {
         j->opts.after =
             moe_trace_doc_at(j->old, moe_trace_n_doc(j->old) - 1)->id;
         j->opts.read_digest = moe_trace_get(j->old, "corpus_read");
@@ -357,7 +364,7 @@ static moe_err leave(job *j, moe_err err, int64_t n_doc)
         moe_trace_discard(j->writer);
         j->writer = NULL;
         moe_fail(err, "%s", text ? text : "out of memory");
-    } else if (j->writer && (j->made || j->old)) {
+    } else if (j->writer && err != MOE_ERR_ARG) {
         moe_fail(err,
                  "%s; %s holds %" PRId64 " whole documents, --resume goes on "
                  "with it",

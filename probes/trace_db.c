@@ -35,9 +35,8 @@ moe_err moe_trace_db_fail(sqlite3 *db, const char *path)
         return moe_fail(MOE_ERR_IO, "%s: in use by another process", path);
     case SQLITE_CANTOPEN:
     case SQLITE_IOERR:
-        if (reason)
-            return moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(reason));
-        break;
+        return moe_fail(MOE_ERR_IO, "%s: %s", path,
+                        reason ? strerror(reason) : sqlite3_errmsg(db));
     default:
         break;
     }

@@ -11,6 +11,7 @@ CLI_TESTS = \
 	tests/cli/readme.sh \
 	tests/cli/demo_study.sh \
 	tests/cli/analyze.sh \
-	tests/cli/trace.sh
+	tests/cli/trace.sh \
+	tests/cli/resume.sh
 dist_check_SCRIPTS += $(CLI_TESTS)
 TESTS += $(CLI_TESTS)

@@ -1,0 +1,156 @@
+#!/bin/sh
+# A run that is killed at any moment, interrupted, or out of disk leaves whole
+# documents, and --resume completes it to the same rows.
+set -eu
+moetrace=$TOP_BUILDDIR/moetrace
+dir=$(mktemp -d)
+mounted=
+trap '[ -z "$mounted" ] || umount "$dir/small"; rm -rf "$dir"' EXIT
+rc=0
+fail()
+{
+    echo "$*"
+    rc=1
+}
+command -v sqlite3 >/dev/null && command -v timeout >/dev/null || exit 77
+cd "$dir"
+
+# trace OPTION...: documents that are shorter and longer than a batch.
+trace()
+{
+    "$moetrace" trace -q model texts --batch 300 --commit 0 "$@"
+}
+
+rows()
+{
+    sqlite3 "$1" "SELECT * FROM document; SELECT * FROM token;
+        SELECT * FROM selection; SELECT * FROM router"
+}
+
+# whole DB: it opens, and all of it is whole documents.
+whole()
+{
+    # a process that was killed may still wait for the disk
+    got=$(sqlite3 -cmd ".timeout 10000" "$1" "PRAGMA integrity_check; SELECT
+        (SELECT total(tokens) FROM document) = (SELECT count(*) FROM token) AND
+        (SELECT count(*) FROM token) * 6 = (SELECT count(*) FROM selection)")
+    [ "$got" = "ok
+1" ] || fail "$1 after $2: $got"
+}
+
+# refused TEXT OPTION...: to resume; one line, and the file as it was.
+refused()
+{
+    text=$1
+    shift
+    got=0
+    "$moetrace" trace -q --batch 300 -o full.db --resume "$@" >out 2>err ||
+        got=$?
+    [ $got = 1 ] || fail "$*: exit $got"
+    grep -q -- "$text" err || fail "$*: '$(cat err)' lacks '$text'"
+    [ "$(wc -l <err)" = 1 ] || fail "$*: more than one line: $(cat err)"
+    cmp -s full.db kept.db || fail "$*: changed the file"
+}
+
+tiny()
+{
+    "$TOP_BUILDDIR/tests/tiny" -o "$1" --layers 3 --dim 32 --ffn 32 --heads 2 \
+        --kv-heads 1 --context 64 --seed "$2"
+}
+tiny model 1
+mkdir texts
+i=0
+while [ $i -lt 30 ]; do
+    i=$((i + 1))
+    j=0
+    while [ $j -lt $((i * i % 19 * 3)) ]; do
+        j=$((j + 1))
+        echo "the cat number $i sat on mat $((i * j)) and the day was fine"
+    done >"texts/$((100 + i)).txt"
+done
+
+trace -o full.db
+rows full.db >want
+n=$(wc -l <want)
+[ "$n" -gt 50000 ] || fail "only $n rows"
+
+# Killed at dozens of random moments.
+seed=$(date +%N | sed 's/^0*//')
+kills=0 parts=0 last=-1
+while [ $kills -lt 36 ]; do
+    kills=$((kills + 1))
+    delay=$(awk -v s="$seed$kills" 'BEGIN { srand(s); print 0.01 + rand() / 8 }')
+    timeout -s KILL "$delay" "$moetrace" trace -q model texts --batch 300 \
+        --commit 0 -o killed.db --resume 2>err && break || [ $? -gt 128 ] ||
+        fail "seed $seed, run $kills: $(cat err)"
+    [ -e killed.db ] || continue
+    whole killed.db "kill $kills of seed $seed"
+    now=$(sqlite3 killed.db "SELECT count(*) FROM document")
+    [ "$now" -ge "$last" ] || fail "seed $seed: $now documents after $last"
+    [ "$now" = "$last" ] || parts=$((parts + 1))
+    last=$now
+done
+[ $parts -ge 3 ] || fail "seed $seed: $kills kills gave $parts parts only"
+trace -o killed.db --resume || fail "seed $seed: cannot be completed"
+rows killed.db | cmp -s - want || fail "seed $seed: other rows after $kills kills"
+[ -z "$(ls | grep -e '-journal' -e '\.tmp')" ] || fail "left behind: $(ls)"
+
+# Interrupted: 130, one line, and what is complete stays.
+got=0
+timeout -s INT 0.3 "$moetrace" trace -q model texts --batch 64 --commit 0 \
+    -o stopped.db >out 2>err || got=$?
+if [ -e stopped.db ]; then
+    grep -q 'interrupted; stopped.db holds [0-9]* whole documents, --resume' err ||
+        fail "interrupted: $(cat err)"
+    [ "$(wc -l <err)" = 1 ] || fail "interrupted: $(cat err)"
+    whole stopped.db SIGINT
+    "$moetrace" trace -q model texts --batch 64 -o stopped.db --resume ||
+        fail "an interrupted run cannot be completed"
+    [ "$(rows stopped.db | wc -l)" = "$n" ] || fail "rows are missing"
+fi
+
+# Complete: nothing is left to do, and nothing changes.
+trace -o full.db --resume || fail "a complete trace cannot be resumed"
+rows full.db | cmp -s - want || fail "resuming a complete trace changed it"
+
+# What must not be resumed, naming both values.
+cp full.db kept.db
+tiny other 2
+cp -r texts changed
+echo more >>changed/101.txt
+refused 'model digest sha256:.*, now sha256:' other texts
+refused 'with context 64, now 32' model texts -c 32
+refused 'with BOS policy each window, now none' model texts --no-bos
+refused 'with corpus texts, now changed' model changed
+refused 'with batch size 300, now 400' model texts --batch 400
+refused 'with shard 1/1, now 1/2' model texts --shard 1/2
+refused 'with backend [a-z]*, now ref' model texts -b ref --precision exact
+sqlite3 full.db "UPDATE t_run SET value = 'changed' WHERE key = 'corpus'"
+cp full.db kept.db
+refused 'changed: another corpus: the digest of its first 30' model changed
+
+# A file size limit, and a full file system: one line, and whole documents.
+got=0
+(ulimit -f 400 && trace -o limited.db 2>err) || got=$?
+[ $got = 1 ] || fail "a size limit: exit $got"
+grep -q 'limited.db: .*; limited.db holds' err ||
+    fail "a size limit: $(cat err)"
+whole limited.db 'a size limit'
+trace -o limited.db --resume
+rows limited.db | cmp -s - want || fail "other rows after a size limit"
+
+mkdir small
+if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=400k none small 2>/dev/null; then
+    mounted=1
+    got=0
+    trace -o small/run.db 2>err || got=$?
+    [ $got = 1 ] || fail "a full disk: exit $got"
+    grep -q 'small/run.db: No space left on device; small/run.db holds' err ||
+        fail "a full disk: $(cat err)"
+    [ "$(wc -l <err)" = 1 ] || fail "a full disk: $(cat err)"
+    whole small/run.db 'a full disk'
+    mount -o remount,size=64m small
+    trace -o small/run.db --resume
+    rows small/run.db | cmp -s - want || fail "other rows after a full disk"
+fi
+exit $rc
