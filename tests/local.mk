@@ -12,6 +12,9 @@ AM_TESTS_ENVIRONMENT = \
 	GOLDEN='$(GOLDEN)' MODEL='$(MODEL)' CC='$(CC)' SLOW='$(SLOW)'; \
 	export TOP_SRCDIR TOP_BUILDDIR GOLDEN MODEL CC SLOW;
 
+# Each allocation of the archives can be made to fail (allocations.h).
+ALLOCATION_FLAGS = -Wl,--wrap=moe_calloc,--wrap=moe_reallocarray \
+	-Wl,--wrap=moe_strdup,--wrap=moe_path_join
 TEST_LIBS = $(CMOCKA_LIBS) $(ENGINE_LIBS)
 EXTRA_DIST += %D%/cmocka.h %D%/near.h
 

@@ -1,6 +1,7 @@
 /* datasets: each kind of source, compressed or not, and files that lie. */
 #include "config.h"
 
+#include "tests/allocations.h"
 #include "tests/cmocka.h"
 
 #include "datasets/corpus.h"
@@ -254,12 +255,17 @@ static void a_text_is_one_document_also_when_empty(void **state)
 {
     const moe_corpus_opts labels = {.domain = "law", .language = "en"};
     const moe_corpus_opts bad = {.domain = "\xff"};
+    moe_buf got = {0};
 
     (void)state;
     put("t/plain", "a\0b\xff\n", 5);
     puts_file("t/empty.txt", "");
     assert_reads("t/empty.txt", NULL, "[empty.txt|||]");
     assert_reads("t/plain", &labels, "[plain|law|en|]a");
+    assert_ok(read_all(&got, "t/plain", NULL, NULL, NULL));
+    assert_int_equal(got.size, 10 + 5); /* "[plain|||]", then the bytes */
+    assert_memory_equal(got.data + 10, "a\0b\xff\n", 5);
+    moe_buf_fini(&got);
     assert_refused("t/none", NULL, MOE_ERR_IO, "t/none: No such file");
     assert_refused("t/plain", &bad, MOE_ERR_ARG, "domain");
     assert_ok(moe_path_mkdir(at("t/nothing")));
@@ -515,33 +521,6 @@ static void the_digest_is_of_labels_and_bytes_not_of_paths(void **state)
 
 /* ---- memory ---- */
 
-static int64_t allocations_left = -1;
-
-static bool out_of_memory(void)
-{
-    if (allocations_left < 0)
-        return false;
-    if (allocations_left == 0)
-        return true;
-    allocations_left--;
-    return false;
-}
-
-void *__real_moe_calloc(size_t n, size_t size);
-void *__wrap_moe_calloc(size_t n, size_t size);
-void *__real_moe_reallocarray(void *old, size_t n, size_t size);
-void *__wrap_moe_reallocarray(void *old, size_t n, size_t size);
-
-void *__wrap_moe_calloc(size_t n, size_t size)
-{
-    return out_of_memory() ? NULL : __real_moe_calloc(n, size);
-}
-
-void *__wrap_moe_reallocarray(void *old, size_t n, size_t size)
-{
-    return out_of_memory() ? NULL : __real_moe_reallocarray(old, n, size);
-}
-
 static void without_memory_there_is_an_error_and_nothing_else(void **state)
 {
     static const char *const names[] = {"o/m.csv", "o/f", "o/l.jsonl.gz"};
@@ -564,11 +543,11 @@ static void without_memory_there_is_an_error_and_nothing_else(void **state)
             bool more = true;
             moe_err err;
 
-            allocations_left = allowed;
+            allocations_allow(allowed);
             err = moe_corpus_open(&c, paths, 1, NULL);
             while (err == MOE_OK && more)
                 err = moe_corpus_next(c, &doc, &more);
-            allocations_left = -1;
+            allocations_allow(INT64_MAX);
             moe_corpus_close(c);
             done = err == MOE_OK;
             if (!done)

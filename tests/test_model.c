@@ -2,6 +2,7 @@
  * contradicts itself is refused. */
 #include "config.h"
 
+#include "tests/allocations.h"
 #include "tests/cmocka.h"
 #include "tests/tiny.h"
 
@@ -538,38 +539,6 @@ static void a_digest_names_the_weights_and_not_their_files(void **state)
     assert_string_not_equal(one, other);
 }
 
-static int64_t allocations_left = INT64_MAX;
-
-void *__real_moe_calloc(size_t n, size_t size);
-void *__wrap_moe_calloc(size_t n, size_t size);
-void *__real_moe_reallocarray(void *old, size_t n, size_t size);
-void *__wrap_moe_reallocarray(void *old, size_t n, size_t size);
-char *__real_moe_strdup(const char *s);
-char *__wrap_moe_strdup(const char *s);
-char *__real_moe_path_join(const char *dir, const char *name);
-char *__wrap_moe_path_join(const char *dir, const char *name);
-
-void *__wrap_moe_calloc(size_t n, size_t size)
-{
-    return allocations_left-- > 0 ? __real_moe_calloc(n, size) : NULL;
-}
-
-void *__wrap_moe_reallocarray(void *old, size_t n, size_t size)
-{
-    return allocations_left-- > 0 ? __real_moe_reallocarray(old, n, size)
-                                  : NULL;
-}
-
-char *__wrap_moe_strdup(const char *s)
-{
-    return allocations_left-- > 0 ? __real_moe_strdup(s) : NULL;
-}
-
-char *__wrap_moe_path_join(const char *dir, const char *name)
-{
-    return allocations_left-- > 0 ? __real_moe_path_join(dir, name) : NULL;
-}
-
 static void without_memory_models_fail_cleanly(void **state)
 {
     tiny_plan plans[] = {
@@ -589,9 +558,9 @@ static void without_memory_models_fail_cleanly(void **state)
         for (; !m; allowed++) {
             moe_err err;
 
-            allocations_left = allowed;
+            allocations_allow(allowed);
             err = moe_model_open(&m, plans[i].out);
-            allocations_left = INT64_MAX;
+            allocations_allow(INT64_MAX);
             if (err != MOE_OK) {
                 assert_null(m);
                 assert_int_equal(err, MOE_ERR_NOMEM);

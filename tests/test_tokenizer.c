@@ -2,6 +2,7 @@
  * and files that lie. */
 #include "config.h"
 
+#include "tests/allocations.h"
 #include "tests/cmocka.h"
 #include "tests/spm_toy.h"
 
@@ -640,34 +641,6 @@ static void gguf_metadata_that_lies_is_refused(void **state)
     }
 }
 
-/* Any allocation may fail: the linker sends the archive's calls here. */
-static int64_t allocations_left = -1;
-
-static bool out_of_memory(void)
-{
-    if (allocations_left < 0)
-        return false;
-    if (allocations_left == 0)
-        return true;
-    allocations_left--;
-    return false;
-}
-
-void *__real_moe_calloc(size_t n, size_t size);
-void *__wrap_moe_calloc(size_t n, size_t size);
-void *__real_moe_reallocarray(void *old, size_t n, size_t size);
-void *__wrap_moe_reallocarray(void *old, size_t n, size_t size);
-
-void *__wrap_moe_calloc(size_t n, size_t size)
-{
-    return out_of_memory() ? NULL : __real_moe_calloc(n, size);
-}
-
-void *__wrap_moe_reallocarray(void *old, size_t n, size_t size)
-{
-    return out_of_memory() ? NULL : __real_moe_reallocarray(old, n, size);
-}
-
 static void without_memory_there_is_an_error_and_nothing_else(void **state)
 {
     const toy_piece pieces[] = {{"a", -9, MOE_PIECE_NORMAL},
@@ -686,11 +659,11 @@ static void without_memory_there_is_an_error_and_nothing_else(void **state)
         int64_t n = 0;
         moe_err err;
 
-        allocations_left = allowed;
+        allocations_allow(allowed);
         err = moe_tokenizer_open(&tok, path);
         if (err == MOE_OK)
             err = moe_tokenizer_encode(tok, &ids, &n, "aaauser", 7, NULL);
-        allocations_left = -1;
+        allocations_allow(INT64_MAX);
         done = err == MOE_OK;
         if (!done) {
             assert_int_equal(err, MOE_ERR_NOMEM);

@@ -1,9 +1,8 @@
 # tests of tokenizer
 check_PROGRAMS += tests/test_tokenizer
-tests_test_tokenizer_SOURCES = tests/test_tokenizer.c tests/spm_toy.c tests/spm_toy.h
+tests_test_tokenizer_SOURCES = tests/test_tokenizer.c tests/allocations.c tests/allocations.h tests/spm_toy.c tests/spm_toy.h
 tests_test_tokenizer_LDADD = libengine.a $(TEST_LIBS)
-# Each allocation of the archive can be made to fail.
-tests_test_tokenizer_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=moe_calloc,--wrap=moe_reallocarray
+tests_test_tokenizer_LDFLAGS = $(AM_LDFLAGS) $(ALLOCATION_FLAGS)
 GOLDEN_TESTS += tests/golden_tokenizer
 check_PROGRAMS += tests/golden_tokenizer
 tests_golden_tokenizer_SOURCES = tests/golden_tokenizer.c tests/spm_toy.c tests/spm_toy.h

@@ -21,11 +21,9 @@ tests_libtiny_a_SOURCES = tests/gguf_put.h tests/tiny.h tests/tiny_fill.c tests/
 noinst_PROGRAMS += tests/tiny
 tests_tiny_SOURCES = tests/tiny.c
 tests_tiny_LDADD = tests/libtiny.a libengine.a $(TEST_LIBS)
-tests_test_model_SOURCES = tests/test_model.c
+tests_test_model_SOURCES = tests/test_model.c tests/allocations.c tests/allocations.h
 tests_test_model_LDADD = tests/libtiny.a libengine.a $(TEST_LIBS)
-# Each allocation of the archive can be made to fail.
-tests_test_model_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=moe_calloc,--wrap=moe_reallocarray \
-	-Wl,--wrap=moe_strdup,--wrap=moe_path_join
+tests_test_model_LDFLAGS = $(AM_LDFLAGS) $(ALLOCATION_FLAGS)
 
 dist_check_SCRIPTS += tests/cli/inspect.sh
 TESTS += tests/cli/inspect.sh
