@@ -19,5 +19,5 @@ libengine_a_SOURCES += \
 	%D%/router.c %D%/router.h \
 	%D%/synthetic.c %D%/synthetic.h
 
-moetrace_SOURCES += %D%/cmd_dump.c
-dist_man_MANS += %D%/moetrace-dump.1
+moetrace_SOURCES += %D%/cmd_bench.c %D%/cmd_dump.c
+dist_man_MANS += %D%/moetrace-bench.1 %D%/moetrace-dump.1

@@ -1,0 +1,592 @@
+/* moetrace bench: how fast the forward pass is, backend by backend, and where
+ * the time goes. */
+#include "config.h"
+
+#include "main.h"
+
+#include "analysis/table.h"
+#include "engine/base/cli.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+#include "engine/base/progress.h"
+#include "engine/forward.h"
+#include "engine/router.h"
+#include "engine/synthetic.h"
+#include "probes/trace_write.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+enum { MAX_CASES = 16, MAX_ROUNDS = 1000 };
+
+static const char *const stages[MOE_STAGE_END] = {
+    [MOE_STAGE_EMBED] = "embed",   [MOE_STAGE_ATTENTION] = "attention",
+    [MOE_STAGE_ROUTER] = "router", [MOE_STAGE_EXPERTS] = "experts",
+    [MOE_STAGE_HEAD] = "head",     [MOE_STAGE_HOOKS] = "hooks",
+};
+
+/* One backend with one precision. */
+typedef struct contender {
+    const moe_backend *backend;
+    moe_precision precision;
+    moe_forward *fw;
+    double *wall_s; /* [rounds] */
+    double flops;   /* of one round */
+} contender;
+
+typedef struct bench {
+    const char *path, *shape, *type; /* a model's path, or a synthetic one  */
+    int64_t n_layer, n_tok, length, rounds;
+    moe_strings backends, precisions;
+    bool no_nll;
+    int n_threads;
+
+    moe_model *model;
+    moe_pool *pool;
+    int32_t *ids;
+    int64_t *start;
+    moe_batch tokens;
+    contender cases[MAX_CASES];
+    int n_case;
+    double record_s; /* for the whole batch; NaN: not measured */
+} bench;
+
+/* What the routes of one batch are collected in; token by token, as the trace
+ * wants them. */
+typedef struct record {
+    const moe_config *c;
+    int64_t n_tok;
+    int32_t *expert;         /* [n_tok, n_layer, top_k] */
+    float *gate;             /* [n_tok, n_layer, top_k] */
+    float *margin, *entropy; /* [n_tok, n_layer]        */
+    float *m, *h;            /* [n_tok] of one layer    */
+    float *nll;              /* [n_tok]                 */
+} record;
+
+static moe_err find_type(moe_dtype *out, const char *name)
+{
+    for (int i = 0; i < MOE_DTYPE_END; i++)
+        if (moe_dtype_is_weight((moe_dtype)i) &&
+            strcasecmp(moe_dtype_name((moe_dtype)i), name) == 0) {
+            *out = (moe_dtype)i;
+            return MOE_OK;
+        }
+    return moe_fail(MOE_ERR_ARG, "'%s' is no type of weights", name);
+}
+
+static moe_err open_model(bench *b)
+{
+    moe_config c;
+    moe_dtype type = MOE_F32;
+    moe_err err;
+
+    if (b->path)
+        return moe_model_open(&b->model, b->path);
+    if (!moe_synthetic_shape(&c, b->shape)) {
+        moe_buf names = {0};
+
+        for (int i = 0; moe_synthetic_name(i); i++)
+            moe_buf_printf(&names, " %s", moe_synthetic_name(i));
+        err = moe_fail(MOE_ERR_ARG, "there is no shape '%s', only%s", b->shape,
+                       names.data ? names.data : "");
+        moe_buf_fini(&names);
+        return err;
+    }
+    if ((err = find_type(&type, b->type)) != MOE_OK)
+        return err;
+    c.n_layer = (int)b->n_layer;
+    return moe_synthetic_new(&b->model, &c, type, 1);
+}
+
+/* Sequences of pseudo-random ids, all but the last of the wanted length. */
+static moe_err make_tokens(bench *b)
+{
+    int64_t n_seq = (b->n_tok + b->length - 1) / b->length;
+    uint64_t state = 1;
+
+    b->ids = moe_calloc((size_t)b->n_tok, sizeof *b->ids);
+    b->start = moe_calloc((size_t)n_seq + 1, sizeof *b->start);
+    if (!b->ids || !b->start)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld tokens",
+                        (long long)b->n_tok);
+    for (int64_t i = 0; i < b->n_tok; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u; /* Knuth */
+        b->ids[i] =
+            (int32_t)((state >> 33) % (uint64_t)b->model->config.n_vocab);
+    }
+    for (int64_t s = 0; s < n_seq; s++)
+        b->start[s] = s * b->length;
+    b->start[n_seq] = b->n_tok;
+    b->tokens = (moe_batch){b->ids, b->start, b->n_tok, n_seq};
+    return MOE_OK;
+}
+
+static bool listed(const moe_strings *list, const char *name)
+{
+    for (int i = 0; i < list->n; i++)
+        if (strcmp(list->item[i], name) == 0)
+            return true;
+    return list->n == 0;
+}
+
+/* Everything asked for must exist, and every product here be affordable: ref at
+ * true sizes takes hours, so that it has to be named. */
+static moe_err choose_cases(bench *b)
+{
+    const moe_config *c = &b->model->config;
+    double work = (double)b->n_tok * (double)moe_config_active(c);
+
+    for (int i = 0; i < b->backends.n; i++)
+        if (!moe_backend_find(b->backends.item[i]))
+            return moe_fail(MOE_ERR_ARG, "there is no backend '%s'",
+                            b->backends.item[i]);
+    for (int i = 0; i < b->precisions.n; i++) {
+        const moe_backend *found;
+        moe_precision precision;
+        moe_err err =
+            moe_backend_choose(&found, &precision, NULL, b->precisions.item[i]);
+
+        if (err != MOE_OK)
+            return err;
+    }
+    for (int i = 0; moe_backend_at(i); i++) {
+        const moe_backend *backend = moe_backend_at(i);
+
+        if (!backend->available() || !listed(&b->backends, backend->name))
+            continue;
+        if (b->backends.n == 0 && strcmp(backend->name, "ref") == 0 &&
+            work > 1e10) {
+            moe_info("ref is left out: it would take too long");
+            continue;
+        }
+        for (int p = 0; moe_precision_names[p] && b->n_case < MAX_CASES; p++)
+            if (backend->supports((moe_precision)p) &&
+                listed(&b->precisions, moe_precision_names[p]))
+                b->cases[b->n_case++] = (contender){
+                    .backend = backend, .precision = (moe_precision)p};
+    }
+    if (b->n_case == 0)
+        return moe_fail(MOE_ERR_UNSUPPORTED,
+                        "no such backend and precision on this processor");
+    return MOE_OK;
+}
+
+static moe_err open_cases(bench *b)
+{
+    for (int i = 0; i < b->n_case; i++) {
+        contender *c = &b->cases[i];
+        const moe_forward_opts opts = {.backend = c->backend->name,
+                                       .precision = c->precision,
+                                       .max_tok = b->n_tok,
+                                       .nll = !b->no_nll};
+        moe_err err = moe_forward_new(&c->fw, b->model, b->pool, &opts);
+
+        if (err != MOE_OK)
+            return err;
+        c->wall_s = moe_calloc((size_t)b->rounds, sizeof *c->wall_s);
+        if (!c->wall_s)
+            return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld rounds",
+                            (long long)b->rounds);
+    }
+    return MOE_OK;
+}
+
+/* Interleaved, so that a busy spell of the machine hits all alike. */
+static moe_err run_rounds(bench *b)
+{
+    moe_progress bar;
+    moe_err err = MOE_OK;
+
+    moe_progress_begin(&bar, "passes", b->rounds * b->n_case);
+    for (int64_t r = 0; r < b->rounds && err == MOE_OK; r++)
+        for (int i = 0; i < b->n_case && err == MOE_OK; i++) {
+            contender *c = &b->cases[i];
+            double before = moe_forward_flops(c->fw), began = moe_clock_s();
+
+            err = moe_forward_run(c->fw, &b->tokens, NULL, 0);
+            c->wall_s[r] = moe_clock_s() - began;
+            c->flops = moe_forward_flops(c->fw) - before;
+            moe_progress_show(&bar, r * b->n_case + i + 1, c->backend->name);
+            moe_info("%s %s: %.3f s", c->backend->name,
+                     moe_precision_names[c->precision], c->wall_s[r]);
+        }
+    moe_progress_end(&bar);
+    return err;
+}
+
+static moe_err see(const moe_event *ev, void *user)
+{
+    record *r = user;
+    int n_layer = r->c->n_layer, k = ev->top_k;
+
+    if (ev->site == MOE_SITE_NLL) {
+        memcpy(r->nll + ev->first_token, ev->nll,
+               (size_t)ev->n_tok * sizeof *r->nll);
+        return MOE_OK;
+    }
+    moe_router_confidence(r->m, r->h, ev->logits, ev->n_tok, ev->n_expert, k);
+    for (int64_t i = 0; i < ev->n_tok; i++) {
+        int64_t at = (ev->first_token + i) * n_layer + ev->layer;
+
+        memcpy(r->expert + at * k, ev->expert + i * k,
+               (size_t)k * sizeof *r->expert);
+        memcpy(r->gate + at * k, ev->gate + i * k, (size_t)k * sizeof *r->gate);
+        r->margin[at] = r->m[i];
+        r->entropy[at] = r->h[i];
+    }
+    return MOE_OK;
+}
+
+static void record_fini(record *r)
+{
+    free(r->expert);
+    free(r->gate);
+    free(r->margin);
+    free(r->entropy);
+    free(r->m);
+    free(r->h);
+    free(r->nll);
+}
+
+static moe_err record_init(record *r, const moe_config *c, int64_t n_tok)
+{
+    size_t rows = (size_t)n_tok * (size_t)c->n_layer, k = (size_t)c->top_k;
+
+    *r = (record){.c = c, .n_tok = n_tok};
+    r->expert = moe_calloc(rows, k * sizeof *r->expert);
+    r->gate = moe_calloc(rows, k * sizeof *r->gate);
+    r->margin = moe_calloc(rows, sizeof *r->margin);
+    r->entropy = moe_calloc(rows, sizeof *r->entropy);
+    r->m = moe_calloc((size_t)n_tok, sizeof *r->m);
+    r->h = moe_calloc((size_t)n_tok, sizeof *r->h);
+    r->nll = moe_calloc((size_t)n_tok, sizeof *r->nll);
+    if (r->expert && r->gate && r->margin && r->entropy && r->m && r->h &&
+        r->nll)
+        return MOE_OK;
+    record_fini(r);
+    return moe_fail(MOE_ERR_NOMEM, "out of memory for routes of %lld tokens",
+                    (long long)n_tok);
+}
+
+static moe_err write_documents(moe_trace_writer *w, const bench *b,
+                               const record *r)
+{
+    int64_t n_layer = r->c->n_layer, k = r->c->top_k;
+    moe_err err = MOE_OK;
+
+    for (int64_t s = 0; s < b->tokens.n_seq && err == MOE_OK; s++) {
+        int64_t at = b->start[s], n = b->start[s + 1] - at;
+        const moe_trace_document doc = {s, "bench", "", "", "", "", 0, n};
+        const moe_trace_tokens run = {
+            .n_tok = n,
+            .vocab = b->ids + at,
+            .nll = r->nll + at,
+            .expert = r->expert + at * n_layer * k,
+            .gate = r->gate + at * n_layer * k,
+            .margin = r->margin + at * n_layer,
+            .entropy = r->entropy + at * n_layer,
+        };
+
+        if ((err = moe_trace_document_begin(w, &doc)) == MOE_OK &&
+            (err = moe_trace_tokens_add(w, &run)) == MOE_OK)
+            err = moe_trace_document_end(w);
+    }
+    return err == MOE_OK ? moe_trace_finish(w) : err;
+}
+
+/* A database of its own, gone when it was timed. */
+static moe_err write_trace(const bench *b, const record *r)
+{
+    const char *tmp = getenv("TMPDIR");
+    char *path = moe_format("%s/moetrace-bench-%ld.db", tmp ? tmp : "/tmp",
+                            (long)getpid());
+    int32_t *layers = moe_calloc((size_t)r->c->n_layer, sizeof *layers);
+    const moe_trace_shape shape = {.n_layer = r->c->n_layer,
+                                   .n_router = r->c->n_layer,
+                                   .layer = layers,
+                                   .n_expert = r->c->n_expert,
+                                   .top_k = r->c->top_k,
+                                   .n_vocab = r->c->n_vocab,
+                                   .has_gate = true,
+                                   .has_margin = true};
+    moe_trace_writer *w = NULL;
+    moe_err err;
+
+    for (int32_t i = 0; layers && i < r->c->n_layer; i++)
+        layers[i] = i;
+    if (!path || !layers)
+        err = moe_fail(MOE_ERR_NOMEM, "out of memory for a trace");
+    else if ((err = moe_trace_create(&w, path, false, &shape)) == MOE_OK)
+        err = write_documents(w, b, r);
+    moe_trace_discard(w);
+    free(path);
+    free(layers);
+    return err;
+}
+
+/* What recording the routes of the batch costs: the hook, and the database. */
+static moe_err time_record(bench *b)
+{
+    moe_forward *fw = b->cases[0].fw;
+    double hooks, began;
+    record r;
+    const moe_hook hook = {1u << MOE_SITE_ROUTER | 1u << MOE_SITE_NLL, see, &r};
+    moe_err err = record_init(&r, &b->model->config, b->n_tok);
+
+    if (err != MOE_OK)
+        return err;
+    hooks = moe_forward_seconds(fw)[MOE_STAGE_HOOKS];
+    if ((err = moe_forward_run(fw, &b->tokens, &hook, 1)) == MOE_OK) {
+        hooks = moe_forward_seconds(fw)[MOE_STAGE_HOOKS] - hooks;
+        began = moe_clock_s();
+        err = write_trace(b, &r);
+        b->record_s = hooks + moe_clock_s() - began;
+    }
+    record_fini(&r);
+    return err;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The rounds are sorted by now. */
+static double median(const contender *c, int64_t rounds)
+{
+    return (c->wall_s[(rounds - 1) / 2] + c->wall_s[rounds / 2]) / 2;
+}
+
+/* Rates are compared with openblas, else with the first. */
+static const contender *baseline(const bench *b)
+{
+    for (int i = 0; i < b->n_case; i++)
+        if (strcmp(b->cases[i].backend->name, "openblas") == 0)
+            return &b->cases[i];
+    return &b->cases[0];
+}
+
+static double layer_flop(const moe_config *c)
+{
+    double d = c->d_model, heads = (double)c->n_head * c->d_head;
+    double kv = (double)c->n_kv_head * c->d_head;
+
+    return 2 * (2 * d * heads + 2 * d * kv + c->top_k * 3 * d * c->d_ff);
+}
+
+static void note_model(moe_table *t, const bench *b)
+{
+    const moe_config *c = &b->model->config;
+
+    moe_table_note(t, "%s, %s: %d layers, width %d, %d experts of %d, top %d",
+                   b->path ? b->path : b->shape, b->path ? c->dtype : b->type,
+                   c->n_layer, c->d_model, c->n_expert, c->d_ff, c->top_k);
+    moe_table_note(t,
+                   "%lld tokens in sequences of %lld, %d threads, %lld rounds; "
+                   "%s",
+                   (long long)b->n_tok, (long long)b->length, b->n_threads,
+                   (long long)b->rounds,
+                   b->no_nll ? "without the output matrix"
+                             : "output matrix and loss included");
+    moe_table_note(t,
+                   "%.1f MFLOP a token and layer in attention matrices and "
+                   "experts, %.1f in the output matrix",
+                   layer_flop(c) * 1e-6,
+                   b->no_nll ? 0 : 2e-6 * c->d_model * c->n_vocab);
+}
+
+static moe_table *rates(const bench *b)
+{
+    static const moe_column columns[] = {
+        {"backend", NULL, "who multiplies", MOE_CELL_TEXT, 0, 0},
+        {"precision", NULL, "arithmetic of the products", MOE_CELL_TEXT, 0, 0},
+        {"tokens_per_s", "tokens/s", "at the median time", MOE_CELL_REAL, 0, 1},
+        {"slowest", NULL, "tokens a second of the slowest round", MOE_CELL_REAL,
+         0, 1},
+        {"fastest", NULL, "tokens a second of the fastest round", MOE_CELL_REAL,
+         0, 1},
+        {"gflop_per_s", "GFLOP/s", "products with weights at the median time",
+         MOE_CELL_REAL, 0, 1},
+        {"ratio", NULL, "rate against openblas, or the first", MOE_CELL_REAL, 0,
+         2},
+        {"record", NULL, "time to record the routes, against the pass",
+         MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
+    };
+    moe_table *t = moe_table_new(
+        "rates", "Tokens a second",
+        "medians over rounds in which the backends take turns; GFLOP/s counts "
+        "two operations to a multiply-add of products with stored weights",
+        columns, sizeof columns / sizeof *columns);
+    double base = median(baseline(b), b->rounds), n = (double)b->n_tok;
+
+    for (int i = 0; t && i < b->n_case; i++) {
+        const contender *c = &b->cases[i];
+        double s = median(c, b->rounds);
+
+        moe_table_text(t, c->backend->name);
+        moe_table_text(t, moe_precision_names[c->precision]);
+        moe_table_real(t, n / s);
+        moe_table_real(t, n / c->wall_s[b->rounds - 1]);
+        moe_table_real(t, n / c->wall_s[0]);
+        moe_table_real(t, c->flops / s * 1e-9);
+        moe_table_real(t, base / s);
+        moe_table_real(t, b->record_s / s);
+    }
+    if (t)
+        note_model(t, b);
+    return t;
+}
+
+static moe_table *shares(const bench *b)
+{
+    static const moe_column columns[] = {
+        {"backend", NULL, "who multiplies", MOE_CELL_TEXT, 0, 0},
+        {"precision", NULL, "arithmetic of the products", MOE_CELL_TEXT, 0, 0},
+        {"stage", NULL, "part of the pass", MOE_CELL_TEXT, 0, 0},
+        {"seconds", NULL, "in one pass, mean", MOE_CELL_REAL, 0, 3},
+        {"share", NULL, "of the pass", MOE_CELL_REAL, MOE_SHOW_PERCENT, 1},
+    };
+    moe_table *t = moe_table_new(
+        "stages", "Where the time goes",
+        "wall time of each stage; widening of weights belongs to the stage "
+        "that multiplies by them",
+        columns, sizeof columns / sizeof *columns);
+
+    for (int i = 0; t && i < b->n_case; i++) {
+        const contender *c = &b->cases[i];
+        const double *s = moe_forward_seconds(c->fw);
+        double sum = 0;
+
+        for (int j = 0; j < MOE_STAGE_END; j++)
+            sum += j == MOE_STAGE_HOOKS ? 0 : s[j];
+        for (int j = 0; j < MOE_STAGE_END; j++) {
+            /* The pass that was recorded came on top for the first. */
+            double passes =
+                (double)b->rounds + (i == 0 && !isnan(b->record_s) ? 1 : 0);
+
+            if (j == MOE_STAGE_HOOKS || (j == MOE_STAGE_HEAD && b->no_nll))
+                continue;
+            moe_table_text(t, c->backend->name);
+            moe_table_text(t, moe_precision_names[c->precision]);
+            moe_table_text(t, stages[j]);
+            moe_table_real(t, s[j] / passes);
+            moe_table_real(t, s[j] / sum);
+        }
+    }
+    return t;
+}
+
+static moe_err report(const bench *b, const moe_common *common)
+{
+    moe_tables list = {0};
+    moe_table *t = rates(b);
+    moe_err err = t ? moe_tables_add(&list, t)
+                    : moe_fail(MOE_ERR_NOMEM, "out of memory for a table");
+
+    if (err == MOE_OK)
+        err = (t = shares(b))
+                  ? moe_tables_add(&list, t)
+                  : moe_fail(MOE_ERR_NOMEM, "out of memory for a table");
+    for (int i = 0; err == MOE_OK && i < list.n; i++)
+        err = moe_table_check(list.item[i]);
+    if (err == MOE_OK)
+        moe_tables_write(&list, moe_cli_format(common), stdout,
+                         moe_cli_color(common));
+    moe_tables_fini(&list);
+    return err;
+}
+
+static moe_err run(bench *b, const moe_common *common)
+{
+    moe_err err;
+
+    if ((err = open_model(b)) != MOE_OK || (err = make_tokens(b)) != MOE_OK ||
+        (err = choose_cases(b)) != MOE_OK ||
+        (err = moe_pool_new(&b->pool, (int)common->threads)) != MOE_OK)
+        return err;
+    b->n_threads = moe_pool_size(b->pool);
+    if ((err = open_cases(b)) != MOE_OK || (err = run_rounds(b)) != MOE_OK ||
+        (err = time_record(b)) != MOE_OK)
+        return err;
+    for (int i = 0; i < b->n_case; i++)
+        qsort(b->cases[i].wall_s, (size_t)b->rounds, sizeof(double), by_value);
+    return report(b, common);
+}
+
+static void close_all(bench *b)
+{
+    for (int i = 0; i < b->n_case; i++) {
+        moe_forward_free(b->cases[i].fw);
+        free(b->cases[i].wall_s);
+    }
+    moe_pool_free(b->pool);
+    free(b->ids);
+    free(b->start);
+    if (b->path)
+        moe_model_close(b->model);
+    else
+        moe_synthetic_free(b->model);
+}
+
+int moe_cmd_bench(int argc, char **argv)
+{
+    bench b = {.type = "bf16",
+               .n_layer = 2,
+               .n_tok = 2048,
+               .length = 2048,
+               .rounds = 3,
+               .record_s = NAN};
+    const moe_opt options[] = {
+        MOE_OPT_STR('s', "shape", "NAME", &b.shape,
+                    "random weights instead of a model: mixtral-8x7b, "
+                    "mixtral-8x22b, demo"),
+        MOE_OPT_INT('l', "layers", "N", &b.n_layer, 1, 4096,
+                    "layers of the random model [2]"),
+        MOE_OPT_STR('t', "type", "NAME", &b.type,
+                    "stored type of its weights: f32, bf16, q8_0, ... [bf16]"),
+        MOE_OPT_INT('n', "tokens", "N", &b.n_tok, 1, 1 << 24,
+                    "tokens of a batch [2048]"),
+        MOE_OPT_INT(0, "length", "N", &b.length, 1, 1 << 24,
+                    "tokens of a sequence in it [2048]"),
+        MOE_OPT_INT('r', "rounds", "N", &b.rounds, 1, MAX_ROUNDS,
+                    "passes of each backend, which take turns [3]"),
+        MOE_OPT_LIST('b', "backend", "NAME", &b.backends,
+                     "only this backend; may be given again [all but ref]"),
+        MOE_OPT_LIST(0, "precision", "NAME", &b.precisions,
+                     "only this precision; may be given again [all]"),
+        MOE_OPT_FLAG(0, "no-nll", &b.no_nll,
+                     "leave out the output matrix and the loss"),
+        MOE_OPT_END,
+    };
+    moe_common common = {0};
+    const moe_usage use = {
+        .name = "bench",
+        .args = "[MODEL]",
+        .summary = "Measure the speed of the forward pass, stage by stage",
+        .example = "moetrace bench --shape mixtral-8x7b --type q8_0",
+        .opts = options,
+        .min_args = 0,
+        .max_args = 1,
+        .common = &common,
+    };
+    int n_args, rc;
+
+    char **arg = moe_cli_parse(&use, argc, argv, &n_args, &rc);
+    if (!arg)
+        return rc;
+    if ((n_args == 1) == (b.shape != NULL))
+        return moe_cli_usage_error(&use, "a MODEL or --shape is needed, %s",
+                                   b.shape ? "not both" : "none was given");
+    b.path = n_args ? arg[0] : NULL;
+    if (b.length > b.n_tok)
+        b.length = b.n_tok;
+    rc = moe_cli_end(&use, run(&b, &common));
+    close_all(&b);
+    return rc;
+}
