@@ -67,10 +67,72 @@ static float planted_nll(const planted *p, int64_t doc, int64_t pos)
                             : NAN;
 }
 
-moe_err planted_document(moe_trace_writer *w, const planted *p, int64_t doc)
+/* Arrays for runs of tokens. */
+typedef struct arrays {
+    int32_t *vocab, *window, *expert;
+    uint8_t *phase;
+    float *nll, *gate, *margin, *entropy, *logits;
+} arrays;
+
+static arrays arrays_new(const moe_trace_shape *s, size_t n)
+{
+    const size_t slots = n * (size_t)s->n_router;
+    const size_t choices = slots * (size_t)s->top_k;
+    arrays a = {.vocab = moe_calloc(n, 4),
+                .window = moe_calloc(n, 4),
+                .expert = moe_calloc(choices, 4),
+                .phase = moe_calloc(n, 1),
+                .nll = moe_calloc(n, 4),
+                .gate = moe_calloc(choices, 4),
+                .margin = moe_calloc(slots, 4),
+                .entropy = moe_calloc(slots, 4),
+                .logits = s->has_logits
+                              ? moe_calloc(slots, 4 * (size_t)s->n_expert)
+                              : NULL};
+
+    assert_true(a.vocab && a.window && a.expert && a.phase && a.nll && a.gate &&
+                a.margin && a.entropy);
+    return a;
+}
+
+static void arrays_free(arrays *a)
+{
+    free(a->vocab);
+    free(a->window);
+    free(a->expert);
+    free(a->phase);
+    free(a->nll);
+    free(a->gate);
+    free(a->margin);
+    free(a->entropy);
+    free(a->logits);
+}
+
+/* Position t into place i. */
+static void fill(arrays *a, const planted *p, int64_t doc, int64_t t, int64_t i)
 {
     const moe_trace_shape *s = &p->shape;
-    const int choices = s->n_router * s->top_k;
+    const int slots = s->n_router, choices = slots * s->top_k;
+
+    for (int c = 0; c < choices; c++) {
+        a->expert[i * choices + c] = planted_expert(p, doc, t, c);
+        a->gate[i * choices + c] = planted_value(doc, t, c);
+    }
+    for (int j = 0; j < slots; j++) {
+        a->margin[i * slots + j] = planted_value(doc, t, 1000 + j);
+        a->entropy[i * slots + j] = planted_value(doc, t, 2000 + j);
+    }
+    for (int j = 0; a->logits && j < slots * s->n_expert; j++)
+        a->logits[i * slots * s->n_expert + j] =
+            (float)planted_draw(doc, t, 3000 + j, 1000) / 3.0f;
+    a->vocab[i] = planted_vocab(p, doc, t);
+    a->window[i] = (int32_t)(t / p->context);
+    a->phase[i] = t % p->context ? MOE_PHASE_PROMPT : MOE_PHASE_BOS;
+    a->nll[i] = planted_nll(p, doc, t);
+}
+
+moe_err planted_document(moe_trace_writer *w, const planted *p, int64_t doc)
+{
     const moe_trace_document row = {.id = doc,
                                     .path = "a/b.txt",
                                     .title = "T",
@@ -79,41 +141,20 @@ moe_err planted_document(moe_trace_writer *w, const planted *p, int64_t doc)
                                     .digest = "00",
                                     .n_bytes = 3 * p->n_tok[doc],
                                     .n_tok = p->n_tok[doc]};
-    int32_t vocab, window, *expert = moe_calloc((size_t)choices, 4);
-    float nll, *gate = moe_calloc((size_t)choices, 4);
-    float *margin = moe_calloc((size_t)s->n_router, 4);
-    float *entropy = moe_calloc((size_t)s->n_router, 4);
-    float *logits = moe_calloc((size_t)s->n_router * (size_t)s->n_expert, 4);
-    uint8_t phase;
+    const int64_t most = p->run ? p->run : 1;
+    arrays a = arrays_new(&p->shape, (size_t)most);
     moe_err err = moe_trace_document_begin(w, &row);
 
-    assert_true(expert && gate && margin && entropy && logits);
-    for (int64_t t = 0; t < p->n_tok[doc] && err == MOE_OK; t++) {
-        const moe_trace_tokens run = {
-            1,      &vocab, &window, &phase,  &nll,
-            expert, gate,   margin,  entropy, s->has_logits ? logits : NULL};
-
-        for (int i = 0; i < choices; i++) {
-            expert[i] = planted_expert(p, doc, t, i);
-            gate[i] = planted_value(doc, t, i);
-        }
-        for (int i = 0; i < s->n_router; i++) {
-            margin[i] = planted_value(doc, t, 1000 + i);
-            entropy[i] = planted_value(doc, t, 2000 + i);
-        }
-        for (int i = 0; i < s->n_router * s->n_expert; i++)
-            logits[i] = (float)planted_draw(doc, t, 3000 + i, 1000) / 3.0f;
-        vocab = planted_vocab(p, doc, t);
-        window = (int32_t)(t / p->context);
-        phase = t % p->context ? MOE_PHASE_PROMPT : MOE_PHASE_BOS;
-        nll = planted_nll(p, doc, t);
-        err = moe_trace_tokens_add(w, &run);
+    for (int64_t t = 0, n; t < p->n_tok[doc] && err == MOE_OK; t += n) {
+        n = p->n_tok[doc] - t < most ? p->n_tok[doc] - t : most;
+        for (int64_t i = 0; i < n; i++)
+            fill(&a, p, doc, t + i, i);
+        err = moe_trace_tokens_add(
+            w,
+            &(moe_trace_tokens){n, a.vocab, a.window, a.phase, a.nll, a.expert,
+                                a.gate, a.margin, a.entropy, a.logits});
     }
-    free(expert);
-    free(gate);
-    free(margin);
-    free(entropy);
-    free(logits);
+    arrays_free(&a);
     return err == MOE_OK ? moe_trace_document_end(w) : err;
 }
 

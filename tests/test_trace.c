@@ -72,6 +72,8 @@ static void a_trace_of_any_shape_reads_back(void **state)
         p.shape.top_k = shapes[i].top_k;
         p.shape.has_gate = shapes[i].gate;
         p.shape.has_margin = shapes[i].margin;
+        p.n_tok[2] = 23 + 97 * (int64_t)(i % 2); /* many rows at once, or not */
+        p.run = i % 2 ? 67 : 1;
         planted_write(FILE_NAME, &p);
         planted_check(FILE_NAME, &p,
                       MOE_READ_GATE | MOE_READ_MARGIN | MOE_READ_TOKEN);
@@ -118,6 +120,7 @@ static void the_views_say_what_was_written(void **state)
 
     (void)state;
     p.shape.has_logits = true;
+    p.run = 20;
     planted_write(FILE_NAME, &p);
     assert_true(planted_query(FILE_NAME, "SELECT count(*) FROM selection") ==
                 29 * 16);
