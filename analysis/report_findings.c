@@ -289,6 +289,84 @@ static void confidence(moe_buf *out, const moe_sample *s)
                    (long long)n, 100.0 * (double)close / (double)n);
 }
 
+/* Which group the model predicts best and worst, per byte: the number of tokens
+ * that a text makes differs between languages. */
+static void prediction(moe_buf *out, const moe_report_set *set)
+{
+    const moe_table *t = moe_tables_find(&set->tables, "perplexity");
+    int name = t ? moe_table_find(t, "group") : -1;
+    int bits = t ? moe_table_find(t, "bits_per_byte") : -1;
+    int ppl = t ? moe_table_find(t, "perplexity") : -1;
+    int64_t least = -1, most = -1;
+
+    for (int64_t row = 0; name >= 0 && bits >= 0 && row < moe_table_rows(t);
+         row++) {
+        if (moe_table_kind(t, row, bits) == MOE_CELL_MISSING ||
+            strcmp(moe_table_get_text(t, row, name), "(all)") == 0)
+            continue;
+        if (least < 0 || moe_table_get_real(t, row, bits) <
+                             moe_table_get_real(t, least, bits))
+            least = row;
+        if (most < 0 || moe_table_get_real(t, row, bits) >
+                            moe_table_get_real(t, most, bits))
+            most = row;
+    }
+    if (least == most || ppl < 0)
+        return;
+    moe_buf_puts(out, "<li>The model predicts ");
+    name_of(out, moe_table_get_text(t, least, name));
+    moe_buf_printf(out,
+                   " best, <strong>%.2f</strong> bits a byte (perplexity "
+                   "%.1f a token), and ",
+                   moe_table_get_real(t, least, bits),
+                   moe_table_get_real(t, least, ppl));
+    name_of(out, moe_table_get_text(t, most, name));
+    moe_buf_printf(out,
+                   " worst, <strong>%.2f</strong> (%.1f). What a router "
+                   "does on text that its model does not know may say "
+                   "little. <a href=\"#perplexity\">Perplexity</a></li>\n",
+                   moe_table_get_real(t, most, bits),
+                   moe_table_get_real(t, most, ppl));
+}
+
+/* How much of the choice the token alone tells, over depth. */
+static void vocabulary(moe_buf *out, const moe_report_set *set)
+{
+    static const char *const axes[] = {"layer", "group"};
+    const moe_table *t = moe_tables_find(&set->tables, "specialisation");
+    moe_cube c = {0};
+    int all, least = 0, most = 0;
+
+    if (!t || moe_table_find(t, "by_token") < 0 ||
+        moe_cube_make(&c, t, "by_token", axes, 2) != MOE_OK)
+        return;
+    all = moe_cube_find(&c, 1, "(all)");
+    if (all < 0)
+        all = c.n[1] - 1;
+    for (int l = 1; l < c.n[0]; l++) {
+        if (moe_cube_at(&c, l, all, 0, 0) < moe_cube_at(&c, least, all, 0, 0))
+            least = l;
+        if (moe_cube_at(&c, l, all, 0, 0) > moe_cube_at(&c, most, all, 0, 0))
+            most = l;
+    }
+    if (isfinite(moe_cube_at(&c, most, all, 0, 0)) && most != least) {
+        moe_buf_printf(out,
+                       "<li>Experts follow the vocabulary most in layer "
+                       "%s, where a token\xe2\x80\x99s favourite expert "
+                       "takes <strong>",
+                       c.label[0][most]);
+        percent(out, moe_cube_at(&c, most, all, 0, 0));
+        moe_buf_printf(out,
+                       "</strong> of its occurrences, and least in layer "
+                       "%s, <strong>",
+                       c.label[0][least]);
+        percent(out, moe_cube_at(&c, least, all, 0, 0));
+        moe_buf_puts(out, "</strong>. Rare tokens raise this number. <a "
+                          "href=\"#words\">Tokens of each expert</a></li>\n");
+    }
+    moe_cube_fini(&c);
+}
+
 void moe_report_findings(moe_buf *out, const moe_report *r)
 {
     const moe_report_set *set = &r->set[0];
@@ -308,6 +386,8 @@ void moe_report_findings(moe_buf *out, const moe_report *r)
     }
     if (r->n_set > 1 && r->set[1].share.value)
         languages(out, &r->set[1]);
+    vocabulary(out, set);
+    prediction(out, set);
     confidence(out, &r->sample);
     moe_buf_puts(out, "</ol>\n");
 }

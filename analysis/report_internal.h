@@ -65,6 +65,9 @@ void moe_report_table(moe_buf *out, const moe_table *t, int64_t most,
 void moe_report_shares(moe_buf *out, const moe_report_set *set, bool choices);
 void moe_report_rates(moe_buf *out, const moe_report_set *set);
 
+/* The tokens most bound to each expert, from the table "vocabulary". */
+void moe_report_words(moe_buf *out, const moe_report *r, const moe_table *t);
+
 /* The files of analysis/page/, as lines with their ends (page_files.c, made by
  * embed.awk); each list ends with NULL. */
 extern const char *const moe_page_css[], *const moe_page_base[],

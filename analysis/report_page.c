@@ -30,6 +30,7 @@ static const section sections[] = {
     {"repeats", "Repetition"},
     {"paper", "Beside the paper"},
     {"heatmap", "Layers and experts"},
+    {"words", "Tokens of each expert"},
     {"explore", "Token explorer"},
     {"more", "All tables"},
     {"method", "How to repeat"},
@@ -171,6 +172,8 @@ static void corpus_section(moe_buf *out, const moe_report *r)
     texts list[TABLE_ROWS];
     int64_t left_out;
     int n = gather_texts(list, TABLE_ROWS, r->trace, &left_out);
+    const moe_table *perplexity =
+        moe_tables_find(&r->set[0].tables, "perplexity");
 
     open_section(out, "corpus", "On what");
     moe_buf_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" "
@@ -207,6 +210,23 @@ static void corpus_section(moe_buf *out, const moe_report *r)
                        "domains and languages are not in this "
                        "table.</p>\n",
                        (long long)left_out);
+    if (perplexity && moe_table_rows(perplexity) > 0) {
+        moe_buf_puts(out, "<h3 id=\"perplexity\">How well the model predicts "
+                          "them</h3>\n");
+        moe_report_table(out, perplexity, TABLE_ROWS, r->set[0].by);
+    }
+    moe_buf_puts(out, "</section>\n");
+}
+
+static void words_section(moe_buf *out, const moe_report *r)
+{
+    open_section(out, "words", "Tokens of each expert");
+    moe_buf_puts(out, "<p>What an expert takes more often than other experts "
+                      "do, whatever the domain: the tokens that go to it most "
+                      "above its share, among those that occur often enough. "
+                      "An expert that seems to know a topic may only know its "
+                      "words.</p>\n");
+    moe_report_words(out, r, moe_tables_find(&r->set[0].tables, "vocabulary"));
     moe_buf_puts(out, "</section>\n");
 }
 
@@ -476,6 +496,11 @@ static bool has_section(const moe_report *r, const char *id)
 {
     if (strcmp(id, "explore") == 0)
         return r->sample.n_doc > 0;
+    if (strcmp(id, "words") == 0) {
+        const moe_table *t = moe_tables_find(&r->set[0].tables, "vocabulary");
+
+        return t && moe_table_rows(t) > 0;
+    }
     if (strcmp(id, "repeats") == 0 || strcmp(id, "paper") == 0)
         return r->set[0].rate.value != NULL;
     if (moe_figure_find(id))
@@ -569,6 +594,8 @@ static moe_err put_sections(moe_buf *out, const moe_report *r)
         else if (strcmp(sections[i].id, "paper") == 0)
             err = moe_report_paper(out, r);
     }
+    if (has_section(r, "words"))
+        words_section(out, r);
     explore_section(out, r);
     more_section(out, r);
     method_section(out, r);

@@ -9,7 +9,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_EXPERTS = 64 }; /* columns of a table that a reader can follow */
+enum {
+    MAX_EXPERTS = 64,  /* columns of a table that a reader can follow */
+    WORD_EXPERTS = 32, /* rows of the table of bound tokens           */
+    WORDS = 8          /* tokens in one of its cells                  */
+};
 
 static void open_table(moe_buf *out, const char *label)
 {
@@ -187,4 +191,80 @@ void moe_report_rates(moe_buf *out, const moe_report_set *set)
             moe_buf_puts(out, "</tr>\n");
         }
     close_table(out);
+}
+
+/* The columns of the table "vocabulary" that the page shows. */
+typedef struct words {
+    const moe_table *t;
+    int layer, expert, rank, piece, lift, n;
+} words;
+
+/* One cell: the tokens of an expert at a layer, by rank. */
+static void put_words(moe_buf *out, const words *w, int64_t layer, int expert)
+{
+    moe_buf text = {0};
+
+    moe_buf_puts(out, "<td class=\"text wrap words\">");
+    for (int64_t row = 0; row < moe_table_rows(w->t); row++) {
+        const char *piece;
+
+        if (moe_table_get_int(w->t, row, w->layer) != layer ||
+            moe_table_get_int(w->t, row, w->expert) != expert ||
+            moe_table_get_int(w->t, row, w->rank) > WORDS ||
+            moe_table_kind(w->t, row, w->piece) != MOE_CELL_TEXT)
+            continue;
+        piece = moe_table_get_text(w->t, row, w->piece);
+        moe_buf_clear(&text);
+        moe_text_visible(&text, piece, strlen(piece), 0);
+        moe_buf_printf(out,
+                       "<span title=\"%.2f times its share, %lld "
+                       "occurrences\">",
+                       moe_table_get_real(w->t, row, w->lift),
+                       (long long)moe_table_get_int(w->t, row, w->n));
+        moe_html_bdi(out, text.data ? text.data : "");
+        moe_buf_puts(out, "</span> ");
+    }
+    moe_buf_puts(out, "</td>");
+    out->failed |= text.failed;
+    moe_buf_fini(&text);
+}
+
+void moe_report_words(moe_buf *out, const moe_report *r, const moe_table *t)
+{
+    const words w = {t,
+                     moe_table_find(t, "layer"),
+                     moe_table_find(t, "expert"),
+                     moe_table_find(t, "rank"),
+                     moe_table_find(t, "piece"),
+                     moe_table_find(t, "lift"),
+                     moe_table_find(t, "n")};
+    int layer[3], n_layer = moe_figure_layers(layer, r->shape->n_router);
+    int n_expert = r->shape->n_expert;
+
+    if (w.layer < 0 || w.expert < 0 || w.rank < 0 || w.piece < 0 ||
+        w.lift < 0 || w.n < 0)
+        return;
+    open_table(out, "Tokens most bound to each expert, by lift");
+    moe_buf_puts(out, "<thead><tr><th scope=\"col\">Expert</th>");
+    for (int l = 0; l < n_layer; l++)
+        moe_buf_printf(out, "<th scope=\"col\" class=\"text\">Layer %ld</th>",
+                       (long)r->shape->layer[layer[l]]);
+    moe_buf_puts(out, "</tr></thead>\n<tbody>");
+    for (int e = 0; e < n_expert && e < WORD_EXPERTS; e++) {
+        moe_buf_printf(out, "<tr><th scope=\"row\">%d</th>", e);
+        for (int l = 0; l < n_layer; l++)
+            put_words(out, &w, r->shape->layer[layer[l]], e);
+        moe_buf_puts(out, "</tr>\n");
+    }
+    close_table(out);
+    if (n_expert > WORD_EXPERTS)
+        moe_buf_printf(out,
+                       "<p class=\"note\">The first %d of %d experts; all "
+                       "of them in the CSV.</p>\n",
+                       (int)WORD_EXPERTS, n_expert);
+    moe_buf_puts(out, "<p class=\"files\"><a href=\"tables/vocabulary-domain."
+                      "csv\">CSV</a></p>\n<details><summary>How it is "
+                      "computed</summary><p>");
+    moe_html_text(out, moe_table_definition(t));
+    moe_buf_puts(out, "</p></details>\n");
 }

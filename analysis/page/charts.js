@@ -308,7 +308,12 @@ function interactive(figure) {
   }
   controls();
   redraw();
-  new ResizeObserver(draw).observe(box);
+  let seen = box.clientWidth;
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    if (box.clientWidth === seen) return;
+    seen = box.clientWidth;
+    draw();
+  })).observe(box);
   dark.addEventListener("change", () => redraw());
 }
 

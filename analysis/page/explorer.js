@@ -76,7 +76,7 @@ function explorer(root) {
       make("button", { type: "button", "data-expert": e,
         "aria-pressed": state.only === e ? "true" : "false",
         "aria-label": `expert ${e}, ${used[e]} tokens; press to dim the others`,
-        style: `background:${STYLE.experts[e]}`,
+        style: `background:${STYLE.experts[e]};color:${inkOn(rgbOf(STYLE.experts[e]))}`,
         onclick: () => { state.only = state.only === e ? null : e; paint();
           keys.querySelector(`[data-expert="${e}"]`).focus(); } },
       `${e} · ${used[e]}`))));
