@@ -152,33 +152,38 @@ static bool fits(const moe_analysis *a, const moe_trace_shape *shape)
            !((a->needs & MOE_NEEDS_TOKEN) && shape->n_vocab == 0);
 }
 
-/* By domain every analysis but the text itself, which the explorer shows; by
- * language those that the figures draw. */
-static moe_err compute(moe_report *r, moe_group_by by, moe_pool *pool)
+/* Run what a grouping is for: by domain every analysis but the text itself, which
+ * the explorer shows; by language those that the figures draw; by both, the
+ * shares. */
+static bool wanted(const moe_analysis *a, moe_group_by by)
+{
+    bool drawn = false;
+
+    if (by == MOE_BY_BOTH)
+        return strcmp(a->name, "shares") == 0;
+    for (int f = 0; moe_figure_at(f); f++)
+        drawn |= strcmp(moe_figure_at(f)->analysis, a->name) == 0;
+    return strcmp(a->name, "tokens") != 0 && (drawn || by == MOE_BY_DOMAIN);
+}
+
+static moe_err compute(moe_report *r, moe_report_set *set, moe_group_by by,
+                       moe_pool *pool)
 {
     enum { MAX_NAMES = 64 };
     const char *names[MAX_NAMES];
-    moe_report_set *set = &r->set[r->n_set];
     moe_study_opts study = r->opts->study;
     const moe_analysis *a;
     moe_err err;
     int n = 0;
 
-    for (int i = 0; (a = moe_analysis_at(i)) && n < MAX_NAMES; i++) {
-        bool drawn = false;
-
-        for (int f = 0; moe_figure_at(f); f++)
-            drawn |= strcmp(moe_figure_at(f)->analysis, a->name) == 0;
-        if (fits(a, r->shape) && strcmp(a->name, "tokens") != 0 &&
-            (drawn || by == MOE_BY_DOMAIN))
+    for (int i = 0; (a = moe_analysis_at(i)) && n < MAX_NAMES; i++)
+        if (fits(a, r->shape) && wanted(a, by))
             names[n++] = a->name;
-    }
     study.by = by;
     set->by = by == MOE_BY_DOMAIN ? "domain" : "language";
     if ((err = moe_study_run(&set->tables, r->trace, names, n, &study, pool)) ==
         MOE_OK)
         err = moe_report_cubes(set);
-    r->n_set++;
     return err;
 }
 
@@ -339,11 +344,15 @@ static moe_err fill(moe_report *r, moe_pool *pool)
     if (moe_trace_n_doc(r->trace) == 0)
         return moe_fail(MOE_ERR_FORMAT, "%s: holds no documents",
                         moe_trace_path(r->trace));
-    if ((err = compute(r, MOE_BY_DOMAIN, pool)) != MOE_OK)
+    r->n_set = 1;
+    if ((err = compute(r, &r->set[0], MOE_BY_DOMAIN, pool)) != MOE_OK)
         return err;
-    if (has_languages(r->trace) &&
-        (err = compute(r, MOE_BY_LANGUAGE, pool)) != MOE_OK)
-        return err;
+    if (has_languages(r->trace)) {
+        r->n_set = 2;
+        if ((err = compute(r, &r->set[1], MOE_BY_LANGUAGE, pool)) != MOE_OK ||
+            (err = compute(r, &r->pairs, MOE_BY_BOTH, pool)) != MOE_OK)
+            return err;
+    }
     if ((err = moe_sample_take(&r->sample, r->trace)) == MOE_OK &&
         (err = draw_all(r)) == MOE_OK && (err = write_tables(r)) == MOE_OK)
         err = write_page(r);
@@ -384,6 +393,7 @@ moe_err moe_report_write(const char *dir, const moe_trace *trace,
     }
     for (int i = 0; i < r.n_set; i++)
         set_fini(&r.set[i]);
+    set_fini(&r.pairs);
     moe_sample_fini(&r.sample);
     free(part);
     return err;

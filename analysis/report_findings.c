@@ -61,34 +61,45 @@ static void chance(moe_buf *out, const moe_report_set *set, int c, int l, int g)
     }
 }
 
-static void repetition(moe_buf *out, const moe_report_set *set, int choice,
-                       int group)
+/* Where the first choice repeats most, and with it any choice. */
+static void repetition(moe_buf *out, const moe_report_set *set, int group)
 {
     const moe_cube *c = &set->rate;
-    int top = peak(c, choice, group);
+    int first = moe_cube_find(c, MOE_RATE_CHOICE, "first");
+    int any = moe_cube_find(c, MOE_RATE_CHOICE, "any");
+    int top = first < 0 ? -1 : peak(c, first, group);
 
     if (top < 0)
         return;
-    moe_buf_puts(out, strcmp(c->label[MOE_RATE_CHOICE][choice], "first") == 0
-                          ? "<li>A token goes to the expert of the token "
-                            "before it most often in layer "
-                          : "<li>Adjacent tokens have at least one expert in "
-                            "common most often in layer ");
-    moe_buf_printf(out, "%s: ", c->label[MOE_RATE_LAYER][top]);
-    rate(out, set, choice, top, group);
+    moe_buf_printf(out,
+                   "<li>A token goes to the expert of the token before it "
+                   "most often in layer %s: ",
+                   c->label[MOE_RATE_LAYER][top]);
+    rate(out, set, first, top, group);
     moe_buf_puts(out, " of pairs (");
-    chance(out, set, choice, top, group);
+    chance(out, set, first, top, group);
     moe_buf_puts(out, ")");
     if (top != 0) {
         moe_buf_printf(out, ". In layer %s it is ",
                        c->label[MOE_RATE_LAYER][0]);
-        rate(out, set, choice, 0, group);
+        rate(out, set, first, 0, group);
         moe_buf_puts(out, " (");
-        chance(out, set, choice, 0, group);
+        chance(out, set, first, 0, group);
         moe_buf_puts(out, ")");
     }
     moe_buf_puts(out,
                  ". <a href=\"#repeats\">Repetition over depth</a></li>\n");
+    if (any < 0 || (top = peak(c, any, group)) < 0)
+        return;
+    moe_buf_printf(out,
+                   "<li>Adjacent tokens have an expert in common most "
+                   "often in layer %s: ",
+                   c->label[MOE_RATE_LAYER][top]);
+    rate(out, set, any, top, group);
+    moe_buf_puts(out, " of pairs (");
+    chance(out, set, any, top, group);
+    moe_buf_puts(out, "). <a href=\"#repeats\">Repetition over "
+                      "depth</a></li>\n");
 }
 
 /* The groups at both ends in the layer where the mean is greatest. */
@@ -222,47 +233,98 @@ static void separation(moe_buf *out, const moe_report_set *set)
         c->label[MOE_SHARE_LAYER][least], low);
 }
 
-/* The pairs of languages nearest and farthest, over all layers. */
-static void languages(moe_buf *out, const moe_report_set *set)
+/* The part of "domain/language" behind the last slash, or NULL. */
+static const char *language_of(const char *label)
+{
+    const char *slash = strrchr(label, '/');
+
+    return slash ? slash + 1 : NULL;
+}
+
+/* Do both belong to one domain? */
+static bool same_domain(const char *a, const char *b)
+{
+    const char *x = language_of(a), *y = language_of(b);
+
+    return x && y && x - a == y - b && memcmp(a, b, (size_t)(x - a)) == 0;
+}
+
+/* Mean distance of two languages over all layers and those domains that come in
+ * both; NAN where none does. *n is the number of such domains. */
+static double language_distance(const moe_cube *c, const char *a, const char *b,
+                                int *n)
+{
+    int groups = c->n[MOE_SHARE_GROUP], n_layer = c->n[MOE_SHARE_LAYER];
+    double sum = 0;
+
+    *n = 0;
+    for (int i = 0; i < groups; i++) {
+        const char *label = c->label[MOE_SHARE_GROUP][i];
+        const char *language = language_of(label);
+
+        if (!language || strcmp(language, a) != 0)
+            continue;
+        for (int j = 0; j < groups; j++) {
+            const char *other = c->label[MOE_SHARE_GROUP][j];
+
+            if (!same_domain(label, other) ||
+                strcmp(language_of(other), b) != 0)
+                continue;
+            for (int l = 0; l < n_layer; l++)
+                sum += sqrt(divergence(c, l, c->n[MOE_SHARE_CHOICE] - 1, i, j));
+            ++*n;
+        }
+    }
+    return *n ? sum / (*n * n_layer) : NAN;
+}
+
+static void two_languages(moe_buf *out, const moe_report_set *set,
+                          const int pair[2])
+{
+    name_of(out, set->share.label[MOE_SHARE_GROUP][pair[0]]);
+    moe_buf_puts(out, " and ");
+    name_of(out, set->share.label[MOE_SHARE_GROUP][pair[1]]);
+}
+
+/* The pairs of languages nearest and farthest, domain by domain. */
+static void languages(moe_buf *out, const moe_report_set *set,
+                      const moe_report_set *pairs)
 {
     const moe_cube *c = &set->share;
-    int n_layer = c->n[MOE_SHARE_LAYER], near[2] = {-1, -1}, far[2] = {-1, -1};
+    int near[2] = {-1, -1}, far[2] = {-1, -1}, n_domain = 0;
     double low = NAN, high = NAN;
 
     for (int a = 0; a < set->n_group; a++)
         for (int b = a + 1; b < set->n_group; b++) {
-            double sum = 0;
+            int n;
+            double d =
+                language_distance(&pairs->share, c->label[MOE_SHARE_GROUP][a],
+                                  c->label[MOE_SHARE_GROUP][b], &n);
 
-            for (int l = 0; l < n_layer; l++)
-                sum += sqrt(divergence(c, l, c->n[MOE_SHARE_CHOICE] - 1, a, b));
-            sum /= n_layer;
-            if (isfinite(sum) && (near[0] < 0 || sum < low)) {
-                low = sum;
+            if (isfinite(d) && (near[0] < 0 || d < low)) {
+                low = d;
                 near[0] = a;
                 near[1] = b;
             }
-            if (isfinite(sum) && (far[0] < 0 || sum > high)) {
-                high = sum;
+            if (isfinite(d) && (far[0] < 0 || d > high)) {
+                high = d;
                 far[0] = a;
                 far[1] = b;
             }
+            n_domain = n > n_domain ? n : n_domain;
         }
     if (near[0] < 0 || low >= high)
         return;
     moe_buf_puts(out, "<li>Of the languages, ");
-    name_of(out, c->label[MOE_SHARE_GROUP][near[0]]);
-    moe_buf_puts(out, " and ");
-    name_of(out, c->label[MOE_SHARE_GROUP][near[1]]);
+    two_languages(out, set, near);
     moe_buf_printf(out,
-                   " share experts most (mean distance "
-                   "<strong>%.3f</strong> over all layers), ",
-                   low);
-    name_of(out, c->label[MOE_SHARE_GROUP][far[0]]);
-    moe_buf_puts(out, " and ");
-    name_of(out, c->label[MOE_SHARE_GROUP][far[1]]);
+                   " share experts most (mean Jensen-Shannon distance "
+                   "<strong>%.3f</strong>, over all layers and %d %s that come "
+                   "in both), ",
+                   low, n_domain, n_domain == 1 ? "domain" : "domains");
+    two_languages(out, set, far);
     moe_buf_printf(out,
-                   " least (<strong>%.3f</strong>). Languages that come with "
-                   "other domains differ by those too. <a "
+                   " least (<strong>%.3f</strong>). <a "
                    "href=\"#heatmap\">Heatmaps</a></li>\n",
                    high);
 }
@@ -287,46 +349,6 @@ static void confidence(moe_buf *out, const moe_sample *s)
                    "differences could turn those. <a "
                    "href=\"#explore\">Token explorer</a></li>\n",
                    (long long)n, 100.0 * (double)close / (double)n);
-}
-
-/* Which group the model predicts best and worst, per byte: the number of tokens
- * that a text makes differs between languages. */
-static void prediction(moe_buf *out, const moe_report_set *set)
-{
-    const moe_table *t = moe_tables_find(&set->tables, "perplexity");
-    int name = t ? moe_table_find(t, "group") : -1;
-    int bits = t ? moe_table_find(t, "bits_per_byte") : -1;
-    int ppl = t ? moe_table_find(t, "perplexity") : -1;
-    int64_t least = -1, most = -1;
-
-    for (int64_t row = 0; name >= 0 && bits >= 0 && row < moe_table_rows(t);
-         row++) {
-        if (moe_table_kind(t, row, bits) == MOE_CELL_MISSING ||
-            strcmp(moe_table_get_text(t, row, name), "(all)") == 0)
-            continue;
-        if (least < 0 || moe_table_get_real(t, row, bits) <
-                             moe_table_get_real(t, least, bits))
-            least = row;
-        if (most < 0 || moe_table_get_real(t, row, bits) >
-                            moe_table_get_real(t, most, bits))
-            most = row;
-    }
-    if (least == most || ppl < 0)
-        return;
-    moe_buf_puts(out, "<li>The model predicts ");
-    name_of(out, moe_table_get_text(t, least, name));
-    moe_buf_printf(out,
-                   " best, <strong>%.2f</strong> bits a byte (perplexity "
-                   "%.1f a token), and ",
-                   moe_table_get_real(t, least, bits),
-                   moe_table_get_real(t, least, ppl));
-    name_of(out, moe_table_get_text(t, most, name));
-    moe_buf_printf(out,
-                   " worst, <strong>%.2f</strong> (%.1f). What a router "
-                   "does on text that its model does not know may say "
-                   "little. <a href=\"#perplexity\">Perplexity</a></li>\n",
-                   moe_table_get_real(t, most, bits),
-                   moe_table_get_real(t, most, ppl));
 }
 
 /* How much of the choice the token alone tells, over depth. */
@@ -376,18 +398,17 @@ void moe_report_findings(moe_buf *out, const moe_report *r)
     int group = all >= 0 ? all : 0;
 
     moe_buf_puts(out, "<ol class=\"findings\">\n");
-    for (int c = 0; c < set->rate.n[MOE_RATE_CHOICE]; c++)
-        repetition(out, set, c, group);
-    if (set->rate.value)
+    if (set->rate.value) {
+        repetition(out, set, group);
         spread(out, set, 0, group);
+    }
     if (set->share.value) {
         preference(out, set);
         separation(out, set);
     }
-    if (r->n_set > 1 && r->set[1].share.value)
-        languages(out, &r->set[1]);
+    if (r->n_set > 1 && r->set[1].share.value && r->pairs.share.value)
+        languages(out, &r->set[1], &r->pairs);
     vocabulary(out, set);
-    prediction(out, set);
     confidence(out, &r->sample);
     moe_buf_puts(out, "</ol>\n");
 }

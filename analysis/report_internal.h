@@ -31,6 +31,9 @@ typedef struct moe_report {
     const char *dir; /* where it is written */
     moe_report_set set[MOE_REPORT_BY];
     int n_set;
+    /* Domain and language together ("docs/de"): shares only, and only where some
+     * domain comes in several languages. */
+    moe_report_set pairs;
     moe_sample sample;
     int n_undrawn; /* figures that gnuplot could not draw */
     bool no_gnuplot;

@@ -59,12 +59,21 @@ static const char *run_value(const moe_report *r, const char *key,
     return v && *v ? v : fallback;
 }
 
-/* The last part of a path, for headings. */
-static const char *base_name(const char *path)
+/* The model's name for headings. A folder that is only called "model" or by a
+ * digest says little: with the one above it. */
+static const char *model_name(const moe_report *r, const char *fallback)
 {
-    const char *slash = strrchr(path, '/');
+    const char *path = run_value(r, "model_path", NULL);
+    const char *name = run_value(r, "model", path ? path : fallback);
+    const char *from = path ? path + strlen(path) : NULL;
 
-    return slash && slash[1] ? slash + 1 : path;
+    if (path && strlen(name) < strlen(path)) {
+        for (int part = 0; part < 2; part++)
+            for (from--; from > path && from[-1] != '/';)
+                from--;
+        return from < path ? path : from;
+    }
+    return name;
 }
 
 static void card(moe_buf *out, const char *name, const char *fmt, ...)
@@ -108,7 +117,7 @@ static void run_section(moe_buf *out, const moe_report *r)
     grouped(tokens, moe_trace_n_tok(r->trace));
     open_section(out, "run", "What was run");
     moe_buf_puts(out, "<dl class=\"cards\">\n");
-    card(out, "Model", "%s", base_name(run_value(r, "model", "unknown")));
+    card(out, "Model", "%s", model_name(r, "unknown"));
     card(out, "Layers with a router", "%d of %d", s->n_router, s->n_layer);
     card(out, "Experts, chosen per token", "%d, %d", s->n_expert, s->top_k);
     card(out, "Documents", "%lld", (long long)moe_trace_n_doc(r->trace));
@@ -315,6 +324,11 @@ static moe_err figure_section(moe_buf *out, const moe_report *r,
         free(name);
         free(label);
     }
+    if (r->n_set > 1)
+        moe_buf_puts(out,
+                     "<p class=\"note\">Texts by language differ in domain "
+                     "too, where a domain is not there in every "
+                     "language.</p>\n");
     put_files(out, r, figure);
     put_numbers(out, r, figure);
     moe_buf_puts(out, "</figure>\n");
@@ -337,6 +351,7 @@ static void put_token(moe_buf *out, const moe_report *r, int64_t t, int slot)
     int expert = s->expert[(t * s->n_slot + slot) * s->top_k];
     moe_buf text = {0};
     size_t n = 0;
+    bool ends;
     const char *bytes =
         s->vocab[t] < 0 ? "" : moe_trace_piece_bytes(r->trace, s->vocab[t], &n);
 
@@ -347,8 +362,12 @@ static void put_token(moe_buf *out, const moe_report *r, int64_t t, int slot)
         moe_buf_puts(out, "<span class=\"none\">");
     else
         moe_buf_printf(out, "<span class=\"e%d\">", expert);
+    /* A break at the end stands behind the token, or its colour would wrap. */
+    ends = text.size > 0 && text.data[text.size - 1] == '\n';
+    if (ends)
+        text.data[text.size - 1] = '\0';
     moe_html_text(out, text.data ? text.data : "?");
-    moe_buf_puts(out, "</span>");
+    moe_buf_puts(out, ends ? "</span>\n" : "</span>");
     out->failed |= text.failed;
     moe_buf_fini(&text);
 }
@@ -544,7 +563,7 @@ static void put_head(moe_buf *out, const moe_report *r, const moe_buf *script)
                       "content=\"");
     moe_html_text(out, r->opts->version);
     moe_buf_puts(out, "\">\n<title>Routes of ");
-    moe_html_text(out, base_name(run_value(r, "model", "a model")));
+    moe_html_text(out, model_name(r, "a model"));
     moe_buf_puts(out, "</title>\n<style>\n");
     put_lines(out, moe_page_css);
     moe_buf_puts(out, "</style>\n</head>\n");
@@ -559,7 +578,7 @@ static void put_top(moe_buf *out, const moe_report *r)
     moe_buf_puts(out, "<body>\n<a class=\"skip\" href=\"#findings\">Skip to "
                       "the findings</a>\n<div class=\"frame\">\n<header "
                       "class=\"top\"><h1>How <bdi>");
-    moe_html_text(out, base_name(run_value(r, "model", "the model")));
+    moe_html_text(out, model_name(r, "the model"));
     moe_buf_printf(out,
                    "</bdi> routes its tokens</h1>\n<p class=\"lead\">%d layers "
                    "of %d experts, %d for each token; %lld documents, %s "

@@ -88,14 +88,18 @@ function explorer(root) {
     state.here = -1;
     first = d.first;
     spans = [];
+    const parts = [];
     for (let t = d.first; t < d.first + d.shown; t++) {
-      const name = X.pieces[piece[t]];
+      const name = beginnings.has(t) ? "BOS" : X.pieces[piece[t]] || "?";
+      /* A break at the end stands behind the token, or its colour would wrap. */
+      const ends = name.endsWith("\n");
       const span = make("span", { tabindex: spans.length ? "-1" : "0",
         "data-i": spans.length, class: beginnings.has(t) ? "bos" : null },
-      make("bdi", null, name === undefined ? "?" : name));
+      make("bdi", null, ends ? name.slice(0, -1) : name));
       spans.push(span);
+      parts.push(span, ends ? "\n" : "");
     }
-    text.replaceChildren(...spans);
+    text.replaceChildren(...parts);
     text.scrollTop = 0;
     source.replaceChildren(isolate(d.title || d.path || "document " + d.id),
       `. Document ${d.id}` + (d.path ? ", " : ""), isolate(d.path),
@@ -164,7 +168,8 @@ function explorer(root) {
         (m / 1000 < 0.1 ? " (nearly a tie)" : ""));
     }
     panel.replaceChildren(
-      make("h4", null, isolate(X.pieces[piece[t]] || "?")),
+      make("h4", null, isolate(beginnings.has(t) ? "BOS"
+        : (X.pieces[piece[t]] || "?").trimEnd() || "blank")),
       make("p", { class: "note" }, `In layer ${DATA.layers[s]} of `,
         isolate(d.domain || "document " + d.id), ":"),
       list, path(t), make("p", { class: "note" },
