@@ -613,7 +613,8 @@ static const moe_figure figures[] = {
      "first choice, and at least one chosen expert in common. The dashed line "
      "is uniform chance; the shaded band is what independent tokens would give "
      "under the load that was seen. As Figure 10 of the paper. Repetition may "
-     "come from repeated words as well as from topic.",
+     "come from repeated words as well as from topic: the tables also hold the "
+     "chance that is left when equal tokens swap their routes.",
      "repeats", build_repeats},
     {"heatmap", "Shares over layers and experts",
      "Share of assignments of every expert in every layer, one panel for each "

@@ -111,6 +111,7 @@ moe_err moe_report_cubes(moe_report_set *set)
     static const char *const rate[] = {"choice", "layer", "group"};
     const moe_table *shares = moe_tables_find(&set->tables, "shares");
     const moe_table *repeats = moe_tables_find(&set->tables, "repeats");
+    const moe_table *tested = moe_tables_find(&set->tables, "repeats_tested");
     moe_err err;
     int all;
 
@@ -120,8 +121,9 @@ moe_err moe_report_cubes(moe_report_set *set)
             MOE_OK ||
         (err = cube_if(&set->load, repeats, "chance_load", rate, 3)) !=
             MOE_OK ||
-        (err = cube_if(&set->low, repeats, "rate_low", rate, 3)) != MOE_OK ||
-        (err = cube_if(&set->high, repeats, "rate_high", rate, 3)) != MOE_OK)
+        (err = cube_if(&set->low, tested, "rate_low", rate, 3)) != MOE_OK ||
+        (err = cube_if(&set->high, tested, "rate_high", rate, 3)) != MOE_OK ||
+        (err = cube_if(&set->token, tested, "chance_token", rate, 3)) != MOE_OK)
         return err;
     set->n_group = set->share.n[MOE_SHARE_GROUP];
     if (!set->share.value) {
@@ -140,6 +142,7 @@ static void set_fini(moe_report_set *set)
     moe_cube_fini(&set->rate);
     moe_cube_fini(&set->uniform);
     moe_cube_fini(&set->load);
+    moe_cube_fini(&set->token);
     moe_cube_fini(&set->low);
     moe_cube_fini(&set->high);
 }

@@ -122,6 +122,7 @@ static void repeats(moe_buf *out, const moe_report_set *set)
         moe_script_real(out, moe_cube_at(&set->uniform, c, 0, 0, 0), DIGITS);
         rates(out, "rate", set, &set->rate, c);
         rates(out, "load", set, &set->load, c);
+        rates(out, "token", set, &set->token, c);
         rates(out, "low", set, &set->low, c);
         rates(out, "high", set, &set->high, c);
         moe_buf_puts(out, "}");

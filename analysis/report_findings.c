@@ -52,12 +52,18 @@ static int peak(const moe_cube *c, int choice, int group)
 static void chance(moe_buf *out, const moe_report_set *set, int c, int l, int g)
 {
     double load = moe_cube_at(&set->load, c, l, g, 0);
+    double token =
+        set->token.value ? moe_cube_at(&set->token, c, l, g, 0) : NAN;
 
     moe_buf_puts(out, "uniform chance ");
     percent(out, moe_cube_at(&set->uniform, c, l, g, 0));
     if (isfinite(load)) {
-        moe_buf_puts(out, ", chance given the load ");
+        moe_buf_puts(out, ", given the load ");
         percent(out, load);
+    }
+    if (isfinite(token)) {
+        moe_buf_puts(out, ", given the tokens ");
+        percent(out, token);
     }
 }
 

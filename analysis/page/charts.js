@@ -110,6 +110,16 @@ function drawShares(box, set, rows, columns, state) {
   box.replaceChildren(svg);
 }
 
+/* A path through known values. */
+function lineOf(values, x, y) {
+  let path = "", pen = "M";
+  values.forEach((v, s) => {
+    if (v !== null) path += pen + x(s) + " " + y(v);
+    pen = v === null ? "M" : "L";
+  });
+  return path;
+}
+
 /* Lines over the layers: one panel for each way of counting. */
 function drawRepeats(box, set, state) {
   const width = box.clientWidth, kinds = set.repeats;
@@ -155,14 +165,12 @@ function drawRepeats(box, set, state) {
       const style = STYLE.groups[g], colour = visible(style.c);
       const off = state.only !== null && state.only !== g;
       const part = make("g", { class: off ? "dim" : null });
-      let path = "", pen = "M";
-      kind.rate[g].forEach((v, s) => {
-        if (v === null) { pen = "M"; return; }
-        path += pen + x(s) + " " + y(v);
-        pen = "L";
-      });
-      part.append(make("path", { d: path, class: "series", stroke: colour,
-        "stroke-dasharray": style.d || null }));
+      if (state.only === g && kind.token)
+        part.append(make("path", { class: "tokenchance", stroke: colour,
+          d: lineOf(kind.token[g], x, y),
+          "data-tip": `${name}: chance when equal tokens swap routes` }));
+      part.append(make("path", { d: lineOf(kind.rate[g], x, y),
+        class: "series", stroke: colour, "stroke-dasharray": style.d || null }));
       kind.rate[g].forEach((v, s) => {
         if (v === null) return;
         const lo = kind.low && kind.low[g][s], hi = kind.high && kind.high[g][s];
@@ -175,7 +183,8 @@ function drawRepeats(box, set, state) {
         mark.setAttribute("data-tip", `${name}\nlayer ${DATA.layers[s]}: ` +
           percent(v, 2) + (known ? `\n95 %: ${percent(lo)} to ${percent(hi)}` : "") +
           `\nchance ${percent(kind.chance, 2)}` +
-          (kind.load ? `, given the load ${percent(kind.load[g][s], 2)}` : ""));
+          (kind.load ? `, given the load ${percent(kind.load[g][s], 2)}` : "") +
+          (kind.token ? `, given the tokens ${percent(kind.token[g][s], 2)}` : ""));
         part.append(mark);
       });
       svg.append(part);
@@ -188,7 +197,8 @@ function drawRepeats(box, set, state) {
       String(layer))),
       make("text", { x: x0 + panelW / 2, y: y0 + panelH + 33,
         "text-anchor": "middle", class: "chance-label" },
-      "layer (dashed: chance; shaded: chance given the load)")));
+      "layer (dashed: chance; shaded: given the load" +
+        (kind.token && state.only !== null ? "; dotted: given the tokens)" : ")"))));
   });
   box.replaceChildren(svg);
 }
