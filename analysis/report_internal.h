@@ -20,7 +20,7 @@ typedef struct moe_report_set {
     moe_cube share; /* layer, choice, expert, group; may be empty */
     moe_cube rate, uniform,
         load;           /* choice, layer, group; may be empty         */
-    moe_cube token;               /* chance when equal token ids swap routes     */
+    moe_cube token;     /* chance when equal token ids swap routes     */
     moe_cube low, high; /* the interval of rate, where there is one   */
     int n_group;        /* without the row of all documents           */
 } moe_report_set;
