@@ -11,7 +11,7 @@
 
 /* Room in mm around panels: numbers of the y axis, numbers and name of the x
  * axis, a panel's title, one row of the key. */
-static const double left_mm = 12, right_mm = 2, foot_mm = 10, title_mm = 5,
+static const double left_mm = 13, right_mm = 2, foot_mm = 10, title_mm = 5,
                     key_mm = 3.7;
 
 enum { LABEL_MAX = 28, WIDE_MM = 120 };
@@ -562,7 +562,7 @@ static moe_err build_heatmap(moe_plot *p, const moe_table *t)
                     most = fmax(
                         most, 100 * moe_cube_at(&c, l, c.n[CHOICE] - 1, e, g));
         most = most > 0 ? most : 1;
-        step = step_of(most, 5);
+        step = step_of(most, 4);
         moe_buf_printf(
             &p->body,
             "unset grid\nset cbrange [0:%g]\nset yrange [%g:-0.5]\nset xrange "
@@ -585,7 +585,8 @@ static moe_err build_heatmap(moe_plot *p, const moe_table *t)
                     "0 offset 0,0.5\nset cblabel 'Share of "
                     "assignments (chance: %.4g %%)' offset 0,0.9\n",
                     left_mm / p->width_mm, (bar_mm - 5) / p->height_mm,
-                    0.5 * (p->width_mm - left_mm) / p->width_mm,
+                    (across > 2 ? 0.5 : 0.95) * (p->width_mm - left_mm) /
+                        p->width_mm,
                     2.5 / p->height_mm, step, 100.0 / n_expert);
             heat_panel(p, &c, g, left_mm + g % across * (w + 6),
                        title_mm + g / across * (title_mm + h + 8), w, h);
