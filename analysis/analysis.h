@@ -85,6 +85,7 @@ typedef struct moe_analysis {
     unsigned needs;
     const moe_setting *settings; /* ends with a NULL name; NULL: none */
     moe_err (*begin)(void **state, const moe_study *study);
+    /* window and merge are NULL where finish() does all, on the record. */
     /* One window of a document of a group, at least one token of it. BOS is left
      * out of it (n_bos is 0, position moved on) unless with_bos. */
     moe_err (*window)(void *state, const moe_span *span);

@@ -1,6 +1,9 @@
 noinst_LIBRARIES += libanalysis.a
 libanalysis_a_SOURCES = \
 	%D%/analyses.def %D%/analysis.h \
+	%D%/an_beyond.c \
+	%D%/an_domains.c \
+	%D%/an_explained.c \
 	%D%/an_perplexity.c \
 	%D%/an_repeats.c \
 	%D%/an_shares.c \
@@ -14,6 +17,7 @@ libanalysis_a_SOURCES = \
 	%D%/record.c %D%/record.h \
 	%D%/sets.c %D%/sets.h \
 	%D%/stats.c %D%/stats.h \
+	%D%/strata.c %D%/strata.h \
 	%D%/study.c \
 	%D%/table.c %D%/table.h \
 	%D%/tokens_view.c %D%/tokens_view.h

@@ -462,7 +462,8 @@ static moe_err see(pass *p, part *mine, moe_span *span)
         err = moe_record_add(p->record, span, p->study->slot,
                              p->study->shape->n_router);
     for (int a = 0; a < p->n && err == MOE_OK && span->n_tok > 0; a++)
-        err = p->run[a]->window(mine->state[a], span);
+        if (p->run[a]->window)
+            err = p->run[a]->window(mine->state[a], span);
     return err;
 }
 
@@ -555,8 +556,11 @@ static moe_err merge_parts(pass *p)
                                              : "out of memory");
     for (int i = 1; i < p->n_part; i++)
         for (int a = 0; a < p->n; a++) {
-            moe_err err =
-                p->run[a]->merge(p->parts[0].state[a], p->parts[i].state[a]);
+            moe_err err = MOE_OK;
+
+            if (p->run[a]->merge)
+                err = p->run[a]->merge(p->parts[0].state[a],
+                                       p->parts[i].state[a]);
 
             if (err != MOE_OK)
                 return err;

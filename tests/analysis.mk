@@ -4,7 +4,7 @@ tests_librouted_a_SOURCES = tests/routed.c tests/routed.h
 ANALYSIS_LIBS = tests/librouted.a libanalysis.a libprobes.a libengine.a \
 	$(SQLITE_LIBS) $(TEST_LIBS)
 check_PROGRAMS += tests/test_table tests/test_glyph tests/test_sets \
-	tests/test_stats tests/test_study tests/test_analyses
+	tests/test_stats tests/test_effects tests/test_study tests/test_analyses
 
 tests_test_table_SOURCES = tests/test_table.c
 tests_test_table_LDADD = $(ANALYSIS_LIBS)
@@ -21,3 +21,5 @@ tests_test_stats_LDADD = $(ANALYSIS_LIBS)
 noinst_PROGRAMS += tests/plant
 tests_plant_SOURCES = tests/plant.c
 tests_plant_LDADD = $(ANALYSIS_LIBS)
+tests_test_effects_SOURCES = tests/test_effects.c
+tests_test_effects_LDADD = $(ANALYSIS_LIBS)

@@ -1,0 +1,239 @@
+/* What explains the first choice: the token, the one before it, the position,
+ * the document. */
+#include "config.h"
+
+#include "analysis/analysis.h"
+
+#include "analysis/stats.h"
+#include "analysis/strata.h"
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const char formula[] =
+    "Factors in sequence: token id; previous token id of the window; position "
+    "in the document (octaves: floor(log2(1 + position))); document. "
+    "information = I(first choice; factor given the factors before it) in "
+    "bits, "
+    "plug-in; by_chance: its mean when first choices are shuffled among tokens "
+    "that are equal in the factors before it (exact); share = (information - "
+    "by_chance) / H(first choice): 0 by chance. Rare combinations give no "
+    "evidence in either direction, so that later factors tend to be "
+    "understated.";
+
+static const moe_column columns[] = {
+    {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
+    {"factor", NULL, "token, previous, position or document", MOE_CELL_TEXT, 0,
+     0},
+    {"share", NULL, "share of the entropy that the factor adds", MOE_CELL_REAL,
+     MOE_SHOW_PERCENT, 2},
+    {"together", NULL, "shares up to this factor", MOE_CELL_REAL,
+     MOE_SHOW_PERCENT, 2},
+    {"plug_in", NULL, "information / entropy, biased upwards", MOE_CELL_REAL,
+     MOE_SHOW_PERCENT, 2},
+    {"information", NULL, "bits, given the factors before", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 4},
+    {"by_chance", NULL, "its mean over shuffles, bits", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 4},
+    {"entropy", NULL, "H(first choice), bits", MOE_CELL_REAL, MOE_SHOW_PLAIN,
+     4},
+    {"n", NULL, "tokens", MOE_CELL_INT, 0, 0},
+};
+
+enum {
+    N_COLUMN = sizeof columns / sizeof *columns,
+    TOKEN = 0,
+    PREVIOUS,
+    POSITION,
+    DOCUMENT,
+    N_FACTOR
+};
+
+static const char *const names[N_FACTOR] = {"token", "previous", "position",
+                                            "document"};
+
+typedef struct row {
+    moe_conditional of[N_FACTOR];
+    double entropy;
+} row;
+
+typedef struct state {
+    const moe_study *study;
+    moe_strata strata[N_FACTOR];
+    row *rows; /* [n_slot] */
+} state;
+
+static void end(void *user)
+{
+    state *s = user;
+
+    if (!s)
+        return;
+    for (int f = 0; f < N_FACTOR; f++)
+        moe_strata_fini(&s->strata[f]);
+    free(s->rows);
+    free(s);
+}
+
+static moe_err begin(void **out, const moe_study *study)
+{
+    state *s = moe_calloc(1, sizeof *s);
+
+    if (!s)
+        return moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
+    s->study = study;
+    *out = s;
+    return MOE_OK;
+}
+
+static int octave(int64_t position)
+{
+    int n = 0;
+
+    while ((position + 1) >> (n + 1))
+        n++;
+    return n;
+}
+
+/* The factors of each token as levels; -1 leaves the token out everywhere: no
+ * id, or nothing before it. */
+static void fill_levels(int32_t *level[N_FACTOR], const moe_record *r)
+{
+    for (int f = 0; f < N_FACTOR; f++)
+        for (int64_t t = 0; t < r->n_place; t++)
+            level[f][t] = -1;
+    for (int64_t d = 0; d < r->n_doc; d++) {
+        const moe_record_doc *doc = &r->docs[d];
+
+        for (int64_t t = doc->first; t < doc->first + doc->n_tok; t++) {
+            if (r->begins[t] || r->vocab[t] < 0 || r->vocab[t - 1] < 0)
+                continue;
+            level[TOKEN][t] = r->vocab[t];
+            level[PREVIOUS][t] = r->vocab[t - 1];
+            level[POSITION][t] = octave(t - doc->first);
+            level[DOCUMENT][t] = (int32_t)d;
+        }
+    }
+}
+
+/* Classes of the next factor: tokens in one level of one class of this one. */
+static void refine(int64_t *class, const moe_strata *s)
+{
+    int64_t n = -1;
+
+    for (int64_t i = 0; i < s->n; i++) {
+        n += s->cut[i] != 0;
+        class[s->order[i]] = n;
+    }
+}
+
+static moe_err prepare(state *s)
+{
+    const moe_record *r = s->study->record;
+    int64_t *class = moe_calloc((size_t)r->n_place, sizeof *class);
+    int32_t *level[N_FACTOR] = {NULL};
+    moe_err err = MOE_OK;
+
+    s->rows = moe_calloc((size_t)s->study->n_slot, sizeof *s->rows);
+    if (!class || !s->rows)
+        err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
+    for (int f = 0; f < N_FACTOR && err == MOE_OK; f++) {
+        level[f] = moe_calloc((size_t)r->n_place, sizeof *level[f]);
+        if (!level[f])
+            err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
+    }
+    if (err == MOE_OK)
+        fill_levels(level, r);
+    for (int f = 0; f < N_FACTOR && err == MOE_OK; f++)
+        if ((err = moe_strata_make(&s->strata[f], class, level[f],
+                                   r->n_place)) == MOE_OK)
+            refine(class, &s->strata[f]);
+    for (int f = 0; f < N_FACTOR; f++)
+        free(level[f]);
+    free(class);
+    return err;
+}
+
+static moe_err do_layer(void *user, int64_t slot)
+{
+    state *s = user;
+    const moe_record *r = s->study->record;
+    int n_expert = s->study->shape->n_expert;
+    int32_t *first = moe_calloc((size_t)r->n_place, sizeof *first);
+    int64_t *work = moe_calloc(2 * (size_t)n_expert, sizeof *work);
+    row *out = &s->rows[slot];
+    moe_err err = MOE_OK;
+
+    if (!first || !work) {
+        err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
+        goto done;
+    }
+    moe_record_layer(first, r, (int)slot, 1);
+    for (int f = 0; f < N_FACTOR; f++)
+        out->of[f] =
+            moe_strata_information(&s->strata[f], first, n_expert, work);
+    for (int e = 0; e < n_expert; e++)
+        work[e] = 0;
+    for (int64_t i = 0; i < s->strata[0].n; i++)
+        if (first[s->strata[0].order[i]] >= 0)
+            work[first[s->strata[0].order[i]]]++;
+    out->entropy = moe_stats_entropy(work, n_expert);
+
+done:
+    free(first);
+    free(work);
+    return err;
+}
+
+static void put_rows(moe_table *t, const state *s, int slot)
+{
+    const row *r = &s->rows[slot];
+    double together = 0;
+
+    for (int f = 0; f < N_FACTOR; f++) {
+        const moe_conditional *c = &r->of[f];
+        double share =
+            r->entropy > 0 ? (c->information - c->by_chance) / r->entropy : NAN;
+
+        together += share;
+        moe_table_int(t, moe_study_layer(s->study, slot));
+        moe_table_text(t, names[f]);
+        moe_table_real(t, share);
+        moe_table_real(t, together);
+        moe_table_real(t, r->entropy > 0 ? c->information / r->entropy : NAN);
+        moe_table_real(t, c->information);
+        moe_table_real(t, c->by_chance);
+        moe_table_real(t, r->entropy);
+        moe_table_int(t, c->n);
+    }
+}
+
+static moe_err finish(void *user, moe_tables *out)
+{
+    state *s = user;
+    moe_table *t;
+    moe_err err = prepare(s);
+
+    if (err != MOE_OK || (err = moe_study_parallel(s->study, s->study->n_slot,
+                                                   do_layer, s)) != MOE_OK)
+        return err;
+    t = moe_table_new("explained", "What explains the first choice", formula,
+                      columns, N_COLUMN);
+    for (int i = 0; t && i < s->study->n_slot; i++)
+        put_rows(t, s, i);
+    if (t)
+        moe_table_note(t, "The first token of a window, which has none before "
+                          "it, is left out.");
+    return moe_tables_add(out, t);
+}
+
+const moe_analysis moe_analysis_explained = {
+    .name = "explained",
+    .summary = "entropy of first choices explained by token, context, document",
+    .formula = formula,
+    .needs = MOE_NEEDS_RECORD | MOE_NEEDS_TOKEN,
+    .begin = begin,
+    .finish = finish,
+    .end = end,
+};

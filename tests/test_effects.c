@@ -1,0 +1,346 @@
+#include "config.h"
+
+#include "tests/near.h"
+#include "tests/routed.h"
+
+#include "analysis/stats.h"
+#include "analysis/strata.h"
+#include "engine/base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char file[] = "effects-test.db";
+
+/* scipy 1.10.1: (hypergeom(N, m, n).pmf(k) * k * log2(k)).sum() */
+static void counts_by_chance_are_hypergeometric(void **state)
+{
+    static const struct {
+        int64_t all, marked, drawn;
+        double mean;
+    } known[] = {{10, 4, 5, 2.27497321480083},
+                 {50, 20, 7, 4.58454973949478},
+                 {1000, 300, 400, 829.130606800489},
+                 {6, 6, 3, 4.75488750216347},
+                 {9, 1, 5, 0},
+                 {12, 10, 9, 21.8339608393554}};
+    double table[1001] = {0};
+
+    (void)state;
+    for (int i = 2; i <= 1000; i++)
+        table[i] = i * log2(i);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        assert_close(moe_strata_mean_x_log_x(table, known[i].all,
+                                             known[i].marked, known[i].drawn),
+                     known[i].mean, 1e-12 * (1 + known[i].mean));
+}
+
+/* One class: mutual information of the table of levels by values. */
+static void one_class_is_a_contingency_table(void **state)
+{
+    const int64_t t[] = {12, 7, 0, 30, 5, 19, 4, 8, 22, 3, 9, 1};
+    int64_t class[120] = {0}, work[8], n = 0;
+    int32_t level[120], value[120];
+    moe_association a;
+    moe_strata s;
+    moe_conditional c;
+
+    (void)state;
+    for (int i = 0; i < 12; i++)
+        for (int64_t j = 0; j < t[i]; j++, n++) {
+            level[n] = i / 4;
+            value[n] = i % 4;
+        }
+    assert_ok(moe_strata_make(&s, class, level, 120));
+    c = moe_strata_information(&s, value, 4, work);
+    assert_ok(moe_stats_associate(&a, t, 3, 4));
+    assert_close(c.information, a.information, 1e-14);
+    assert_int_equal(c.n, 120);
+    /* by chance about (r - 1)(c - 1) / (2 n ln 2) */
+    assert_close(c.by_chance, 6 / (240 * log(2)), 0.01);
+    value[5] = -1; /* unknown: left out */
+    assert_int_equal(moe_strata_information(&s, value, 4, work).n, 119);
+    moe_strata_fini(&s);
+}
+
+/* The mean over shuffles, by shuffling. */
+static void chance_is_the_mean_over_shuffles_within_classes(void **state)
+{
+    enum { N = 300, CLASSES = 7 };
+    int64_t class[N], work[10];
+    int32_t level[N], value[N], shuffled[N], places[N];
+    double sum = 0;
+    moe_strata s;
+    moe_conditional c;
+
+    (void)state;
+    for (uint64_t i = 0; i < N; i++) {
+        double u = moe_random_unit(1, 0, i);
+
+        class[i] = (int64_t)(u * u * CLASSES);
+        level[i] = (int32_t)moe_random_below(4, 1, 1, i);
+        value[i] = (int32_t)moe_random_below(5, 1, 2, i) * level[i] / 3;
+    }
+    assert_ok(moe_strata_make(&s, class, level, N));
+    c = moe_strata_information(&s, value, 5, work);
+    for (uint64_t b = 0; b < 2000; b++) {
+        for (int k = 0; k < CLASSES; k++) {
+            int32_t n = 0, values[N];
+
+            for (int32_t i = 0; i < N; i++)
+                if (class[i] == k) {
+                    places[n] = i;
+                    values[n++] = value[i];
+                }
+            moe_random_shuffle(values, n, 2, b * CLASSES + (uint64_t)k);
+            for (int32_t i = 0; i < n; i++)
+                shuffled[places[i]] = values[i];
+        }
+        sum += moe_strata_information(&s, shuffled, 5, work).information;
+    }
+    assert_close(c.by_chance, sum / 2000, 0.002);
+    assert_true(c.information > c.by_chance + 0.1);
+    moe_strata_fini(&s);
+}
+
+static void strata_without_observations_give_nothing(void **state)
+{
+    int64_t class = -1, work[4];
+    int32_t level = 0, value = 0;
+    moe_strata s;
+
+    (void)state;
+    assert_ok(moe_strata_make(&s, &class, &level, 1));
+    assert_true(isnan(moe_strata_information(&s, &value, 2, work).information));
+    moe_strata_fini(&s);
+    assert_ok(moe_strata_make(&s, NULL, NULL, 0));
+    assert_true(isnan(moe_strata_information(&s, NULL, 2, work).by_chance));
+    moe_strata_fini(&s);
+}
+
+/* ---- planted traces: 40 documents of 250 tokens in four domains ---- */
+
+enum { N_DOC = 40, N_TOK = 250, N_VOCAB = 30, N_DOMAIN = 4 };
+
+static int32_t vocab(void *user, int doc, int64_t token)
+{
+    double u = moe_random_unit(5, (uint64_t)doc, (uint64_t)token);
+    int shift =
+        user ? 0 : doc % N_DOMAIN * 2; /* domains have favourite words */
+
+    return 2 + (int32_t)(u * u * (N_VOCAB - 10)) + shift;
+}
+
+static void by_token(int32_t *expert, void *user, int doc, int64_t token,
+                     int layer)
+{
+    int32_t id = token < 0 ? 1 : vocab(user, doc, token);
+    bool noise = moe_random_unit(6, (uint64_t)(doc * 8 + layer),
+                                 (uint64_t)(token + 1)) < 0.5;
+
+    expert[0] =
+        noise ? (int32_t)moe_random_below(8, 7, (uint64_t)(doc * 8 + layer),
+                                          (uint64_t)(token + 1))
+              : (id * 3 + layer) % 8;
+    expert[1] = (expert[0] + 1) % 8;
+}
+
+static void by_domain(int32_t *expert, void *user, int doc, int64_t token,
+                      int layer)
+{
+    (void)user;
+    (void)token;
+    expert[0] = (doc % N_DOMAIN * 2 + layer) % 8;
+    expert[1] = (expert[0] + 1) % 8;
+}
+
+static void by_chance(int32_t *expert, void *user, int doc, int64_t token,
+                      int layer)
+{
+    (void)user;
+    expert[0] = (int32_t)moe_random_below(8, 8, (uint64_t)(doc * 8 + layer),
+                                          (uint64_t)(token + 1));
+    expert[1] = (expert[0] + 1 +
+                 (int32_t)moe_random_below(7, 9, (uint64_t)(doc * 8 + layer),
+                                           (uint64_t)(token + 1))) %
+                8;
+}
+
+static void by_previous(int32_t *expert, void *user, int doc, int64_t token,
+                        int layer)
+{
+    int32_t id = token < 1 ? 1 : vocab(user, doc, token - 1);
+
+    (void)layer;
+    expert[0] = id % 8;
+    expert[1] = (expert[0] + 1) % 8;
+}
+
+typedef void (*route_fn)(int32_t *, void *, int, int64_t, int);
+
+/* same: whether all domains use the same words. */
+static moe_trace *open_with(route_fn route, bool same)
+{
+    static const char *const domains[N_DOMAIN] = {"a", "b", "c", "d"};
+    static char yes;
+    routed_doc docs[N_DOC];
+    const routed p = {.n_layer = 3,
+                      .n_expert = 8,
+                      .top_k = 2,
+                      .n_vocab = N_VOCAB,
+                      .docs = docs,
+                      .n_doc = N_DOC,
+                      .user = same ? &yes : NULL,
+                      .route = route,
+                      .vocab = vocab};
+
+    for (int d = 0; d < N_DOC; d++)
+        docs[d] = (routed_doc){domains[d % N_DOMAIN], "en", N_TOK, 0};
+    return routed_open(file, &p);
+}
+
+static void a_router_of_tokens_has_no_domain_effect_beyond_them(void **state)
+{
+    moe_trace *trace = open_with(by_token, false);
+    moe_study_opts opts = {.n_resample = 200, .seed = 1};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "beyond,domains", &opts, 2);
+    t = moe_tables_find(&tables, "beyond");
+    for (int64_t row = 0; row < 3; row++) {
+        double low = moe_table_get_real(t, row, moe_table_find(t, "low"));
+        double high = moe_table_get_real(t, row, moe_table_find(t, "high"));
+
+        assert_true(low < 0 && high > 0);
+        assert_true(high - low < 0.05);
+    }
+    /* though without the tokens there is one, because domains differ in words */
+    assert_true(routed_get(moe_tables_find(&tables, "domains"), "layer=1",
+                           "v_low") > 0.02);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* I(E; D) = H(D) = 2 bits, and all of it stays when words are the same. */
+static void a_router_of_domains_has_all_of_the_effect(void **state)
+{
+    moe_trace *trace = open_with(by_domain, true);
+    moe_study_opts opts = {.n_resample = 50, .seed = 1};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "beyond,domains", &opts, 2);
+    t = moe_tables_find(&tables, "beyond");
+    assert_close(routed_get(t, "layer=2", "domain"), 2, 1e-12);
+    assert_close(routed_get(t, "layer=2", "beyond"), 2, 0.03);
+    assert_true(routed_get(t, "layer=2", "low") > 1.95);
+    t = moe_tables_find(&tables, "domains");
+    assert_close(routed_get(t, "layer=0", "v"), 1, 1e-12);
+    assert_close(routed_get(t, "layer=0", "information"), 2, 1e-12);
+    assert_close(routed_get(t, "layer=0", "p"), 1.0 / 51, 1e-12);
+    t = moe_tables_find(&tables, "domains_distance");
+    /* experts 0 1, 2 3, 4 5, 6 7: nothing in common */
+    assert_close(routed_get(t, "layer=0,a=a,b=c", "distance"), 1, 1e-12);
+    t = moe_tables_find(&tables, "domains_spread");
+    assert_close(routed_get(t, "layer=0", "r2"), 1, 1e-12);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void routes_by_chance_stay_within_the_null(void **state)
+{
+    moe_trace *trace = open_with(by_chance, false);
+    moe_study_opts opts = {.n_resample = 400, .seed = 2};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "domains,explained,repeats", &opts, 2);
+    t = moe_tables_find(&tables, "domains");
+    for (int64_t row = 0; row < 3; row++) {
+        double v = moe_table_get_real(t, row, moe_table_find(t, "v"));
+        double null = moe_table_get_real(t, row, moe_table_find(t, "v_null"));
+
+        assert_close(v, null, 0.012);
+        assert_true(moe_table_get_real(t, row, moe_table_find(t, "q")) > 0.01);
+        assert_true(moe_table_get_real(t, row, moe_table_find(t, "v_low")) <
+                    0.02);
+    }
+    t = moe_tables_find(&tables, "explained");
+    for (int64_t row = 0; row < moe_table_rows(t); row++)
+        assert_close(moe_table_get_real(t, row, moe_table_find(t, "share")), 0,
+                     0.01);
+    t = moe_tables_find(&tables, "repeats_tested");
+    assert_true(routed_get(t, "layer=1,group=(all),choice=any", "load_low") <
+                0);
+    assert_true(routed_get(t, "layer=1,group=(all),choice=any", "load_high") >
+                0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void the_factor_that_decides_explains_the_entropy(void **state)
+{
+    moe_study_opts opts = {.seed = 1};
+    moe_tables tables = {0};
+    moe_trace *trace = open_with(by_previous, true);
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "explained", &opts, 2);
+    t = tables.item[0];
+    assert_close(routed_get(t, "layer=0,factor=token", "share"), 0, 0.01);
+    assert_close(routed_get(t, "layer=0,factor=token", "together") +
+                     routed_get(t, "layer=0,factor=previous", "share"),
+                 routed_get(t, "layer=0,factor=previous", "together"), 1e-12);
+    /* all that is left is explained; by chance it would be a part of it */
+    assert_close(routed_get(t, "layer=0,factor=previous", "information") +
+                     routed_get(t, "layer=0,factor=token", "information"),
+                 routed_get(t, "layer=0,factor=token", "entropy"), 1e-9);
+    assert_true(routed_get(t, "layer=0,factor=previous", "share") > 0.9);
+    assert_close(routed_get(t, "layer=0,factor=document", "information"), 0,
+                 1e-9);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void memory_that_is_short_leads_to_a_sample_that_is_named(void **state)
+{
+    moe_trace *trace = open_with(by_chance, true);
+    moe_study_opts opts = {.seed = 1, .n_resample = 10, .memory = 30000};
+    moe_tables tables = {0};
+    const moe_table *t;
+    double n;
+
+    (void)state;
+    routed_study(&tables, trace, "domains", &opts, 2);
+    t = tables.item[0];
+    n = routed_get(t, "layer=0", "documents");
+    assert_true(n >= N_DOMAIN && n < N_DOC);
+    assert_non_null(strstr(moe_table_note_at(t, 1), "sample"));
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_by_chance_are_hypergeometric),
+        cmocka_unit_test(one_class_is_a_contingency_table),
+        cmocka_unit_test(chance_is_the_mean_over_shuffles_within_classes),
+        cmocka_unit_test(strata_without_observations_give_nothing),
+        cmocka_unit_test(a_router_of_tokens_has_no_domain_effect_beyond_them),
+        cmocka_unit_test(a_router_of_domains_has_all_of_the_effect),
+        cmocka_unit_test(routes_by_chance_stay_within_the_null),
+        cmocka_unit_test(the_factor_that_decides_explains_the_entropy),
+        cmocka_unit_test(memory_that_is_short_leads_to_a_sample_that_is_named),
+    };
+    int failed = cmocka_run_group_tests_name("effects", tests, NULL, NULL);
+
+    unlink(file);
+    return failed;
+}
