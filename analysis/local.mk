@@ -4,6 +4,7 @@ libanalysis_a_SOURCES = \
 	%D%/an_beyond.c \
 	%D%/an_domains.c \
 	%D%/an_explained.c \
+	%D%/an_lags.c \
 	%D%/an_perplexity.c \
 	%D%/an_repeats.c \
 	%D%/an_shares.c \

@@ -237,6 +237,43 @@ routes_that_follow_ids_repeat_as_token_aware_chance_says(void **state)
     moe_trace_close_read(trace);
 }
 
+/* Document a: first choices 0 0 1 2 2 3, sets {01}{02}{01}{23}{23}{13}. */
+static void lags_of_a_small_trace_are_those_counted_by_hand(void **state)
+{
+    moe_trace *trace = open_small(0);
+    moe_study_opts opts = {.n_resample = 10};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "lags,repeats", &opts, 2);
+    t = moe_tables_find(&tables, "lags");
+    assert_int_equal(moe_table_rows(t), 2 * 2 * 64);
+    assert_close(routed_get(t, "group=a,choice=first,lag=1", "repeats"), 2, 0);
+    assert_close(routed_get(t, "group=a,choice=first,lag=2", "pairs"), 4, 0);
+    assert_close(routed_get(t, "group=a,choice=first,lag=2", "repeats"), 0, 0);
+    /* {01}{01}, {02}{23}, {23}{13} meet, {01}{23} does not */
+    assert_close(routed_get(t, "group=a,choice=any,lag=2", "repeats"), 3, 0);
+    assert_close(routed_get(t, "group=a,choice=any,lag=5", "repeats"), 1, 0);
+    assert_close(routed_get(t, "group=a,choice=any,lag=6", "pairs"), 0, 0);
+    assert_close(routed_get(t, "group=b,choice=any,lag=1", "corrected_load"),
+                 routed_get(moe_tables_find(&tables, "repeats"),
+                            "group=b,choice=any", "corrected_load"),
+                 1e-15);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+
+    trace = open_small(4); /* and never across a window */
+    opts.settings = (moe_strings){1, {"lags.most=3"}};
+    routed_study(&tables, trace, "lags", &opts, 1);
+    t = tables.item[0];
+    assert_int_equal(moe_table_rows(t), 2 * 2 * 3);
+    assert_close(routed_get(t, "group=a,choice=first,lag=1", "pairs"), 4, 0);
+    assert_close(routed_get(t, "group=a,choice=first,lag=3", "pairs"), 1, 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 static void uniform_route(int32_t *expert, void *user, int doc, int64_t token,
                           int layer)
 {
@@ -545,6 +582,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(repeats_of_a_small_trace_are_those_counted_by_hand),
+        cmocka_unit_test(lags_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(pairs_never_cross_a_window),
         cmocka_unit_test(token_aware_chance_is_the_mean_over_all_shuffles),
         cmocka_unit_test(

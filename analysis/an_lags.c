@@ -1,0 +1,390 @@
+/* How far repetition reaches: tokens that stand 1 to 64 places apart. */
+#include "config.h"
+
+#include "analysis/analysis.h"
+
+#include "analysis/sets.h"
+#include "analysis/stats.h"
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char formula[] =
+    "rate = share of pairs of tokens of a window, `lag` places apart, with the "
+    "same first choice (first), or with an expert in common among all k chosen "
+    "(any). Load-aware chance: sum of squared first-choice shares; overlap of "
+    "two draws from the law of sets; both over all tokens of the cell, the "
+    "same "
+    "for all lags. Uniform chance: 1/E; 1 - C(E-k,k)/C(E,k). Corrected: (rate "
+    "- "
+    "chance_load) / (1 - chance_load). Interval: 95 %, bootstrap over the "
+    "documents of each group, at the given chance.";
+
+static const moe_column columns[] = {
+    {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
+    {"group", NULL, "domain or language", MOE_CELL_TEXT, 0, 0},
+    {"choice", NULL, "first: same first choice; any: an expert in common",
+     MOE_CELL_TEXT, 0, 0},
+    {"lag", NULL, "places between the two tokens", MOE_CELL_INT, 0, 0},
+    {"rate", NULL, "repeats / pairs", MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
+    {"chance_uniform", "uniform", "chance for uniform independent routes",
+     MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
+    {"chance_load", "load", "chance for independent routes of the same load",
+     MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
+    {"corrected_load", "over load", "(rate - chance_load) / (1 - chance_load)",
+     MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"repeats", NULL, "pairs that repeat", MOE_CELL_INT, 0, 0},
+    {"pairs", NULL, "pairs", MOE_CELL_INT, 0, 0},
+};
+
+enum {
+    N_COLUMN = sizeof columns / sizeof *columns,
+    FIRST = 0,
+    ANY,
+    N_CHOICE,
+    STREAM = 0x1a6
+};
+
+static const moe_setting settings[] = {
+    {"most", "64", "the largest lag"},
+    {NULL, NULL, NULL},
+};
+
+/* One choice at one lag in one group at one layer. */
+typedef struct cell {
+    int64_t pairs, repeats;
+    moe_interval interval; /* of the rate */
+} cell;
+
+typedef struct state {
+    const moe_study *study;
+    int64_t most;
+    cell *cells;    /* [n_slot, n_group, N_CHOICE, most] */
+    double *chance; /* [n_slot, n_group, N_CHOICE]       */
+} state;
+
+static void end(void *user)
+{
+    state *s = user;
+
+    if (!s)
+        return;
+    free(s->cells);
+    free(s->chance);
+    free(s);
+}
+
+static moe_err begin(void **out, const moe_study *study)
+{
+    state *s = moe_calloc(1, sizeof *s);
+    moe_err err;
+
+    if (!s)
+        return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
+    s->study = study;
+    err = moe_study_setting_int(&s->most, study, &moe_analysis_lags, "most", 1,
+                                100000);
+    if (err != MOE_OK) {
+        end(s);
+        return err;
+    }
+    *out = s;
+    return MOE_OK;
+}
+
+/* One layer. A document's counts are [N_CHOICE, most] pairs, then repeats. */
+typedef struct work {
+    const state *s;
+    const moe_record *r;
+    int64_t n_count;
+    int32_t *expert; /* [n_place, k]                     */
+    uint64_t *mask;  /* [n_place] sets as bits, 0 unknown; NULL: E > 64 */
+    uint32_t *count; /* [n_doc, n_count]                 */
+    double *sum;     /* [n_count] of a draw              */
+    double *draw;    /* [N_CHOICE * most, n_resample]    */
+    int64_t *member; /* [n_doc] documents of a group     */
+    int64_t *load;   /* [n_expert] first choices of it   */
+} work;
+
+static void work_fini(work *w)
+{
+    free(w->expert);
+    free(w->mask);
+    free(w->count);
+    free(w->sum);
+    free(w->draw);
+    free(w->member);
+    free(w->load);
+}
+
+static moe_err work_make(work *w, const state *s)
+{
+    const moe_record *r = s->study->record;
+
+    *w = (work){.s = s, .r = r, .n_count = 2 * N_CHOICE * s->most};
+    w->expert =
+        moe_calloc((size_t)r->n_place, (size_t)r->top_k * sizeof *w->expert);
+    w->count =
+        moe_calloc((size_t)r->n_doc, (size_t)w->n_count * sizeof *w->count);
+    w->sum = moe_calloc((size_t)w->n_count, sizeof *w->sum);
+    w->draw = moe_calloc((size_t)(N_CHOICE * s->most),
+                         (size_t)s->study->opts->n_resample * sizeof *w->draw);
+    w->member = moe_calloc((size_t)r->n_doc, sizeof *w->member);
+    w->load = moe_calloc((size_t)s->study->shape->n_expert, sizeof *w->load);
+    if (!w->expert || !w->count || !w->sum || !w->draw || !w->member ||
+        !w->load) {
+        work_fini(w);
+        return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
+    }
+    return MOE_OK;
+}
+
+static bool all_known(const int32_t *expert, int k)
+{
+    for (int c = 0; c < k; c++)
+        if (expert[c] < 0)
+            return false;
+    return true;
+}
+
+/* The set of token t and those before it, at distances up to far. */
+static void count_sets(const work *w, uint32_t *pairs, uint32_t *any, int64_t t,
+                       int64_t far)
+{
+    int k = w->r->top_k;
+    const int32_t *later = w->expert + t * k;
+
+    if (!all_known(later, k))
+        return;
+    for (int64_t lag = 0; lag < far; lag++) {
+        if (w->mask) {
+            uint64_t earlier = w->mask[t - 1 - lag];
+
+            pairs[lag] += earlier != 0;
+            any[lag] += (earlier & w->mask[t]) != 0;
+        } else if (all_known(later - (lag + 1) * k, k)) {
+            pairs[lag]++;
+            any[lag] += moe_sets_share(later - (lag + 1) * k, later, k);
+        }
+    }
+}
+
+/* All pairs of the window at [from, to). */
+static void count_window(const work *w, uint32_t *count, int64_t from,
+                         int64_t to)
+{
+    int64_t most = w->s->most, k = w->r->top_k;
+    uint32_t *pairs = count + FIRST * most;
+    uint32_t *same = count + (N_CHOICE + FIRST) * most;
+
+    for (int64_t t = from + 1; t < to; t++) {
+        const int32_t *later = w->expert + t * k, *earlier = later;
+        int64_t far = t - from < most ? t - from : most;
+
+        count_sets(w, count + ANY * most, count + (N_CHOICE + ANY) * most, t,
+                   far);
+        for (int64_t lag = 0; lag < far && later[0] >= 0; lag++) {
+            earlier -= k;
+            pairs[lag] += earlier[0] >= 0;
+            same[lag] += earlier[0] == later[0];
+        }
+    }
+}
+
+/* Sets as bits, where the experts are few enough. */
+static moe_err fill_masks(work *w)
+{
+    int k = w->r->top_k;
+
+    if (w->s->study->shape->n_expert > 64)
+        return MOE_OK;
+    w->mask = moe_calloc((size_t)w->r->n_place, sizeof *w->mask);
+    if (!w->mask)
+        return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
+    for (int64_t t = 0; t < w->r->n_place; t++)
+        for (int c = 0; c < k && all_known(w->expert + t * k, k); c++)
+            w->mask[t] |= UINT64_C(1) << w->expert[t * k + c];
+    return MOE_OK;
+}
+
+static void count_documents(work *w)
+{
+    for (int64_t d = 0; d < w->r->n_doc; d++) {
+        const moe_record_doc *doc = &w->r->docs[d];
+        int64_t last = doc->first + doc->n_tok;
+
+        for (int64_t from = doc->first, to; from < last; from = to) {
+            for (to = from + 1; to < last && !w->r->begins[to]; to++)
+                ;
+            count_window(w, w->count + d * w->n_count, from, to);
+        }
+    }
+}
+
+static moe_err load_chance(double *chance, work *w, int64_t n)
+{
+    const moe_study *study = w->s->study;
+    int n_expert = study->shape->n_expert, k = w->r->top_k;
+    double known = 0, squares = 0;
+    moe_err err = MOE_OK;
+    moe_sets sets;
+
+    moe_sets_init(&sets, k);
+    memset(w->load, 0, (size_t)n_expert * sizeof *w->load);
+    for (int64_t i = 0; i < n && err == MOE_OK; i++) {
+        const moe_record_doc *doc = &w->r->docs[w->member[i]];
+        const int32_t *expert = w->expert + doc->first * k;
+
+        for (int64_t t = 0; t < doc->n_tok && err == MOE_OK; t++, expert += k) {
+            if (expert[0] >= 0)
+                w->load[expert[0]]++;
+            if (all_known(expert, k))
+                err = moe_sets_add(&sets, expert, 1);
+        }
+    }
+    for (int e = 0; e < n_expert; e++) {
+        known += (double)w->load[e];
+        squares += (double)w->load[e] * (double)w->load[e];
+    }
+    chance[FIRST] = squares / (known * known);
+    chance[ANY] =
+        moe_sets_overlap(&sets, n_expert, (uint64_t)study->opts->seed, NULL);
+    moe_sets_fini(&sets);
+    return err;
+}
+
+static void add_document(work *w, int64_t doc)
+{
+    const uint32_t *from = w->count + doc * w->n_count;
+
+    for (int64_t i = 0; i < w->n_count; i++)
+        w->sum[i] += from[i];
+}
+
+static void resample(cell *cells, work *w, int group, int64_t n)
+{
+    int64_t n_draw = w->s->study->opts->n_resample;
+    int64_t n_cell = N_CHOICE * w->s->most;
+    uint64_t seed = (uint64_t)w->s->study->opts->seed + STREAM;
+
+    for (int64_t b = 0; b < n_draw; b++) {
+        memset(w->sum, 0, (size_t)w->n_count * sizeof *w->sum);
+        for (int64_t i = 0; i < n; i++)
+            add_document(w, w->member[moe_random_below(n, seed, (uint64_t)group,
+                                                       (uint64_t)(b * n + i))]);
+        for (int64_t c = 0; c < n_cell; c++)
+            w->draw[c * n_draw + b] = w->sum[n_cell + c] / w->sum[c];
+    }
+    for (int64_t c = 0; c < n_cell; c++)
+        cells[c].interval =
+            n >= 2 && n_draw > 0
+                ? moe_stats_interval(w->draw + c * n_draw, n_draw)
+                : (moe_interval){NAN, NAN};
+}
+
+static moe_err do_group(work *w, int64_t slot, int group)
+{
+    const state *s = w->s;
+    int64_t n_cell = N_CHOICE * s->most, n = 0;
+    int64_t at = slot * s->study->n_group + group;
+    cell *cells = s->cells + at * n_cell;
+
+    memset(w->sum, 0, (size_t)w->n_count * sizeof *w->sum);
+    for (int64_t d = 0; d < w->r->n_doc; d++)
+        if (w->r->docs[d].group == group) {
+            w->member[n++] = d;
+            add_document(w, d);
+        }
+    for (int64_t c = 0; c < n_cell; c++) {
+        cells[c].pairs = (int64_t)w->sum[c];
+        cells[c].repeats = (int64_t)w->sum[n_cell + c];
+    }
+    resample(cells, w, group, n);
+    return load_chance(s->chance + at * N_CHOICE, w, n);
+}
+
+static moe_err do_layer(void *user, int64_t slot)
+{
+    state *s = user;
+    work w;
+    moe_err err = work_make(&w, s);
+
+    if (err != MOE_OK)
+        return err;
+    moe_record_layer(w.expert, w.r, (int)slot, w.r->top_k);
+    if ((err = fill_masks(&w)) == MOE_OK)
+        count_documents(&w);
+    for (int g = 0; g < s->study->n_group && err == MOE_OK; g++)
+        err = do_group(&w, slot, g);
+    work_fini(&w);
+    return err;
+}
+
+static void put_row(moe_table *t, const state *s, int slot, int group,
+                    int choice, int64_t lag)
+{
+    const moe_trace_shape *shape = s->study->shape;
+    int64_t at =
+        (int64_t)(slot * s->study->n_group + group) * N_CHOICE + choice;
+    const cell *c = &s->cells[at * s->most + lag - 1];
+    double chance = s->chance[at];
+    double rate = c->pairs ? (double)c->repeats / (double)c->pairs : NAN;
+
+    moe_table_int(t, moe_study_layer(s->study, slot));
+    moe_table_text(t, s->study->group[group]);
+    moe_table_text(t, choice == FIRST ? "first" : "any");
+    moe_table_int(t, lag);
+    moe_table_real(t, rate);
+    moe_table_real(t, choice == FIRST ? 1.0 / shape->n_expert
+                                      : moe_stats_set_chance(shape->n_expert,
+                                                             shape->top_k));
+    moe_table_real(t, chance);
+    moe_table_real(t, moe_stats_corrected(rate, chance));
+    moe_table_real(t, moe_stats_corrected(c->interval.low, chance));
+    moe_table_real(t, moe_stats_corrected(c->interval.high, chance));
+    moe_table_int(t, c->repeats);
+    moe_table_int(t, c->pairs);
+}
+
+static moe_err finish(void *user, moe_tables *out)
+{
+    state *s = user;
+    size_t n = (size_t)s->study->n_slot * (size_t)s->study->n_group * N_CHOICE;
+    moe_table *t;
+    moe_err err;
+
+    s->cells = moe_calloc(n, (size_t)s->most * sizeof *s->cells);
+    s->chance = moe_calloc(n, sizeof *s->chance);
+    if (!s->cells || !s->chance)
+        return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
+    err = moe_study_parallel(s->study, s->study->n_slot, do_layer, s);
+    if (err != MOE_OK)
+        return err;
+    t = moe_table_new("lags", "Repetition by distance", formula, columns,
+                      N_COLUMN);
+    for (int i = 0; t && i < s->study->n_slot; i++)
+        for (int g = 0; g < s->study->n_group; g++)
+            for (int c = 0; c < N_CHOICE; c++)
+                for (int64_t lag = 1; lag <= s->most; lag++)
+                    put_row(t, s, i, g, c, lag);
+    if (t)
+        moe_table_note(t, "%lld bootstrap draws, seed %lld.",
+                       (long long)s->study->opts->n_resample,
+                       (long long)s->study->opts->seed);
+    return moe_tables_add(out, t);
+}
+
+const moe_analysis moe_analysis_lags = {
+    .name = "lags",
+    .summary = "repetition between tokens 1 to 64 places apart",
+    .formula = formula,
+    .needs = MOE_NEEDS_RECORD,
+    .settings = settings,
+    .begin = begin,
+    .finish = finish,
+    .end = end,
+};
