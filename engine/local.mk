@@ -1,6 +1,7 @@
 noinst_LIBRARIES += libengine.a
 libengine_a_SOURCES = \
 	%D%/base/cli.c %D%/base/cli.h \
+	%D%/base/clones.h \
 	%D%/base/clock.c %D%/base/clock.h \
 	%D%/base/digest.c %D%/base/digest.h \
 	%D%/base/endian.h \

@@ -2,6 +2,8 @@
 
 #include "engine/ops.h"
 
+#include "engine/base/clones.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -54,6 +56,7 @@ static inline void exp_block(float *y, const float *x)
     memcpy(y, e, sizeof e);
 }
 
+MOE_CLONES
 void moe_op_exp(float *y, const float *x, int64_t n)
 {
     float rest[BLOCK] = {0};
@@ -70,6 +73,7 @@ void moe_op_exp(float *y, const float *x, int64_t n)
     }
 }
 
+MOE_CLONES
 float moe_op_max(const float *x, int64_t n)
 {
     float part[BLOCK], high = -INFINITY;
@@ -87,28 +91,36 @@ float moe_op_max(const float *x, int64_t n)
     return high;
 }
 
+MOE_CLONES
 double moe_op_exp_shifted(float *x, float shift, int64_t n)
 {
     double sum = 0;
+    int64_t i = 0;
 
-    for (int64_t i = 0; i < n; i += BLOCK) {
-        int m = n - i < BLOCK ? (int)(n - i) : BLOCK;
-        float e[BLOCK], part[4] = {0};
+    while (i + BLOCK <= n) {
+        int64_t end = n - i < 16 * BLOCK ? n - BLOCK : i + 15 * BLOCK;
+        float part[BLOCK] = {0};
 
+        for (; i <= end; i += BLOCK) {
+            float e[BLOCK];
+
+            for (int j = 0; j < BLOCK; j++)
+                e[j] = exp_one(x[i + j] - shift);
+            for (int j = 0; j < BLOCK; j++)
+                part[j] += e[j];
+            memcpy(x + i, e, sizeof e);
+        }
         for (int j = 0; j < BLOCK; j++)
-            e[j] = -INFINITY;
-        memcpy(e, x + i, (size_t)m * sizeof *x);
-        for (int j = 0; j < BLOCK; j++)
-            e[j] = exp_one(e[j] - shift);
-        memcpy(x + i, e, (size_t)m * sizeof *x);
-        for (int j = 0; j < BLOCK; j++)
-            part[j % 4] += e[j];
-        sum += (double)((part[0] + part[1]) + (part[2] + part[3]));
+            sum += (double)part[j];
+    }
+    for (; i < n; i++) {
+        x[i] = exp_one(x[i] - shift);
+        sum += (double)x[i];
     }
     return sum;
 }
 
-static double sum_of_squares(const float *x, int n)
+static inline double sum_of_squares(const float *x, int n)
 {
     double part[BLOCK] = {0}, sum = 0;
     int i = 0;
@@ -123,6 +135,7 @@ static double sum_of_squares(const float *x, int n)
     return sum;
 }
 
+MOE_CLONES
 void moe_op_rms_norm(float *y, const float *x, const float *w, int64_t n_tok,
                      int d, double eps)
 {
@@ -141,6 +154,7 @@ void moe_op_rms_norm(float *y, const float *x, const float *w, int64_t n_tok,
     }
 }
 
+MOE_CLONES
 void moe_op_scale(float *x, float a, int64_t n)
 {
     int64_t i = 0;
@@ -152,6 +166,7 @@ void moe_op_scale(float *x, float a, int64_t n)
         x[i] *= a;
 }
 
+MOE_CLONES
 void moe_op_add(float *restrict y, const float *restrict x, int64_t n)
 {
     int64_t i = 0;
@@ -163,6 +178,7 @@ void moe_op_add(float *restrict y, const float *restrict x, int64_t n)
         y[i] += x[i];
 }
 
+MOE_CLONES
 void moe_op_add_scaled(float *restrict y, const float *restrict x, float a,
                        int64_t n)
 {
@@ -185,6 +201,7 @@ static inline void swiglu_block(float *restrict a, const float *restrict b)
         a[i] = a[i] / (1.0f + e[i]) * b[i];
 }
 
+MOE_CLONES
 void moe_op_swiglu(float *a, const float *b, int64_t n)
 {
     float rest_a[BLOCK] = {0}, rest_b[BLOCK] = {0};
@@ -219,6 +236,7 @@ void moe_op_rope_table(float *cosine, float *sine, int64_t first, int64_t n,
     }
 }
 
+MOE_CLONES
 void moe_op_rope(float *y, const float *x, const float *cosine,
                  const float *sine, int d_head, bool interleaved)
 {
@@ -249,6 +267,7 @@ double moe_op_log_sum_exp(const float *x, int64_t n)
     return (double)high + log(sum);
 }
 
+MOE_CLONES
 int64_t moe_op_first_bad(const float *x, int64_t n)
 {
     int64_t i = 0;

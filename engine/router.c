@@ -2,13 +2,15 @@
 
 #include "engine/router.h"
 
+#include "engine/base/clones.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdbool.h>
 
 enum { BLOCK = 16 };
 
-static double dot(const float *x, const float *w, int n)
+static inline double dot(const float *x, const float *w, int n)
 {
     double part[BLOCK] = {0}, sum = 0;
     int i = 0;
@@ -23,6 +25,7 @@ static double dot(const float *x, const float *w, int n)
     return sum;
 }
 
+MOE_CLONES
 void moe_router_logits(float *logits, const float *x, const float *w,
                        int64_t n_tok, int n_expert, int d_model)
 {
