@@ -6,8 +6,9 @@ libprobes_a_SOURCES = \
 	%D%/trace_read.c %D%/trace_read.h \
 	%D%/trace_schema.c \
 	%D%/trace_text.c \
+	%D%/trace_verify.c \
 	%D%/trace_write.c %D%/trace_write.h \
 	%D%/tracer.c %D%/tracer.h
-moetrace_SOURCES += %D%/cmd_trace.c
-dist_man_MANS += %D%/moetrace-schema.7 %D%/moetrace-trace.1
+moetrace_SOURCES += %D%/cmd_info.c %D%/cmd_trace.c
+dist_man_MANS += %D%/moetrace-info.1 %D%/moetrace-schema.7 %D%/moetrace-trace.1
 include probes/import.mk

@@ -77,4 +77,8 @@ moe_err moe_cursor_next(moe_cursor *c, moe_span *span,
                         bool *more) MOE_MUST_CHECK;
 void moe_cursor_close(moe_cursor *c);
 
+/* Check all of it: SQLite's integrity check, the number of rows of each table,
+ * the range of each value. The first fault is the error. */
+moe_err moe_trace_verify(const moe_trace *t) MOE_MUST_CHECK;
+
 #endif

@@ -232,6 +232,59 @@ static void a_truncated_or_spoilt_file_is_an_error_and_no_crash(void **state)
     unlink(FILE_NAME);
 }
 
+static moe_err verify(const char *path)
+{
+    moe_trace *t = NULL;
+    moe_err err = moe_trace_open(&t, path);
+
+    if (err == MOE_OK)
+        err = moe_trace_verify(t);
+    moe_trace_close_read(t);
+    return err;
+}
+
+static void verifying_finds_what_reading_does_not_meet(void **state)
+{
+    static const struct {
+        const char *sql, *text;
+    } lies[] = {
+        {"INSERT INTO t_route(id) VALUES(1000)",
+         "t_route has 30 rows, 29 expected"},
+        {"INSERT INTO t_token VALUES(9, 0, 0, NULL, NULL, 1)",
+         "t_token has 30 rows, 29 expected"},
+        {"DELETE FROM t_logit WHERE id = 7", "t_logit has 231 rows, 232"},
+        {"UPDATE t_run SET value = '5' WHERE key = 'documents'",
+         "documents is 5 in run, 4"},
+        {"UPDATE t_route SET x0 = -1 WHERE id = 28", "choices are -1"},
+        {"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql ="
+         " replace(sql, 'window INTEGER NOT NULL', 'window TEXT NOT NULL')"
+         " WHERE name = 't_token'",
+         "damaged"},
+    };
+    planted p = planted_small();
+    char *bytes = NULL;
+    size_t n = 0;
+
+    (void)state;
+    p.shape.has_logits = true;
+    planted_write(FILE_NAME, &p);
+    planted_execute(FILE_NAME,
+                    "INSERT INTO t_run(key, value) VALUES('documents', '4')");
+    assert_ok(moe_file_read(&bytes, &n, FILE_NAME, 10 << 20));
+    assert_ok(verify(FILE_NAME));
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        put(FILE_NAME, bytes, n);
+        planted_execute(FILE_NAME, lies[i].sql);
+        if (verify(FILE_NAME) == MOE_OK)
+            fail_msg("%s: no error", lies[i].sql);
+        if (!strstr(moe_error_text(), lies[i].text))
+            fail_msg("%s: '%s' lacks '%s'", lies[i].sql, moe_error_text(),
+                     lies[i].text);
+    }
+    free(bytes);
+    unlink(FILE_NAME);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +292,7 @@ int main(void)
         cmocka_unit_test(values_that_cannot_be_are_refused),
         cmocka_unit_test(files_that_are_no_trace_are_told_apart),
         cmocka_unit_test(a_database_that_lies_is_an_error),
+        cmocka_unit_test(verifying_finds_what_reading_does_not_meet),
         cmocka_unit_test(a_truncated_or_spoilt_file_is_an_error_and_no_crash),
     };
 

@@ -109,13 +109,13 @@ text=$text/$(ls "$text" | head -1)
 grep -q 'made for 256' err || fail "no warning of a context too long"
 sqlite3 plain.db "SELECT group_concat(piece, '') FROM (SELECT piece FROM token
     ORDER BY position)" >pieces
-n=$(($(wc -c <pieces) - 1))
+bytes=$(($(wc -c <pieces) - 1))
 {
     printf ' '
     cat "$text"
-} | head -c $n >text
-head -c $n pieces | cmp -s - text || fail "the pieces are not the text"
-[ $n -gt 1000 ] || fail "only $n bytes of pieces"
+} | head -c $bytes >text
+head -c $bytes pieces | cmp -s - text || fail "the pieces are not the text"
+[ $bytes -gt 1000 ] || fail "only $bytes bytes of pieces"
 is plain.db "SELECT count(*) FROM token WHERE nll IS NOT NULL OR phase <>
     'prompt'" 0
 
@@ -162,6 +162,22 @@ is odd.db "SELECT tokens FROM document WHERE document = 0" 0
 is odd.db "SELECT value FROM run WHERE key = 'invalid_utf8'" 2
 is odd.db "SELECT hex(piece) FROM token WHERE position = (SELECT max(position)
     FROM token)" FF
+
+# moetrace info tells the same, and finds what is wrong.
+"$moetrace" info one.db --verify --csv >info 2>err || fail "info: $(cat err)"
+for line in complete,yes documents,12 "tokens,$n" experts,8 context,64 \
+    "bos,each window"; do
+    grep -qx "$line" info || fail "info lacks $line"
+done
+[ "$(awk -F, '$1 == "a" || $1 == "b" { n += $4 } END { print n }' info)" = "$n" ] ||
+    fail "info counts other tokens"
+cp one.db wrong.db
+sqlite3 wrong.db "DELETE FROM t_token WHERE document = 3 AND position = 5"
+if "$moetrace" info wrong.db --verify >out 2>err; then
+    fail "info --verify passes a trace with a row removed"
+fi
+grep -q 'wrong.db: damaged: t_token has' err || fail "info: $(cat err)"
+[ ! -s out ] || fail "info prints in spite of a failure"
 
 # What is refused leaves every file as it was.
 cp one.db before.db
