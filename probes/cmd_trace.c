@@ -343,6 +343,8 @@ static moe_err close_run(job *j, const moe_tracer_sum *sum)
 
     if ((err = moe_trace_set(j->writer, "corpus_digest", sum->read)) ==
             MOE_OK &&
+        (err = moe_trace_set(j->writer, "corpus_whole",
+                             sum->whole ? "yes" : "no")) == MOE_OK &&
         (err = moe_trace_set_int(j->writer, "documents", sum->n_doc)) ==
             MOE_OK &&
         (err = moe_trace_set_int(j->writer, "tokens", sum->n_tok)) == MOE_OK &&

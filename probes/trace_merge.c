@@ -15,10 +15,11 @@
 
 /* Keys of `run` that may differ between shards of one run. */
 static const char *const free_keys[] = {
-    "program",     "command",   "model",         "model_path",   "corpus",
-    "batch",       "threads",   "host",          "shard",        "started",
-    "finished",    "documents", "tokens",        "invalid_utf8", "bad_lines",
-    "corpus_read", "source",    "source_digest", "merged_from",  NULL};
+    "program",     "command",      "model",  "model_path",    "corpus",
+    "batch",       "threads",      "host",   "shard",         "started",
+    "finished",    "documents",    "tokens", "invalid_utf8",  "bad_lines",
+    "corpus_read", "corpus_whole", "source", "source_digest", "merged_from",
+    NULL};
 
 typedef struct source {
     const char *path;
@@ -31,6 +32,7 @@ typedef struct source {
     int64_t id, first, n_tok; /* of the next one; id -1: none is left */
     int64_t total;            /* tokens so far                        */
     int64_t shard, n_shard;   /* 0: not said                          */
+    bool limited;             /* the corpus was not read to its end   */
 } source;
 
 typedef struct merge {
@@ -124,6 +126,18 @@ static moe_err get_shard(source *s)
     return err;
 }
 
+/* A run that stopped at a limit has the digest of what it read, which is less in
+ * one shard than in the next. */
+static moe_err get_limited(bool *out, const source *s)
+{
+    char *whole = NULL;
+    moe_err err = get_key(&whole, s, "corpus_whole");
+
+    *out = whole && strcmp(whole, "no") == 0;
+    free(whole);
+    return err;
+}
+
 static moe_err step_document(source *s)
 {
     int rc = sqlite3_step(s->document);
@@ -195,6 +209,7 @@ static moe_err source_open(source *s, const char *path, bool allow_gaps)
         (err = moe_trace_shape_load(&s->shape, &s->lay, &s->layers, s->db,
                                     path)) != MOE_OK ||
         (err = get_shard(s)) != MOE_OK ||
+        (err = get_limited(&s->limited, s)) != MOE_OK ||
         (err = check_finished(s, allow_gaps)) != MOE_OK ||
         (err = moe_trace_prepare(
              &s->document, s->db, path,
@@ -242,6 +257,7 @@ static moe_err strangers(const source *a, const source *b, const char *what,
 /* Every key of a that decides about rows has the same value in b. */
 static moe_err same_keys(const source *a, const source *b)
 {
+    const bool limited = a->limited || b->limited;
     sqlite3_stmt *st = NULL;
     moe_err err = moe_trace_prepare(&st, a->db, a->path,
                                     "SELECT key, value FROM t_run ORDER BY id");
@@ -254,7 +270,9 @@ static moe_err same_keys(const source *a, const source *b)
 
         if (!key || !value)
             err = no_memory(a->path);
-        else if (!is_free(key) && (err = get_key(&other, b, key)) == MOE_OK &&
+        else if (!is_free(key) &&
+                 !(limited && strcmp(key, "corpus_digest") == 0) &&
+                 (err = get_key(&other, b, key)) == MOE_OK &&
                  (!other || strcmp(value, other) != 0))
             err = strangers(a, b, key, value, other);
         free(other);
@@ -352,14 +370,18 @@ static moe_err set_keys(merge *m, moe_trace_writer *w)
     const source *a = &m->src[0];
     sqlite3_stmt *st = NULL;
     moe_buf from = {0};
+    bool limited = false;
     int rc = SQLITE_DONE;
     moe_err err = moe_trace_prepare(&st, a->db, a->path,
                                     "SELECT key, value FROM t_run ORDER BY id");
 
+    for (int i = 0; i < m->n; i++)
+        limited |= m->src[i].limited;
     while (err == MOE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *key = (const char *)sqlite3_column_text(st, 0);
         const char *value = (const char *)sqlite3_column_text(st, 1);
-        bool keep = key && !is_free(key);
+        bool keep = key && !is_free(key) &&
+                    !(limited && strcmp(key, "corpus_digest") == 0);
 
         for (int i = 0; key && told[i]; i++)
             keep |= strcmp(key, told[i]) == 0;
@@ -379,6 +401,8 @@ static moe_err set_keys(merge *m, moe_trace_writer *w)
         (err = moe_trace_set(w, "program", PACKAGE_STRING)) == MOE_OK &&
         (err = moe_trace_set(w, "command", m->opts->command)) == MOE_OK &&
         (err = moe_trace_set(w, "merged_from", from.data)) == MOE_OK &&
+        (!limited ||
+         (err = moe_trace_set(w, "corpus_whole", "no")) == MOE_OK) &&
         (err = set_sum(m, w, "documents")) == MOE_OK &&
         (err = set_sum(m, w, "tokens")) == MOE_OK)
         err = set_sum(m, w, "invalid_utf8");

@@ -35,6 +35,7 @@ typedef struct moe_tracer_sum {
     int64_t n_empty;                  /* documents without text             */
     int64_t n_invalid, n_invalid_doc; /* bytes that are not UTF-8, and where */
     char read[MOE_DIGEST_HEX];        /* digest of all that was read        */
+    bool whole; /* the corpus was read to its end, not to a limit         */
 } moe_tracer_sum;
 
 typedef struct moe_tracer moe_tracer;

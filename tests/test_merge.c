@@ -169,6 +169,32 @@ static void overlaps_gaps_and_unfinished_runs_are_refused(void **state)
     assert_int_equal(sum.n_doc, 8);
 }
 
+static void shards_that_stopped_at_a_limit_may_have_read_less(void **state)
+{
+    const planted p = eight_documents();
+
+    (void)state;
+    write_shards(&p, 2);
+    paths[0] = name[0];
+    paths[1] = name[1];
+    for (int i = 0; i < 2; i++)
+        planted_execute(name[i],
+                        i ? "INSERT INTO t_run(key, value) VALUES"
+                            "('corpus_digest', 'a'), ('corpus_whole', 'no')"
+                          : "INSERT INTO t_run(key, value) VALUES"
+                            "('corpus_digest', 'b'), ('corpus_whole', 'yes')");
+
+    assert_ok(merge(2, false, NULL));
+    assert_true(planted_query(OUT, "SELECT count(*) FROM run WHERE key LIKE "
+                                   "'corpus%' AND value = 'no'") == 1);
+    assert_true(planted_query(OUT, "SELECT count(*) FROM run WHERE key = "
+                                   "'corpus_digest'") == 0);
+
+    planted_execute(name[1], "UPDATE t_run SET value = 'yes' WHERE key = "
+                             "'corpus_whole'");
+    assert_fails(merge(2, false, NULL), MOE_ERR_ARG, "corpus_digest b and a");
+}
+
 static void strangers_are_named_with_both_values(void **state)
 {
     static const struct {
@@ -294,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shards_in_any_order_are_the_run),
         cmocka_unit_test(overlaps_gaps_and_unfinished_runs_are_refused),
+        cmocka_unit_test(shards_that_stopped_at_a_limit_may_have_read_less),
         cmocka_unit_test(strangers_are_named_with_both_values),
         cmocka_unit_test(damage_is_told_and_the_old_trace_stays),
         cmocka_unit_test(an_existing_file_is_kept_unless_forced),

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Shards of a corpus, traced apart and merged, have the rows of one run.
+set -eu
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+moetrace=$TOP_BUILDDIR/moetrace
+model=$TOP_SRCDIR/datasets/demo/model
+rc=0
+
+for i in 1 2 3 4 5 6 7 8; do
+    printf '{"text": "Text %d of a corpus, %s.", "domain": "d%d"}\n' \
+        $i "$(seq -s ' and ' $((i * i)))" $((i % 3))
+done >corpus.jsonl
+"$moetrace" trace -q "$model" corpus.jsonl --context 32 -o whole.db
+for i in 3 1 2; do
+    "$moetrace" trace -q "$model" corpus.jsonl --context 32 --shard $i/3 -o $i.db
+done
+"$moetrace" merge -q -o merged.db 2.db 3.db 1.db
+for f in whole merged; do
+    "$moetrace" export $f.db -o $f
+done
+for f in document token selection router; do
+    cmp whole/$f.csv merged/$f.csv || rc=1
+done
+# what tells of rows is said of both
+for f in whole merged; do
+    grep -E '^(model_digest|context|precision|corpus_digest|documents|tokens),' \
+        $f/run.csv | sort >$f.run
+done
+cmp whole.run merged.run || rc=1
+[ "$(wc -l <whole.run)" = 6 ] || { cat whole.run; rc=1; }
+
+"$moetrace" trace -q "$model" corpus.jsonl --context 16 --shard 1/3 -o other.db
+if "$moetrace" merge -o none.db other.db 2.db 3.db 2>err || [ -e none.db ] ||
+    ! grep -q 'not of one run: context 16 and 32$' err; then
+    echo "a shard with another context is no stranger"
+    cat err
+    rc=1
+fi
+exit $rc
