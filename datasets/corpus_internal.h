@@ -6,6 +6,7 @@
 #define MOE_DATASETS_CORPUS_INTERNAL_H
 
 #include "datasets/corpus.h"
+#include "datasets/lines.h"
 
 #include "engine/base/mem.h"
 
@@ -46,6 +47,12 @@ moe_err moe_stream_read(moe_stream *s, void *bytes, size_t n,
 moe_err moe_stream_rest(moe_stream *s, moe_buf *out) MOE_MUST_CHECK;
 /* Bytes taken from the file so far, as stored. */
 int64_t moe_stream_taken(const moe_stream *s);
+
+/* Lines of a stream that is open already and taken over on success, behind what
+ * was read of it before; and bytes taken from the file so far, as stored. */
+moe_err moe_lines_stream(moe_lines **out, moe_stream *stream, const char *name,
+                         const moe_buf *ahead) MOE_MUST_CHECK;
+int64_t moe_lines_taken(const moe_lines *l);
 
 /* ---- sources ---- */
 

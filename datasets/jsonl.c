@@ -15,95 +15,16 @@
 #include <string.h>
 
 /* Bad lines that are told one by one; the caller tells their number. */
-enum { MAX_TOLD = 10, BLOCK = 1 << 17 };
+enum { MAX_TOLD = 10 };
 
 typedef struct jsonl {
     moe_source source;
     char *path, *place; /* "FILE" and "FILE:LINE" */
     char *text_field, *domain_field, *language_field;
     bool skip_bad;
-    moe_stream *stream; /* opened with the first line */
-    moe_buf line;       /* read ahead: the line begins at `at` */
-    size_t at, scanned;
-    bool at_end;
-    int64_t n_line;
-    json_t *object; /* of the document that was given out */
+    moe_lines *lines; /* opened with the first one */
+    json_t *object;   /* of the document that was given out */
 } jsonl;
-
-/* ---- lines ---- */
-
-/* Read on behind what is left of the buffer. */
-static moe_err read_block(jsonl *s)
-{
-    char *block;
-    size_t got = 0;
-    moe_err err;
-
-    if (s->at > 0) {
-        memmove(s->line.data, s->line.data + s->at, s->line.size - s->at);
-        s->line.size -= s->at;
-        s->scanned -= s->at;
-        s->at = 0;
-    }
-    block = moe_calloc(BLOCK, 1);
-    if (!block)
-        return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", s->path);
-    err = moe_stream_read(s->stream, block, BLOCK, &got);
-    if (err == MOE_OK) {
-        moe_buf_add(&s->line, block, got);
-        s->at_end = got == 0;
-        if (s->line.failed)
-            err = moe_fail(MOE_ERR_NOMEM,
-                           "%s:%lld: out of memory after %zu "
-                           "bytes of one line",
-                           s->path, (long long)s->n_line + 1, s->line.size);
-    }
-    free(block);
-    return err;
-}
-
-/* The next line without its end; *bytes is NULL behind the last. */
-static moe_err next_line(jsonl *s, const char **bytes, size_t *n)
-{
-    const char *end = NULL;
-    moe_err err;
-
-    for (;;) {
-        if (s->scanned < s->line.size)
-            end = memchr(s->line.data + s->scanned, '\n',
-                         s->line.size - s->scanned);
-        if (end)
-            break;
-        s->scanned = s->line.size;
-        if (s->at_end)
-            break;
-        if (s->line.size - s->at > MOE_DOCUMENT_MAX)
-            return moe_fail(MOE_ERR_UNSUPPORTED,
-                            "%s:%lld: a line of more than %zu bytes", s->path,
-                            (long long)s->n_line + 1, MOE_DOCUMENT_MAX);
-        if ((err = read_block(s)) != MOE_OK)
-            return err;
-    }
-    if (!end && s->at == s->line.size) {
-        *bytes = NULL;
-        return MOE_OK;
-    }
-    *bytes = s->line.data + s->at;
-    *n = end ? (size_t)(end - *bytes) : s->line.size - s->at;
-    s->at += *n + (end ? 1 : 0);
-    s->scanned = s->at;
-    s->n_line++;
-    return MOE_OK;
-}
-
-static bool is_blank(const char *s, size_t n)
-{
-    while (n > 0 && (*s == ' ' || *s == '\t' || *s == '\r')) {
-        s++;
-        n--;
-    }
-    return n == 0;
-}
 
 /* ---- fields ---- */
 
@@ -199,7 +120,8 @@ static moe_err parse_line(jsonl *s, const char *bytes, size_t n,
     json_decref(s->object);
     s->object = NULL;
     free(s->place);
-    s->place = moe_format("%s:%lld", s->path, (long long)s->n_line);
+    s->place =
+        moe_format("%s:%lld", s->path, (long long)moe_lines_number(s->lines));
     if (!s->place)
         return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", s->path);
     err = moe_json_parse(&s->object, bytes, n, s->place);
@@ -213,20 +135,21 @@ static moe_err jsonl_next(moe_source *source, moe_document *doc, bool *more)
     size_t n = 0;
     moe_err err;
 
-    if (!s->stream && (err = moe_stream_open(&s->stream, s->path)) != MOE_OK)
+    if (!s->lines && (err = moe_lines_open(&s->lines, s->path)) != MOE_OK)
         return err;
     for (;;) {
-        if ((err = next_line(s, &bytes, &n)) != MOE_OK)
+        if ((err = moe_lines_next(s->lines, &bytes, &n)) != MOE_OK)
             return err;
         if (!bytes) {
             *more = false;
             return MOE_OK;
         }
-        if (s->n_line == 1 && n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
+        if (moe_lines_number(s->lines) == 1 && n >= 3 &&
+            memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
             bytes += 3; /* some editors begin files so */
             n -= 3;
         }
-        if (is_blank(bytes, n))
+        if (moe_line_is_blank(bytes, n))
             continue;
         err = parse_line(s, bytes, n, doc);
         if (err != MOE_ERR_FORMAT || !s->skip_bad)
@@ -244,7 +167,7 @@ static int64_t jsonl_taken(const moe_source *source)
 {
     const jsonl *s = (const jsonl *)source;
 
-    return s->stream ? moe_stream_taken(s->stream) : 0;
+    return s->lines ? moe_lines_taken(s->lines) : 0;
 }
 
 static void jsonl_close(moe_source *source)
@@ -253,8 +176,7 @@ static void jsonl_close(moe_source *source)
 
     if (!s)
         return;
-    moe_stream_close(s->stream);
-    moe_buf_fini(&s->line);
+    moe_lines_close(s->lines);
     json_decref(s->object);
     free(s->path);
     free(s->place);
@@ -301,12 +223,10 @@ moe_err moe_source_jsonl_stream(moe_source **out, moe_stream *stream,
     if (err != MOE_OK)
         return err;
     s = (jsonl *)source;
-    moe_buf_add(&s->line, ahead->data, ahead->size);
-    if (s->line.failed) {
+    if ((err = moe_lines_stream(&s->lines, stream, name, ahead)) != MOE_OK) {
         jsonl_close(source);
-        return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", name);
+        return err;
     }
-    s->stream = stream;
     *out = source;
     return MOE_OK;
 }

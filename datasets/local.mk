@@ -6,6 +6,7 @@ libdatasets_a_SOURCES = \
 	%D%/files.c \
 	%D%/gz.c \
 	%D%/jsonl.c \
+	%D%/lines.c %D%/lines.h \
 	%D%/stream.c \
 	%D%/text.c \
 	%D%/zst.c

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const gates[] = {"kept", "full", NULL};
+
 typedef struct given {
     const char *option;
     bool yes;
@@ -27,6 +29,14 @@ static int check_options(const moe_usage *use, const moe_importer *format,
         {"allow-gaps", o->allow_gaps},
         {"allow-repeats", o->allow_repeats},
         {"sorted", o->sorted},
+        {"router-layers", o->slots != NULL},
+        {"tokens", o->tokens.n != 0},
+        {"phases", o->phases.n != 0},
+        {"pieces", o->pieces != NULL},
+        {"offsets", o->offsets != NULL},
+        {"gates", o->gates != NULL},
+        {"tensor", o->tensor != NULL},
+        {"field", o->fields.n != 0},
         {"domain", o->domain != NULL},
         {"language", o->language != NULL},
     };
@@ -78,6 +88,22 @@ int moe_cmd_import(int argc, char **argv)
                      "take an expert that a token chose twice as it is"),
         MOE_OPT_FLAG(0, "sorted", &o.sorted,
                      "rows come document by document: hold one at a time"),
+        MOE_OPT_LIST(0, "field", "NAME=KEY", &o.fields,
+                     "what a key of JSON Lines is called"),
+        MOE_OPT_LIST(0, "tokens", "FILE", &o.tokens,
+                     ".npy of token ids, once for each array"),
+        MOE_OPT_LIST(0, "phases", "FILE", &o.phases,
+                     ".npy of phases, once for each array"),
+        MOE_OPT_STR(0, "pieces", "FILE", &o.pieces,
+                    "CSV of vocab and piece for token ids"),
+        MOE_OPT_STR(0, "offsets", "FILE", &o.offsets,
+                    ".npy of where documents begin in one array"),
+        MOE_OPT_STR(0, "router-layers", "LIST", &o.slots,
+                    "layers of an array, such as 3-60 [0 and up]"),
+        MOE_OPT_STR(0, "tensor", "NAME", &o.tensor,
+                    "the logits' name in a safetensors file [router_logits]"),
+        MOE_OPT_CHOICE(0, "gates", "HOW", &o.gates, gates,
+                       "softmax over the kept logits or the full [kept]"),
         MOE_OPT_STR(0, "domain", "NAME", &o.domain,
                     "domain of documents without one"),
         MOE_OPT_STR(0, "language", "NAME", &o.language,

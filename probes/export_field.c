@@ -2,6 +2,8 @@
 
 #include "probes/export_internal.h"
 
+#include "engine/base/utf8.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -59,7 +61,7 @@ void moe_export_piece(FILE *to, const moe_trace *t, int32_t vocab)
     const char *bytes = vocab < 0 ? "" : moe_trace_piece_bytes(t, vocab, &n);
 
     fputc(',', to);
-    if (moe_trace_is_text(bytes, n)) {
+    if (moe_utf8_label(bytes, n)) {
         moe_export_bytes(to, bytes, n);
         fputc(',', to);
         return;

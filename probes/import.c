@@ -97,6 +97,31 @@ bool moe_import_real(float *out, const char *text, size_t n)
     return true;
 }
 
+moe_err moe_import_unhex(moe_buf *out, const char *text, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t i = 0;
+
+    for (; i + 1 < n; i += 2) {
+        const char *a = memchr(digits, text[i], 16);
+        const char *b = memchr(digits, text[i + 1], 16);
+        char byte;
+
+        if (!a || !b)
+            break;
+        byte = (char)((a - digits) << 4 | (b - digits));
+        moe_buf_add(out, &byte, 1);
+    }
+    if (out->failed)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory");
+    if (i != n)
+        return moe_fail(MOE_ERR_FORMAT,
+                        "piece_bytes: '%.40s' is no run of pairs of digits 0-9 "
+                        "a-f",
+                        text);
+    return MOE_OK;
+}
+
 /* key.N when there are several sources, else key */
 static moe_err set_source(moe_import *job, const char *key, int i,
                           const char *value)

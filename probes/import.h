@@ -7,12 +7,21 @@
 #define MOE_PROBES_IMPORT_H
 
 #include "engine/base/cli.h"
+#include "engine/base/mem.h"
 #include "probes/trace_write.h"
 
 /* 0 or NULL: as the source says, or not given. */
 typedef struct moe_import_opts {
     int64_t n_expert, top_k, n_layer, n_vocab;
     const char *domain, *language; /* of documents without one        */
+    const char *slots;   /* layers that those of an array are: "0-2,5" */
+    const char *gates;   /* "kept" or "full": softmax over which logits */
+    const char *tensor;  /* the logits' name in a safetensors file      */
+    const char *offsets; /* .npy [n_doc + 1] of the one source          */
+    const char *pieces;  /* CSV with vocab, piece, piece_bytes          */
+    moe_strings tokens;  /* .npy of token ids, one for each source      */
+    moe_strings phases;  /* .npy of phases, one for each source         */
+    moe_strings fields;  /* NAME=KEY of JSON Lines                      */
     bool allow_gaps, allow_repeats, sorted;
 } moe_import_opts;
 
@@ -57,5 +66,9 @@ moe_err moe_import_begin(moe_import *job,
 bool moe_import_int(int64_t *out, const char *text, size_t n);
 /* A finite number. */
 bool moe_import_real(float *out, const char *text, size_t n);
+
+/* Append the bytes of pairs of digits 0-9 a-f. */
+moe_err moe_import_unhex(moe_buf *out, const char *text,
+                         size_t n) MOE_MUST_CHECK;
 
 #endif

@@ -4,7 +4,10 @@ libprobes_a_SOURCES += \
 	%D%/export_internal.h %D%/export_routes.c \
 	%D%/import.c %D%/import.h %D%/imports.def \
 	%D%/import_cells.c %D%/import_cells.h \
-	%D%/import_csv.c \
+	%D%/import_cells_internal.h %D%/import_cells_write.c \
+	%D%/import_arrays.c %D%/import_arrays.h \
+	%D%/import_csv.c %D%/import_hf_logits.c %D%/import_jsonl.c \
+	%D%/import_llamacpp.c %D%/import_vllm.c \
 	%D%/npy.c %D%/npy.h \
 	%D%/trace_merge.c %D%/trace_merge.h \
 	%D%/trace_publish.c %D%/trace_publish.h

@@ -5,6 +5,8 @@
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "engine/base/utf8.h"
+#include "probes/import_cells_internal.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -12,63 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    MAX_LAYER = 1 << 16,
-    MAX_RANK = 256,
-    MAX_EXPERT = 1 << 16,
-    MAX_VOCAB = 1 << 24,
-    MAX_HOLES = 1 << 24, /* unknown tokens between known ones           */
-    CHUNK = 1 << 18      /* choices that are handed to the writer at once */
-};
+enum { MAX_RANK = 256, MAX_EXPERT = 1 << 16, MAX_VOCAB = 1 << 24 };
 
-typedef struct document {
-    char *name; /* first: what documents are searched by */
-    int32_t index;
-    int64_t id, n_bytes; /* -1: unknown */
-    char *text[MOE_CELLS_TEXTS];
-    bool written;
-} document;
-
-typedef struct piece {
-    char *bytes;
-    size_t size;
-} piece;
-
-struct moe_cells {
-    moe_import *job;
-    bool measuring;
-    document **doc;
-    size_t n_doc, doc_room;
-    void *names; /* tsearch tree of document */
-    document *current;
-    bool numbers; /* all names are */
-    moe_cell *cell;
-    size_t n_cell, cell_room;
-    piece *piece;
-    size_t n_piece;
-    int64_t other_pieces;
-    /* what was seen */
-    int32_t max_expert, max_rank, max_layer, max_vocab;
-    bool gate, margin, layer[MAX_LAYER];
-    /* once begun */
-    moe_trace_shape shape;
-    int32_t *layers, slot[MAX_LAYER];
-};
-
-/* One document's tokens on their way to the writer. */
-typedef struct chunk {
-    int64_t n_tok, room;
-    int64_t next; /* position of its first token */
-    int32_t *vocab, *window, *expert;
-    uint8_t *phase;
-    float *nll, *gate, *margin, *entropy;
-    uint32_t *from; /* [n_router, top_k] of one token: cell, or NONE */
-    int32_t last_window;
-} chunk;
-
-static const uint32_t NONE = UINT32_MAX;
-
-moe_err moe_cells_new(moe_cells **out, moe_import *job)
+static moe_err cells_new(moe_cells **out, moe_import *job)
 {
     moe_cells *c = moe_calloc(1, sizeof *c);
 
@@ -86,7 +34,7 @@ static void keep(void *node)
     (void)node; /* freed with the list of documents */
 }
 
-void moe_cells_free(moe_cells *c)
+static void cells_free(moe_cells *c)
 {
     if (!c)
         return;
@@ -106,12 +54,6 @@ void moe_cells_free(moe_cells *c)
     free(c);
 }
 
-void moe_cells_measure(moe_cells *c, bool only)
-{
-    c->measuring = only;
-    c->current = NULL;
-}
-
 /* Room for one more; false without memory. */
 static bool grow(void **list, size_t *room, size_t n, size_t size)
 {
@@ -129,7 +71,8 @@ static bool grow(void **list, size_t *room, size_t n, size_t size)
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const document *)a)->name, ((const document *)b)->name);
+    return strcmp(((const moe_cells_doc *)a)->name,
+                  ((const moe_cells_doc *)b)->name);
 }
 
 /* The number that a name is: as it would be printed, nothing else. */
@@ -141,9 +84,9 @@ static bool number(int64_t *out, const char *name)
            strspn(name, "0123456789") == n && moe_import_int(out, name, n);
 }
 
-static document *document_new(moe_cells *c, const char *name, size_t n)
+static moe_cells_doc *document_new(moe_cells *c, const char *name, size_t n)
 {
-    document *d = moe_calloc(1, sizeof *d), **found;
+    moe_cells_doc *d = moe_calloc(1, sizeof *d), **found;
     void *list = c->doc;
 
     if (!d || !(d->name = moe_calloc(n + 1, 1)))
@@ -168,33 +111,29 @@ fail:
     return NULL;
 }
 
-static moe_err write_document(moe_cells *c, document *d, const uint32_t *at,
-                              size_t n);
-static moe_err begin(moe_cells *c);
-
 /* With --sorted: all rows of the document before are here. */
 static moe_err flush(moe_cells *c)
 {
-    document *d = c->current;
+    moe_cells_doc *d = c->current;
     uint32_t *at;
     moe_err err;
 
     if (!d || d->written)
         return MOE_OK;
-    if (!c->job->writer && (err = begin(c)) != MOE_OK)
+    if (!c->job->writer && (err = moe_cells_begin(c)) != MOE_OK)
         return err;
     at = moe_calloc(c->n_cell, sizeof *at);
     if (!at)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %zu rows", c->n_cell);
     for (size_t i = 0; i < c->n_cell; i++)
         at[i] = (uint32_t)i;
-    err = write_document(c, d, at, c->n_cell);
+    err = moe_cells_put(c, d, at, c->n_cell);
     free(at);
     c->n_cell = 0;
     return err;
 }
 
-static bool is_name(const document *d, const char *name, size_t n)
+static bool is_name(const moe_cells_doc *d, const char *name, size_t n)
 {
     return strlen(d->name) == n && memcmp(d->name, name, n) == 0;
 }
@@ -209,13 +148,13 @@ moe_err moe_cells_turn(moe_cells *c, const char *name, size_t n)
 moe_err moe_cells_document(moe_cells *c, int32_t *out, const char *name,
                            size_t n)
 {
-    document key = {0}, **found, *d = c->current;
+    moe_cells_doc key = {0}, **found, *d = c->current;
 
     if (d && is_name(d, name, n)) {
         *out = d->index;
         return MOE_OK;
     }
-    if (n == 0 || !moe_trace_is_text(name, n))
+    if (n == 0 || !moe_utf8_label(name, n))
         return moe_fail(MOE_ERR_FORMAT, "the document's name is %s",
                         n ? "not UTF-8" : "empty");
     if (c->n_doc == INT32_MAX)
@@ -244,7 +183,7 @@ moe_err moe_cells_describe(moe_cells *c, int32_t i, moe_cells_text what,
 {
     static const char *const names[] = {"path", "title", "domain", "language",
                                         "digest"};
-    document *d = c->doc[i];
+    moe_cells_doc *d = c->doc[i];
     char **old = &d->text[what];
 
     if (n == 0 || c->measuring)
@@ -256,7 +195,7 @@ moe_err moe_cells_describe(moe_cells *c, int32_t i, moe_cells_text what,
                         "document %s has the %s '%.*s' here and '%s' before",
                         d->name, names[what], (int)(n < 200 ? n : 200), text,
                         *old);
-    if (!moe_trace_is_text(text, n))
+    if (!moe_utf8_label(text, n))
         return moe_fail(MOE_ERR_FORMAT, "the %s is not UTF-8", names[what]);
     if (!(*old = moe_calloc(n + 1, 1)))
         return moe_fail(MOE_ERR_NOMEM, "out of memory");
@@ -266,7 +205,7 @@ moe_err moe_cells_describe(moe_cells *c, int32_t i, moe_cells_text what,
 
 moe_err moe_cells_bytes(moe_cells *c, int32_t i, int64_t n_bytes)
 {
-    document *d = c->doc[i];
+    moe_cells_doc *d = c->doc[i];
 
     if (n_bytes < 0)
         return moe_fail(MOE_ERR_FORMAT, "bytes is %" PRId64, n_bytes);
@@ -282,7 +221,7 @@ moe_err moe_cells_bytes(moe_cells *c, int32_t i, int64_t n_bytes)
 moe_err moe_cells_piece(moe_cells *c, int32_t vocab, const char *bytes,
                         size_t n)
 {
-    piece *p;
+    moe_cells_piece_bytes *p;
 
     if (vocab < 0 || vocab >= MAX_VOCAB)
         return moe_fail(MOE_ERR_FORMAT,
@@ -335,7 +274,7 @@ static moe_err check(moe_cells *c, const moe_cell *cell)
 
     if ((err = range("position", cell->position, 0, "", INT32_MAX)) != MOE_OK ||
         (err = range("layer", cell->layer, o->n_layer, "--layers",
-                     MAX_LAYER)) != MOE_OK ||
+                     MOE_CELLS_LAYERS)) != MOE_OK ||
         (err = range("rank", cell->rank, o->top_k, "--top-k", MAX_RANK)) !=
             MOE_OK ||
         (cell->expert != -1 &&
@@ -379,11 +318,11 @@ moe_err moe_cells_add(moe_cells *c, const moe_cell *cell)
     c->margin |= !isnan(cell->margin) || !isnan(cell->entropy);
     if (c->measuring)
         return MOE_OK;
-    if (c->n_cell >= NONE)
+    if (c->n_cell >= MOE_CELLS_NONE)
         return moe_fail(MOE_ERR_UNSUPPORTED,
                         "more than %" PRIu32 " choices; --sorted holds one "
                         "document at a time",
-                        NONE);
+                        MOE_CELLS_NONE);
     if (c->n_cell % (1 << 16) == 0 && (err = moe_stop_check()) != MOE_OK)
         return err;
     if (!grow(&list, &c->cell_room, c->n_cell, sizeof *cell))
@@ -394,405 +333,38 @@ moe_err moe_cells_add(moe_cells *c, const moe_cell *cell)
     return MOE_OK;
 }
 
-/* The shape, from what was seen and told; and the database. */
-static moe_err begin(moe_cells *c)
-{
-    const moe_import_opts *o = c->job->opts;
-    moe_trace_shape *s = &c->shape;
-    moe_err err;
-
-    if (c->max_layer < 0)
-        return moe_fail(MOE_ERR_FORMAT, "%s: no routes in it", c->job->path[0]);
-    if (c->max_expert < 0 && !o->n_expert)
-        return moe_fail(MOE_ERR_FORMAT,
-                        "%s: no expert is known; give --experts",
-                        c->job->path[0]);
-    s->top_k = o->top_k ? (int)o->top_k : c->max_rank + 1;
-    s->n_expert = o->n_expert ? (int)o->n_expert : c->max_expert + 1;
-    if (!o->n_expert && s->n_expert < s->top_k)
-        s->n_expert = s->top_k;
-    s->n_layer = o->n_layer ? (int)o->n_layer : c->max_layer + 1;
-    s->n_vocab = o->n_vocab ? (int)o->n_vocab : c->max_vocab + 1;
-    s->has_gate = c->gate;
-    s->has_margin = c->margin;
-    c->layers = moe_calloc((size_t)c->max_layer + 1, sizeof *c->layers);
-    if (!c->layers)
-        return moe_fail(MOE_ERR_NOMEM, "out of memory");
-    for (int l = 0; l <= c->max_layer; l++)
-        if (c->layer[l]) {
-            c->slot[l] = s->n_router;
-            c->layers[s->n_router++] = l;
-        }
-    s->layer = c->layers;
-    err = moe_import_begin(c->job, s);
-    for (size_t v = 0; v < c->n_piece && err == MOE_OK; v++)
-        if (c->piece[v].bytes && (int64_t)v < s->n_vocab)
-            err = moe_trace_piece(c->job->writer, (int32_t)v, c->piece[v].bytes,
-                                  c->piece[v].size);
-    return err;
-}
-
-static void chunk_fini(chunk *k)
-{
-    free(k->vocab);
-    free(k->window);
-    free(k->expert);
-    free(k->phase);
-    free(k->nll);
-    free(k->gate);
-    free(k->margin);
-    free(k->entropy);
-    free(k->from);
-    *k = (chunk){0};
-}
-
-static moe_err chunk_init(chunk *k, const moe_cells *c, int64_t n_tok)
-{
-    size_t nr = (size_t)c->shape.n_router, nk = nr * (size_t)c->shape.top_k;
-    size_t n = CHUNK / nk ? CHUNK / nk : 1;
-
-    if ((int64_t)n > n_tok)
-        n = (size_t)n_tok;
-    *k = (chunk){0};
-    k->room = (int64_t)n;
-    if (!(k->vocab = moe_calloc(n, sizeof *k->vocab)) ||
-        !(k->window = moe_calloc(n, sizeof *k->window)) ||
-        !(k->phase = moe_calloc(n, sizeof *k->phase)) ||
-        !(k->nll = moe_calloc(n, sizeof *k->nll)) ||
-        !(k->expert = moe_calloc(n * nk, sizeof *k->expert)) ||
-        !(k->gate = moe_calloc(n * nk, sizeof *k->gate)) ||
-        !(k->margin = moe_calloc(n * nr, sizeof *k->margin)) ||
-        !(k->entropy = moe_calloc(n * nr, sizeof *k->entropy)) ||
-        !(k->from = moe_calloc(nk, sizeof *k->from))) {
-        chunk_fini(k);
-        return moe_fail(MOE_ERR_NOMEM, "out of memory for %zu tokens", n);
-    }
-    return MOE_OK;
-}
-
-static moe_err chunk_flush(chunk *k, const moe_cells *c)
-{
-    const moe_trace_tokens run = {
-        .n_tok = k->n_tok,
-        .vocab = k->vocab,
-        .window = k->window,
-        .phase = k->phase,
-        .nll = k->nll,
-        .expert = k->expert,
-        .gate = c->shape.has_gate ? k->gate : NULL,
-        .margin = c->shape.has_margin ? k->margin : NULL,
-        .entropy = c->shape.has_margin ? k->entropy : NULL,
-    };
-
-    k->next += k->n_tok;
-    k->n_tok = 0;
-    return moe_trace_tokens_add(c->job->writer, &run);
-}
-
-/* "FILE:LINE: document D, position P" of a cell, before the stored text. */
-static moe_err at_cell(const moe_cells *c, const moe_cell *cell, moe_err err)
-{
-    return moe_fail_prefix(err,
-                           "%s:%" PRIu32 ": document %s, position %" PRId32,
-                           c->job->path[cell->source], cell->line,
-                           c->doc[cell->document]->name, cell->position);
-}
-
-static moe_err merge_int(int32_t *into, int32_t value, const char *name)
-{
-    if (value < 0 || value == *into)
-        return MOE_OK;
-    if (*into >= 0)
-        return moe_fail(MOE_ERR_FORMAT,
-                        "%s is %" PRId32 " here and %" PRId32 " in another row",
-                        name, value, *into);
-    *into = value;
-    return MOE_OK;
-}
-
-static moe_err merge_real(float *into, float value, const char *name)
-{
-    if (isnan(value) || value == *into)
-        return MOE_OK;
-    if (!isnan(*into))
-        return moe_fail(MOE_ERR_FORMAT,
-                        "%s is %.9g here and %.9g in another row", name,
-                        (double)value, (double)*into);
-    *into = value;
-    return MOE_OK;
-}
-
-/* One choice into the token that is last in the chunk. */
-static moe_err put(chunk *k, const moe_cells *c, uint32_t which, int32_t *phase)
-{
-    const moe_cell *cell = &c->cell[which];
-    const int top_k = c->shape.top_k;
-    int64_t t = k->n_tok, router = t * c->shape.n_router + c->slot[cell->layer];
-    uint32_t *from = &k->from[c->slot[cell->layer] * top_k + cell->rank];
-    moe_err err;
-
-    if (*from != NONE)
-        return moe_fail(MOE_ERR_FORMAT,
-                        "layer %d, rank %d stands in line %" PRIu32 " of %s "
-                        "already",
-                        cell->layer, cell->rank, c->cell[*from].line,
-                        c->job->path[c->cell[*from].source]);
-    *from = which;
-    for (int r = 0; r < top_k && cell->expert >= 0; r++)
-        if (!c->job->opts->allow_repeats &&
-            k->expert[router * top_k + r] == cell->expert)
-            return moe_fail(MOE_ERR_FORMAT,
-                            "layer %d has expert %" PRId32
-                            " at rank %d and at rank %d; --allow-repeats takes "
-                            "it as it is",
-                            cell->layer, cell->expert, r, cell->rank);
-    k->expert[router * top_k + cell->rank] = cell->expert;
-    k->gate[router * top_k + cell->rank] = cell->gate;
-    if ((err = merge_real(&k->margin[router], cell->margin, "margin")) ==
-            MOE_OK &&
-        (err = merge_real(&k->entropy[router], cell->entropy, "entropy")) ==
-            MOE_OK &&
-        (err = merge_int(&k->vocab[t], cell->vocab, "vocab")) == MOE_OK &&
-        (err = merge_int(&k->window[t], cell->window, "window")) == MOE_OK &&
-        (err = merge_real(&k->nll[t], cell->nll, "nll")) == MOE_OK)
-        err = merge_int(phase, cell->phase,
-                        "phase (0 bos, 1 prompt, "
-                        "2 generated)");
-    return err;
-}
-
-/* Windows rise, and a token of phase bos begins one. */
-static moe_err check_window(chunk *k, int64_t position)
-{
-    int32_t *window = &k->window[k->n_tok];
-    bool first = position == 0;
-
-    if (*window < 0)
-        *window = first ? 0 : k->last_window;
-    if (!first && *window < k->last_window)
-        return moe_fail(MOE_ERR_FORMAT,
-                        "window %" PRId32 " after window %" PRId32, *window,
-                        k->last_window);
-    if (k->phase[k->n_tok] == MOE_PHASE_BOS && !first &&
-        *window == k->last_window)
-        return moe_fail(MOE_ERR_FORMAT,
-                        "phase bos inside window %" PRId32
-                        ", not at its beginning",
-                        *window);
-    k->last_window = *window;
-    return MOE_OK;
-}
-
-/* The first choice of a token that no row has. */
-static moe_err missing(const moe_cells *c, const document *d, int64_t position,
-                       const uint32_t *from)
-{
-    int i = 0;
-
-    while (from[i] != NONE)
-        i++;
-    return moe_fail(MOE_ERR_FORMAT,
-                    "%s: document %s, position %" PRId64 ", layer %" PRId32
-                    ", rank %d is missing; --allow-gaps takes it as unknown",
-                    c->job->path[0], d->name, position,
-                    c->layers[i / c->shape.top_k], i % c->shape.top_k);
-}
-
-/* A token of n choices behind the last one of the chunk. */
-static moe_err add_token(chunk *k, const moe_cells *c, const document *d,
-                         const uint32_t *at, size_t n)
-{
-    const int nr = c->shape.n_router, nk = nr * c->shape.top_k;
-    const int64_t t = k->n_tok, position = k->next + t;
-    int32_t phase = -1;
-    moe_err err;
-
-    for (int i = 0; i < nk; i++) {
-        k->from[i] = NONE;
-        k->expert[t * nk + i] = -1;
-        k->gate[t * nk + i] = NAN;
-    }
-    for (int i = 0; i < nr; i++)
-        k->margin[t * nr + i] = k->entropy[t * nr + i] = NAN;
-    k->vocab[t] = k->window[t] = -1;
-    k->nll[t] = NAN;
-    for (size_t i = 0; i < n; i++)
-        if ((err = put(k, c, at[i], &phase)) != MOE_OK)
-            return at_cell(c, &c->cell[at[i]], err);
-    if (n < (size_t)nk && !c->job->opts->allow_gaps)
-        return missing(c, d, position, k->from);
-    k->phase[t] = phase < 0 ? MOE_PHASE_PROMPT : (uint8_t)phase;
-    if ((err = check_window(k, position)) != MOE_OK)
-        return n ? at_cell(c, &c->cell[at[0]], err) : err;
-    k->n_tok++;
-    return k->n_tok == k->room ? chunk_flush(k, c) : MOE_OK;
-}
-
-/* Positions from 0 without a hole, unless holes are allowed: then not too many.
- * `seen` has room for n + 1 marks: one of the first n + 1 positions must be free
- * if there is a hole at all. */
-static moe_err check_positions(const moe_cells *c, const document *d,
-                               int64_t n_tok, const uint32_t *at, size_t n,
-                               bool *seen)
-{
-    int64_t hole = 0;
-
-    for (size_t i = 0; i < n; i++)
-        if ((size_t)c->cell[at[i]].position <= n)
-            seen[c->cell[at[i]].position] = true;
-    while (hole < n_tok && seen[hole])
-        hole++;
-    if (hole == n_tok)
-        return MOE_OK;
-    if (!c->job->opts->allow_gaps)
-        return moe_fail(MOE_ERR_FORMAT,
-                        "%s: document %s has position %" PRId64
-                        " but not %" PRId64 "; --allow-gaps takes it as "
-                        "unknown",
-                        c->job->path[0], d->name, n_tok - 1, hole);
-    if (n_tok - (int64_t)n > MAX_HOLES)
-        return moe_fail(MOE_ERR_FORMAT,
-                        "%s: document %s has position %" PRId64
-                        " and only %zu rows",
-                        c->job->path[0], d->name, n_tok - 1, n);
-    return MOE_OK;
-}
-
-static moe_err document_row(moe_cells *c, document *d, int64_t n_tok)
-{
-    const moe_import_opts *o = c->job->opts;
-    const char *text[MOE_CELLS_TEXTS];
-
-    for (int i = 0; i < MOE_CELLS_TEXTS; i++)
-        text[i] = d->text[i] ? d->text[i] : "";
-    if (!d->text[MOE_CELLS_PATH] && !c->numbers)
-        text[MOE_CELLS_PATH] = d->name;
-    if (!d->text[MOE_CELLS_DOMAIN] && o->domain)
-        text[MOE_CELLS_DOMAIN] = o->domain;
-    if (!d->text[MOE_CELLS_LANGUAGE] && o->language)
-        text[MOE_CELLS_LANGUAGE] = o->language;
-    return moe_trace_document_begin(
-        c->job->writer,
-        &(moe_trace_document){.id = c->numbers ? d->id : d->index,
-                              .path = text[MOE_CELLS_PATH],
-                              .title = text[MOE_CELLS_TITLE],
-                              .domain = text[MOE_CELLS_DOMAIN],
-                              .language = text[MOE_CELLS_LANGUAGE],
-                              .digest = text[MOE_CELLS_DIGEST],
-                              .n_bytes = d->n_bytes < 0 ? 0 : d->n_bytes,
-                              .n_tok = n_tok});
-}
-
-/* The n cells at[] of a document, in any order. */
-static moe_err write_document(moe_cells *c, document *d, const uint32_t *at,
-                              size_t n)
-{
-    chunk k = {0};
-    int64_t n_tok = 0;
-    uint32_t *start = NULL, *by_token = NULL;
-    bool *seen = moe_calloc(n + 1, sizeof *seen);
-    moe_err err;
-
-    d->written = true;
-    for (size_t i = 0; i < n; i++)
-        if (c->cell[at[i]].position >= n_tok)
-            n_tok = c->cell[at[i]].position + 1;
-    if (!seen) {
-        err = moe_fail(MOE_ERR_NOMEM, "out of memory for %zu rows", n);
-        goto done;
-    }
-    if ((err = moe_stop_check()) != MOE_OK ||
-        (err = check_positions(c, d, n_tok, at, n, seen)) != MOE_OK)
-        goto done;
-    start = moe_calloc((size_t)n_tok + 2, sizeof *start);
-    by_token = moe_calloc(n, sizeof *by_token);
-    if (!start || !by_token) {
-        err = moe_fail(MOE_ERR_NOMEM, "out of memory for %" PRId64 " tokens",
-                       n_tok);
-        goto done;
-    }
-    /* start[p + 1] ends up as the beginning of position p, then as its end */
-    for (size_t i = 0; i < n; i++)
-        start[c->cell[at[i]].position + 2]++;
-    for (int64_t p = 2; p <= n_tok; p++)
-        start[p] += start[p - 1];
-    for (size_t i = 0; i < n; i++)
-        by_token[start[c->cell[at[i]].position + 1]++] = at[i];
-    if ((err = chunk_init(&k, c, n_tok)) != MOE_OK ||
-        (err = document_row(c, d, n_tok)) != MOE_OK)
-        goto done;
-    for (int64_t p = 0; p < n_tok && err == MOE_OK; p++)
-        err = add_token(&k, c, d, by_token + start[p], start[p + 1] - start[p]);
-    if (err == MOE_OK && k.n_tok)
-        err = chunk_flush(&k, c);
-    if (err == MOE_OK)
-        err = moe_trace_document_end(c->job->writer);
-
-done:
-    chunk_fini(&k);
-    free(seen);
-    free(start);
-    free(by_token);
-    return err;
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const document *x = *(document *const *)a, *y = *(document *const *)b;
-
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-/* Documents by id, each with its cells, which are found by counting. */
-static moe_err write_all(moe_cells *c)
-{
-    document **order = moe_calloc(c->n_doc, sizeof(document *));
-    size_t *end = moe_calloc(c->n_doc + 1, sizeof *end);
-    uint32_t *at = moe_calloc(c->n_cell, sizeof *at);
-    moe_err err = MOE_OK;
-
-    if (!order || !end || !at) {
-        err =
-            moe_fail(MOE_ERR_NOMEM, "out of memory for %zu choices", c->n_cell);
-        goto done;
-    }
-    for (size_t i = 0; i < c->n_cell; i++)
-        end[c->cell[i].document + 1]++;
-    for (size_t i = 0; i < c->n_doc; i++) {
-        order[i] = c->doc[i];
-        end[i + 1] += end[i];
-    }
-    for (size_t i = 0; i < c->n_cell; i++)
-        at[end[c->cell[i].document]++] = (uint32_t)i;
-    if (c->numbers)
-        qsort(order, c->n_doc, sizeof(document *), by_id);
-    for (size_t i = 0; i < c->n_doc && err == MOE_OK; i++) {
-        size_t first = order[i]->index ? end[order[i]->index - 1] : 0;
-
-        err = write_document(c, order[i], at + first,
-                             end[order[i]->index] - first);
-    }
-
-done:
-    free(order);
-    free(end);
-    free(at);
-    return err;
-}
-
-moe_err moe_cells_write(moe_cells *c)
+/* All that is left, in the order of the documents' ids. */
+static moe_err write_rest(moe_cells *c)
 {
     moe_err err;
 
     if (c->job->opts->sorted)
         err = flush(c);
-    else if ((err = begin(c)) == MOE_OK)
-        err = write_all(c);
+    else if ((err = moe_cells_begin(c)) == MOE_OK)
+        err = moe_cells_put_all(c);
     if (err == MOE_OK && !c->job->writer)
-        err = begin(c); /* no rows at all: says so */
+        err = moe_cells_begin(c); /* no rows at all: says so */
     if (err == MOE_OK && c->other_pieces)
         moe_warn("%" PRId64 " rows spell a vocabulary entry otherwise than "
                  "the first one did, which is kept",
                  c->other_pieces);
+    return err;
+}
+
+moe_err moe_cells_import(moe_import *job, moe_cells_read read)
+{
+    const bool sorted = job->opts->sorted;
+    moe_cells *c = NULL;
+    moe_err err = cells_new(&c, job);
+
+    if (err == MOE_OK && sorted) {
+        c->measuring = true;
+        err = read(c, job, false);
+        c->measuring = false;
+        c->current = NULL;
+    }
+    if (err == MOE_OK && (err = read(c, job, sorted)) == MOE_OK)
+        err = write_rest(c);
+    cells_free(c);
     return err;
 }

@@ -4,7 +4,7 @@
  *
  * Needs 48 bytes for each choice of what is held, and room for the routes of one
  * document. Sorted sources are held one document at a time: they are read twice,
- * first to learn the shape (moe_cells_measure).
+ * first to learn the shape.
  */
 #ifndef MOE_PROBES_IMPORT_CELLS_H
 #define MOE_PROBES_IMPORT_CELLS_H
@@ -35,11 +35,12 @@ typedef enum moe_cells_text {
     MOE_CELLS_TEXTS
 } moe_cells_text;
 
-moe_err moe_cells_new(moe_cells **out, moe_import *job) MOE_MUST_CHECK;
-void moe_cells_free(moe_cells *c);
+/* Give the cells of all sources; `again` is true the second time. */
+typedef moe_err (*moe_cells_read)(moe_cells *c, const moe_import *job,
+                                  bool again);
 
-/* From now on only look at the shape, or no longer. */
-void moe_cells_measure(moe_cells *c, bool only);
+/* A whole import: read once, or twice with --sorted, and write. */
+moe_err moe_cells_import(moe_import *job, moe_cells_read read) MOE_MUST_CHECK;
 
 /* With --sorted: if the document of this name is another than the last one, that
  * one is whole and is written. Failures name their own place. */
@@ -61,8 +62,5 @@ moe_err moe_cells_piece(moe_cells *c, int32_t vocab, const char *bytes,
                         size_t n) MOE_MUST_CHECK;
 /* Ranges are checked here, so that the caller can name the line. */
 moe_err moe_cells_add(moe_cells *c, const moe_cell *cell) MOE_MUST_CHECK;
-
-/* All that is left, in the order of the documents' ids. */
-moe_err moe_cells_write(moe_cells *c) MOE_MUST_CHECK;
 
 #endif

@@ -151,31 +151,6 @@ static moe_err get_phase(int8_t *out, const reader *r, const moe_field *field)
                     f->text);
 }
 
-/* Pairs of hexadecimal digits. */
-static moe_err unhex(moe_buf *out, const moe_field *f)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i + 1 < f->size; i += 2) {
-        const char *a = memchr(digits, f->text[i], 16);
-        const char *b = memchr(digits, f->text[i + 1], 16);
-        char byte;
-
-        if (!a || !b)
-            break;
-        byte = (char)((a - digits) << 4 | (b - digits));
-        moe_buf_add(out, &byte, 1);
-    }
-    if (out->failed)
-        return moe_fail(MOE_ERR_NOMEM, "out of memory");
-    if (2 * out->size != f->size)
-        return moe_fail(MOE_ERR_FORMAT,
-                        "piece_bytes: '%.40s' is no run of pairs of digits 0-9 "
-                        "a-f",
-                        f->text);
-    return MOE_OK;
-}
-
 static moe_err add_piece(reader *r, const moe_field *field, int32_t vocab)
 {
     const moe_field *piece = get(r, field, PIECE);
@@ -187,7 +162,7 @@ static moe_err add_piece(reader *r, const moe_field *field, int32_t vocab)
         return MOE_OK;
     if (piece)
         return moe_cells_piece(r->cells, vocab, piece->text, piece->size);
-    if ((err = unhex(&raw, bytes)) == MOE_OK)
+    if ((err = moe_import_unhex(&raw, bytes->text, bytes->size)) == MOE_OK)
         err = moe_cells_piece(r->cells, vocab, raw.data, raw.size);
     moe_buf_fini(&raw);
     return err;
@@ -319,19 +294,7 @@ static moe_err read_all(moe_cells *cells, const moe_import *job, bool quiet)
 
 static moe_err run(moe_import *job)
 {
-    moe_cells *cells = NULL;
-    moe_err err = moe_cells_new(&cells, job);
-    bool sorted = job->opts->sorted;
-
-    if (err == MOE_OK && sorted) {
-        moe_cells_measure(cells, true);
-        err = read_all(cells, job, false);
-        moe_cells_measure(cells, false);
-    }
-    if (err == MOE_OK && (err = read_all(cells, job, sorted)) == MOE_OK)
-        err = moe_cells_write(cells);
-    moe_cells_free(cells);
-    return err;
+    return moe_cells_import(job, read_all);
 }
 
 const moe_importer moe_import_csv = {

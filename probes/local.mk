@@ -5,7 +5,6 @@ libprobes_a_SOURCES = \
 	%D%/trace_db.c %D%/trace_internal.h \
 	%D%/trace_read.c %D%/trace_read.h \
 	%D%/trace_schema.c \
-	%D%/trace_text.c \
 	%D%/trace_verify.c \
 	%D%/trace_write.c %D%/trace_write.h \
 	%D%/tracer.c %D%/tracer.h

@@ -13,7 +13,6 @@
 #include "engine/base/error.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -50,8 +49,5 @@ enum { MOE_TRACE_UNKNOWN = (1 << 23) - 1 };
 
 int32_t moe_trace_code(float value);
 float moe_trace_value(int32_t code);
-
-/* UTF-8 (RFC 3629) without zero bytes: what the TEXT of SQLite can hold. */
-bool moe_trace_is_text(const char *bytes, size_t n);
 
 #endif

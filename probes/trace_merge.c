@@ -94,7 +94,7 @@ static moe_err get_number(int64_t *out, const source *s, const char *key)
     long long v;
 
     if (err == MOE_OK && text) {
-        if (sscanf(text, "%lld%n", &v, &used) == 1 && !text[used] && v >= 0)
+        if (sscanf(text, "%18lld%n", &v, &used) == 1 && !text[used] && v >= 0)
             *out = v;
         else
             err = moe_fail(MOE_ERR_FORMAT, "%s: damaged: %s is '%s'", s->path,
@@ -113,8 +113,8 @@ static moe_err get_shard(source *s)
     int used = 0;
 
     if (err == MOE_OK && text) {
-        if (sscanf(text, "%lld/%lld%n", &i, &n, &used) == 2 && !text[used] &&
-            i >= 1 && i <= n) {
+        if (sscanf(text, "%18lld/%18lld%n", &i, &n, &used) == 2 &&
+            !text[used] && i >= 1 && i <= n) {
             s->shard = i;
             s->n_shard = n;
         } else {

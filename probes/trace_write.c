@@ -3,6 +3,7 @@
 #include "probes/trace_write.h"
 
 #include "engine/base/clock.h"
+#include "engine/base/utf8.h"
 #include "probes/trace_internal.h"
 #include "probes/trace_publish.h"
 
@@ -343,7 +344,7 @@ moe_err moe_trace_piece(moe_trace_writer *w, int32_t vocab, const char *bytes,
                         "%s: piece %" PRId32 " of a vocabulary of %d", w->path,
                         vocab, w->shape.n_vocab);
     sqlite3_bind_int64(w->piece, 1, vocab);
-    if (moe_trace_is_text(bytes, n))
+    if (moe_utf8_label(bytes, n))
         sqlite3_bind_text64(w->piece, 2, bytes, n, SQLITE_STATIC, SQLITE_UTF8);
     else
         sqlite3_bind_blob64(w->piece, 2, bytes, n, SQLITE_STATIC);

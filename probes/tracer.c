@@ -237,6 +237,7 @@ static moe_err trace_all(moe_tracer *t)
             (err = add_document(t, id, &doc)) != MOE_OK)
             return err;
     }
+    t->sum.whole = !more;
     if (t->n_read == 0)
         return moe_fail(MOE_ERR_ARG, "%s: no documents", t->opts.corpus);
     if (t->n_read <= t->opts.after)

@@ -181,7 +181,7 @@ static void gzip_is_read_like_plain_text(void **state)
     assert_fails(import("csv", NULL), MOE_ERR_FORMAT, "cut short");
     bytes[n - 6] ^= 1; /* its checksum */
     put_file(SOURCE, bytes, n);
-    assert_fails(import("csv", NULL), MOE_ERR_FORMAT, "damaged");
+    assert_fails(import("csv", NULL), MOE_ERR_FORMAT, "damaged gzip data");
     free(bytes);
 }
 

@@ -50,6 +50,20 @@ for f in document token selection router; do
     cmp csv/$f.csv csv2/$f.csv || rc=1
 done
 
+# arrays out and in again: routes, ids, phases and documents
+"$moetrace" import vllm csv/expert.npy --offsets csv/doc_offsets.npy --experts 8 \
+    --router-layers 0,5 --layers 8 --phases csv/token_phase.npy --allow-gaps \
+    -o arrays.db
+"$moetrace" export arrays.db -o csv3
+cut -d , -f 1-5 csv/selection.csv >want
+cut -d , -f 1-5 csv3/selection.csv >got
+cmp want got || rc=1
+printf '0,3\n0,1\n5,2\n5,0\n' >lines.csv
+"$moetrace" import llamacpp lines.csv --top-k 2 --experts 8 --layers 8 -o lines.db
+"$moetrace" export lines.db -o csv4
+cut -d , -f 1-5 csv4/selection.csv >got
+cmp want got || rc=1
+
 # two parts of one import, documents 0 and 1
 sed 's/a.txt/0/' routes.csv >0.csv
 sed 's/a.txt/1/' routes.csv >1.csv
@@ -77,6 +91,9 @@ expect 1 'bad.csv:4: expert 8 where --experts 8 allows 0 to 7' \
 expect 1 'none.csv: No such file' "$moetrace" import csv none.csv -o none.db
 expect 1 'no/run.db' "$moetrace" import csv routes.csv -o no/run.db
 expect 1 'bad.csv: not an SQLite database' "$moetrace" export bad.csv -o none
+expect 2 '--top-k means nothing for vllm' \
+    "$moetrace" import vllm csv/expert.npy --top-k 2 -o none.db
+expect 1 'csv/run.csv: not a .npy file' "$moetrace" import vllm csv/run.csv -o none.db
 expect 2 "format 'cvs' is not one of csv" "$moetrace" import cvs routes.csv -o none.db
 expect 2 '--output is needed' "$moetrace" import csv routes.csv
 expect 2 '--output or --routes-csv is needed' "$moetrace" export run.db

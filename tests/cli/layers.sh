@@ -26,7 +26,7 @@ may()
 may '^engine/base/' 'engine/base/[a-z_0-9]+\.h'
 may '^engine/' 'engine/[a-z_0-9/]+\.(h|def)'
 may '^datasets/' '(engine/base|datasets)/[a-z_0-9]+\.(h|def)'
-may '^probes/' '(engine/base/[a-z_0-9]+|engine/(hook|model|forward|router|tensor)|datasets/[a-z_0-9]+|probes/[a-z_0-9]+)\.(h|def)'
+may '^probes/' '(engine/base/[a-z_0-9]+|engine/(hook|model|forward|router|tensor|weights/weights)|datasets/[a-z_0-9]+|probes/[a-z_0-9]+)\.(h|def)'
 may '^analysis/' '(engine/base/[a-z_0-9]+|probes/trace|probes/trace_read|analysis/[a-z_0-9]+)\.(h|def)'
 
 # only FILES PATTERN WHAT: the pattern occurs in no other source.
