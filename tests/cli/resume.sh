@@ -69,26 +69,37 @@ while [ $i -lt 24 ]; do
     done >"texts/$((100 + i)).txt"
 done
 
+begin=$(date +%s%N)
 trace -o full.db
+whole_run=$(($(date +%s%N) - begin))
 rows full.db >want
 n=$(wc -l <want)
 [ "$n" -gt 30000 ] || fail "only $n rows"
 
-# Killed at dozens of random moments.
+# Killed at dozens of random moments; each time that it gets through, once more.
 seed=$(date +%N | sed 's/^0*//')
 kills=0 parts=0 last=-1
 while [ $kills -lt 30 ]; do
     kills=$((kills + 1))
-    delay=$(awk -v s="$seed$kills" 'BEGIN { srand(s); print 0.01 + rand() / 8 }')
+    delay=$(awk -v s="$seed$kills" -v t=$whole_run \
+        'BEGIN { srand(s); print (0.1 + rand()) * t / 1e9 }')
+    status=0
     timeout -s KILL "$delay" "$moetrace" trace -q model texts --batch 300 \
-        --commit 0 -o killed.db --resume 2>err && break || [ $? -gt 128 ] ||
+        --commit 0 -o killed.db --resume 2>err || status=$?
+    [ $status = 0 ] || [ $status -gt 128 ] ||
         fail "seed $seed, run $kills: $(cat err)"
     [ -e killed.db ] || continue
     whole killed.db "kill $kills of seed $seed"
-    now=$(sqlite3 killed.db "SELECT count(*) FROM document")
+    now=$(sqlite3 -cmd '.timeout 10000' killed.db "SELECT count(*) FROM document")
     [ "$now" -ge "$last" ] || fail "seed $seed: $now documents after $last"
     [ "$now" = "$last" ] || parts=$((parts + 1))
     last=$now
+    if [ $status = 0 ]; then
+        rows killed.db | cmp -s - want ||
+            fail "seed $seed: other rows after $kills kills"
+        rm killed.db
+        last=-1
+    fi
 done
 [ $parts -ge 3 ] || fail "seed $seed: $kills kills gave $parts parts only"
 trace -o killed.db --resume || fail "seed $seed: cannot be completed"
@@ -98,7 +109,8 @@ rows killed.db | cmp -s - want || fail "seed $seed: other rows after $kills kill
 # Interrupted: 130, one line, and what is complete stays. When SIGINT comes
 # before the first document is complete, nothing does.
 stopped=0
-for delay in 0.05 0.1 0.15 0.2 0.3 0.4 0.6 0.8; do
+for share in 10 20 30 40 50 60 70 80 90; do
+    delay=$(awk -v s=$share -v t=$whole_run 'BEGIN { print s * t / 1e11 }')
     got=0
     timeout --foreground -s INT $delay "$moetrace" trace -q model texts --batch 300 \
         --commit 0 -o stopped.db >out 2>err || got=$?
