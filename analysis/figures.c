@@ -585,7 +585,7 @@ static moe_err build_heatmap(moe_plot *p, const moe_table *t)
                     "0 offset 0,0.5\nset cblabel 'Share of "
                     "assignments (chance: %.4g %%)' offset 0,0.9\n",
                     left_mm / p->width_mm, (bar_mm - 5) / p->height_mm,
-                    (across > 2 ? 0.5 : 0.95) * (p->width_mm - left_mm) /
+                    (across > 2 ? 0.5 : 0.9) * (p->width_mm - left_mm) /
                         p->width_mm,
                     2.5 / p->height_mm, step, 100.0 / n_expert);
             heat_panel(p, &c, g, left_mm + g % across * (w + 6),
