@@ -597,6 +597,89 @@ static moe_err build_heatmap(moe_plot *p, const moe_table *t)
     return err;
 }
 
+/* One row a layer: the table as it is, without what is not drawn. */
+static moe_err effect_data(moe_plot *p, const moe_table *t, double *most)
+{
+    static const char *const names[] = {"layer", "domain", "beyond", "low",
+                                        "high"};
+    int column[5];
+
+    for (int i = 0; i < 5; i++) {
+        column[i] = moe_table_find(t, names[i]);
+        if (column[i] < 0)
+            return moe_fail(MOE_ERR_ARG, "table %s has no column %s",
+                            moe_table_name(t), names[i]);
+        moe_buf_printf(&p->csv, "%s%s", i ? "," : "", names[i]);
+    }
+    moe_buf_puts(&p->csv, "\n");
+    *most = 0;
+    for (int64_t row = 0; row < moe_table_rows(t); row++) {
+        moe_buf_printf(&p->csv, "%lld",
+                       (long long)moe_table_get_int(t, row, column[0]));
+        for (int i = 1; i < 5; i++) {
+            double v = moe_table_kind(t, row, column[i]) == MOE_CELL_MISSING
+                           ? NAN
+                           : moe_table_get_real(t, row, column[i]);
+
+            add_number(&p->csv, v);
+            *most = fmax(*most, v);
+        }
+        moe_buf_puts(&p->csv, "\n");
+    }
+    return MOE_OK;
+}
+
+static moe_err build_effect(moe_plot *p, const moe_table *t)
+{
+    static const char *const label[] = {"domain alone",
+                                        "domain beyond the token"};
+    key k = key_of(label, 2, 0, p->width_mm);
+    int layer = moe_table_find(t, "layer");
+    double most = 0, step;
+    moe_err err = effect_data(p, t, &most);
+
+    if (err != MOE_OK)
+        return err;
+    if (moe_table_rows(t) == 0)
+        return moe_fail(MOE_ERR_FORMAT, "table %s has no rows to draw",
+                        moe_table_name(t));
+    p->height_mm = k.height_mm + 55 + foot_mm;
+    begin_panels(&p->body);
+    open_key(&p->body, p, &k);
+    for (int i = 0; i < 2; i++) {
+        moe_buf_puts(&p->body, "NaN ");
+        repeats_line(&p->body, i);
+        moe_buf_printf(&p->body, "title '%s'%s", label[i],
+                       i ? "\n" : ", \\\n  ");
+    }
+    close_key(&p->body);
+    set_axes(&p->body);
+    step = step_of(most > 0 ? most : 1, 5);
+    place_panel(&p->body, p, left_mm, k.height_mm + 1,
+                p->width_mm - left_mm - right_mm, 53);
+    moe_buf_printf(
+        &p->body,
+        "set xrange [%g:%g]\nset yrange "
+        "[0:%g]\nset ytics %g nomirror\nset xtics %d nomirror\nset "
+        "xlabel 'Layer'\nset ylabel 'bits' offset 2.4,0\nplot '%s.csv' skip 1 "
+        "using 1:2 ",
+        (double)moe_table_get_int(t, 0, layer) - 0.3,
+        (double)moe_table_get_int(t, moe_table_rows(t) - 1, layer) + 0.3,
+        axis_end(most > 0 ? most : 1, step), step,
+        moe_table_rows(t) > 12 ? 5 : 1, p->name);
+    repeats_line(&p->body, 0);
+    moe_buf_printf(
+        &p->body,
+        "notitle, \\\n  '%s.csv' skip 1 using 1:3:4:5 with "
+        "yerrorbars ps 0 lw 1 lc rgb '#%06x' notitle, \\\n  '%s.csv' "
+        "skip 1 using 1:3 ",
+        p->name, (unsigned)moe_style_group(1).rgb, p->name);
+    repeats_line(&p->body, 1);
+    moe_buf_puts(&p->body, "notitle\n");
+    end_panels(&p->body);
+    return MOE_OK;
+}
+
 static const moe_figure figures[] = {
     {"shares", "Share of assignments by expert",
      "Of all assignments of tokens to experts at a layer, the share that each "
@@ -604,11 +687,11 @@ static const moe_figure figures[] = {
      "The "
      "dashed line is the share under uniform chance. Arranged as Figure 7 of "
      "the paper. Bars say nothing about which tokens an expert takes.",
-     "shares", build_shares},
+     "shares", true, build_shares},
     {"choices", "Share by expert, first and second choice",
      "The same for tokens' first choice alone, the second alone, and either. "
      "Arranged as Figure 9 of the paper.",
-     "shares", build_choices},
+     "shares", true, build_choices},
     {"repeats", "Repetition between adjacent tokens",
      "How often a token goes to the expert of the token before it: the same "
      "first choice, and at least one chosen expert in common. The dashed line "
@@ -616,11 +699,17 @@ static const moe_figure figures[] = {
      "under the load that was seen. As Figure 10 of the paper. Repetition may "
      "come from repeated words as well as from topic: the tables also hold the "
      "chance that is left when equal tokens swap their routes.",
-     "repeats", build_repeats},
+     "repeats", true, build_repeats},
     {"heatmap", "Shares over layers and experts",
      "Share of assignments of every expert in every layer, one panel for each "
      "group, on one scale. Uniform routing would have one colour.",
-     "shares", build_heatmap},
+     "shares", true, build_heatmap},
+    {"effect", "Domain effect, and what is left beyond vocabulary",
+     "What the domain of a text tells about the expert of a token, in bits, by "
+     "layer: by itself, and beyond the token (with 95 % intervals over "
+     "documents, shuffles of routes among equal tokens subtracted). A domain "
+     "that only differs in its words would have nothing left beyond them.",
+     "beyond", false, build_effect},
 };
 
 const moe_figure *moe_figure_at(int i)

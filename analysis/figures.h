@@ -9,11 +9,14 @@
 #include "analysis/table.h"
 #include "engine/base/error.h"
 
+#include <stdbool.h>
+
 typedef struct moe_figure {
     const char *name;     /* "shares"                                        */
     const char *title;    /* one line                                        */
     const char *caption;  /* what it shows, how, and what it does not show   */
     const char *analysis; /* whose table it draws                            */
+    bool grouped;         /* draws each group: makes sense by language too   */
     /* Fill csv, body and height of a plot whose name and width are set. */
     moe_err (*build)(moe_plot *plot, const moe_table *table);
 } moe_figure;

@@ -165,7 +165,8 @@ static bool wanted(const moe_analysis *a, moe_group_by by)
     if (by == MOE_BY_BOTH)
         return strcmp(a->name, "shares") == 0;
     for (int f = 0; moe_figure_at(f); f++)
-        drawn |= strcmp(moe_figure_at(f)->analysis, a->name) == 0;
+        drawn |= moe_figure_at(f)->grouped &&
+                 strcmp(moe_figure_at(f)->analysis, a->name) == 0;
     return strcmp(a->name, "tokens") != 0 && (drawn || by == MOE_BY_DOMAIN);
 }
 

@@ -67,12 +67,11 @@ static void chance(moe_buf *out, const moe_report_set *set, int c, int l, int g)
     }
 }
 
-/* Where the first choice repeats most, and with it any choice. */
+/* Where the first choice repeats most. */
 static void repetition(moe_buf *out, const moe_report_set *set, int group)
 {
     const moe_cube *c = &set->rate;
     int first = moe_cube_find(c, MOE_RATE_CHOICE, "first");
-    int any = moe_cube_find(c, MOE_RATE_CHOICE, "any");
     int top = first < 0 ? -1 : peak(c, first, group);
 
     if (top < 0)
@@ -82,30 +81,17 @@ static void repetition(moe_buf *out, const moe_report_set *set, int group)
                    "most often in layer %s: ",
                    c->label[MOE_RATE_LAYER][top]);
     rate(out, set, first, top, group);
-    moe_buf_puts(out, " of pairs (");
+    moe_buf_puts(out, " of pairs; ");
     chance(out, set, first, top, group);
-    moe_buf_puts(out, ")");
     if (top != 0) {
         moe_buf_printf(out, ". In layer %s it is ",
                        c->label[MOE_RATE_LAYER][0]);
         rate(out, set, first, 0, group);
-        moe_buf_puts(out, " (");
+        moe_buf_puts(out, "; ");
         chance(out, set, first, 0, group);
-        moe_buf_puts(out, ")");
     }
     moe_buf_puts(out,
                  ". <a href=\"#repeats\">Repetition over depth</a></li>\n");
-    if (any < 0 || (top = peak(c, any, group)) < 0)
-        return;
-    moe_buf_printf(out,
-                   "<li>Adjacent tokens have an expert in common most "
-                   "often in layer %s: ",
-                   c->label[MOE_RATE_LAYER][top]);
-    rate(out, set, any, top, group);
-    moe_buf_puts(out, " of pairs (");
-    chance(out, set, any, top, group);
-    moe_buf_puts(out, "). <a href=\"#repeats\">Repetition over "
-                      "depth</a></li>\n");
 }
 
 /* The groups at both ends in the layer where the mean is greatest. */
@@ -335,6 +321,109 @@ static void languages(moe_buf *out, const moe_report_set *set,
                    high);
 }
 
+/* The row where a column is greatest or least; -1: no such column or number. */
+static int64_t extreme(const moe_table *t, const char *column, bool greatest)
+{
+    int c = t ? moe_table_find(t, column) : -1;
+    int64_t best = -1;
+
+    for (int64_t row = 0; c >= 0 && row < moe_table_rows(t); row++) {
+        double v, b;
+
+        if (moe_table_kind(t, row, c) == MOE_CELL_MISSING)
+            continue;
+        v = moe_table_get_real(t, row, c);
+        b = best < 0 ? v : moe_table_get_real(t, best, c);
+        if (best < 0 || (greatest ? v > b : v < b))
+            best = row;
+    }
+    return best;
+}
+
+/* The number at a row; NAN where there is none. */
+static double number_at(const moe_table *t, int64_t row, const char *column)
+{
+    int c = moe_table_find(t, column);
+
+    return c < 0 || moe_table_kind(t, row, c) == MOE_CELL_MISSING
+               ? NAN
+               : moe_table_get_real(t, row, c);
+}
+
+static void interval(moe_buf *out, double low, double high, int digits)
+{
+    if (isfinite(low) && isfinite(high))
+        moe_buf_printf(out, " (95\xc2\xa0%%: %.*f to %.*f)", digits, low,
+                       digits, high);
+}
+
+/* Where domains differ most, and by how much. True when it could be told. */
+static bool association(moe_buf *out, const moe_table *t)
+{
+    int64_t top = extreme(t, "v", true), low = extreme(t, "v", false);
+
+    if (top < 0 || top == low)
+        return false;
+    moe_buf_printf(
+        out,
+        "<li>Layer %.0f tells domains apart most: Cramer\xe2\x80\x99s "
+        "V of domain and expert is <strong>%.3f</strong>",
+        number_at(t, top, "layer"), number_at(t, top, "v"));
+    interval(out, number_at(t, top, "v_low"), number_at(t, top, "v_high"), 3);
+    moe_buf_printf(out,
+                   ", where documents with shuffled labels give %.3f; in layer "
+                   "%.0f it is least, <strong>%.3f</strong>",
+                   number_at(t, top, "v_null"), number_at(t, low, "layer"),
+                   number_at(t, low, "v"));
+    interval(out, number_at(t, low, "v_low"), number_at(t, low, "v_high"), 3);
+    moe_buf_puts(out, ". <a href=\"#effect\">Domain or words?</a></li>\n");
+    return true;
+}
+
+/* What the domain tells beyond the words of its texts. */
+static void beyond(moe_buf *out, const moe_table *t)
+{
+    int64_t top = extreme(t, "beyond", true);
+
+    if (top < 0)
+        return;
+    moe_buf_printf(out,
+                   "<li>Beyond the token itself, the domain tells most about "
+                   "the expert in layer %.0f: <strong>%.3f</strong> bits",
+                   number_at(t, top, "layer"), number_at(t, top, "beyond"));
+    interval(out, number_at(t, top, "low"), number_at(t, top, "high"), 3);
+    moe_buf_printf(out,
+                   "; without regard to the token it tells %.3f. <a "
+                   "href=\"#effect\">Domain or words?</a></li>\n",
+                   number_at(t, top, "domain"));
+}
+
+/* How much of the first choice the token alone explains. True when told. */
+static bool explained(moe_buf *out, const moe_table *t)
+{
+    int factor = t ? moe_table_find(t, "factor") : -1;
+    int64_t first = -1, last = -1;
+
+    for (int64_t row = 0; factor >= 0 && row < moe_table_rows(t); row++)
+        if (strcmp(moe_table_get_text(t, row, factor), "token") == 0 &&
+            isfinite(number_at(t, row, "share"))) {
+            first = first < 0 ? row : first;
+            last = row;
+        }
+    if (first == last)
+        return false;
+    moe_buf_printf(
+        out,
+        "<li>The token alone explains <strong>%.1f\xc2\xa0%%</strong> "
+        "of the first choice in layer %.0f and "
+        "<strong>%.1f\xc2\xa0%%</strong> in layer %.0f (of its "
+        "entropy, chance subtracted). <a href=\"#effect\">Domain or "
+        "words?</a></li>\n",
+        100 * number_at(t, first, "share"), number_at(t, first, "layer"),
+        100 * number_at(t, last, "share"), number_at(t, last, "layer"));
+    return true;
+}
+
 /* How near to a tie the decisions of the sample are. */
 static void confidence(moe_buf *out, const moe_sample *s)
 {
@@ -403,18 +492,23 @@ void moe_report_findings(moe_buf *out, const moe_report *r)
                   : -1;
     int group = all >= 0 ? all : 0;
 
+    const moe_tables *tables = &set->tables;
+
     moe_buf_puts(out, "<ol class=\"findings\">\n");
     if (set->rate.value) {
         repetition(out, set, group);
         spread(out, set, 0, group);
     }
-    if (set->share.value) {
+    if (set->share.value)
         preference(out, set);
+    if (!association(out, moe_tables_find(tables, "domains")) &&
+        set->share.value)
         separation(out, set);
-    }
+    beyond(out, moe_tables_find(tables, "beyond"));
     if (r->n_set > 1 && r->set[1].share.value && r->pairs.share.value)
         languages(out, &r->set[1], &r->pairs);
-    vocabulary(out, set);
+    if (!explained(out, moe_tables_find(tables, "explained")))
+        vocabulary(out, set);
     confidence(out, &r->sample);
     moe_buf_puts(out, "</ol>\n");
 }

@@ -30,6 +30,7 @@ static const section sections[] = {
     {"repeats", "Repetition"},
     {"paper", "Beside the paper"},
     {"heatmap", "Layers and experts"},
+    {"effect", "Domain or words?"},
     {"words", "Tokens of each expert"},
     {"explore", "Token explorer"},
     {"more", "All tables"},
@@ -270,8 +271,10 @@ static moe_err put_svg(moe_buf *out, const moe_report *r, const char *name,
 
 static void put_files(moe_buf *out, const moe_report *r, const char *figure)
 {
+    int n = moe_figure_find(figure)->grouped ? r->n_set : 1;
+
     moe_buf_puts(out, "<p class=\"files\">");
-    for (int i = 0; i < r->n_set; i++) {
+    for (int i = 0; i < n; i++) {
         const char *by = r->set[i].by;
 
         moe_buf_printf(out, "%sBy %s: ", i ? " \xc2\xb7 " : "", by);
@@ -301,20 +304,34 @@ static void put_numbers(moe_buf *out, const moe_report *r, const char *figure)
     moe_buf_puts(out, "</details>\n");
 }
 
+/* What the domain, the token and its neighbours tell about the expert. */
+static void effect_tables(moe_buf *out, const moe_report *r)
+{
+    static const char *const names[] = {"beyond", "explained", "domains"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const moe_table *t = moe_tables_find(&r->set[0].tables, names[i]);
+
+        if (t)
+            moe_report_table(out, t, TABLE_ROWS, r->set[0].by);
+    }
+}
+
 static moe_err figure_section(moe_buf *out, const moe_report *r,
                               const char *figure)
 {
     const moe_figure *f = moe_figure_find(figure);
     bool heatmap = strcmp(figure, "heatmap") == 0;
+    bool plain = heatmap || !f->grouped; /* no script draws it anew */
     moe_err err = MOE_OK;
 
     open_section(out, figure, f->title);
     moe_buf_printf(out, "<figure%s%s\" data-label=\"%s\"><figcaption>",
-                   heatmap ? " class=\"static" : " data-chart=\"",
-                   heatmap ? "" : figure, f->title);
+                   plain ? " class=\"static" : " data-chart=\"",
+                   plain ? "" : figure, f->title);
     moe_html_text(out, f->caption);
     moe_buf_puts(out, "</figcaption>\n");
-    for (int i = 0; i < r->n_set && err == MOE_OK; i++) {
+    for (int i = 0; i < (f->grouped ? r->n_set : 1) && err == MOE_OK; i++) {
         char *name = moe_report_name(figure, r->set[i].by);
         char *label = moe_format("%s, by %s", f->title, r->set[i].by);
 
@@ -324,14 +341,17 @@ static moe_err figure_section(moe_buf *out, const moe_report *r,
         free(name);
         free(label);
     }
-    if (r->n_set > 1)
+    if (f->grouped && r->n_set > 1)
         moe_buf_puts(out,
                      "<p class=\"note\">Texts by language differ in domain "
                      "too, where a domain is not there in every "
                      "language.</p>\n");
     put_files(out, r, figure);
-    put_numbers(out, r, figure);
+    if (f->grouped)
+        put_numbers(out, r, figure);
     moe_buf_puts(out, "</figure>\n");
+    if (!f->grouped)
+        effect_tables(out, r);
     if (heatmap)
         moe_buf_puts(out,
                      "<figure class=\"js-only\" data-chart=\"heatmap\" "
@@ -522,6 +542,11 @@ static bool has_section(const moe_report *r, const char *id)
     }
     if (strcmp(id, "repeats") == 0 || strcmp(id, "paper") == 0)
         return r->set[0].rate.value != NULL;
+    if (strcmp(id, "effect") == 0) {
+        const moe_table *t = moe_tables_find(&r->set[0].tables, "beyond");
+
+        return t && moe_table_rows(t) > 0;
+    }
     if (moe_figure_find(id))
         return r->set[0].share.value != NULL;
     return true;

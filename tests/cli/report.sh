@@ -56,7 +56,7 @@ mkdir other && echo kept >other/file
 
 # One figure. Its script draws it again from the data beside it.
 "$moetrace" plot --list | cut -d' ' -f1 >names
-[ "$(cat names | tr '\n' ' ')" = "shares choices repeats heatmap " ] ||
+[ "$(cat names | tr '\n' ' ')" = "shares choices repeats heatmap effect " ] ||
     fail "the list of figures is: $(cat names)"
 mkdir figs
 for f in $(cat names); do
