@@ -26,3 +26,4 @@ moetrace_SOURCES += %D%/cmd_analyze.c
 dist_man_MANS += %D%/moetrace-analyze.1
 
 include analysis/report.mk
+include analysis/serving.mk

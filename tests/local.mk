@@ -31,6 +31,7 @@ include tests/probes.mk
 include tests/import.mk
 include tests/analysis.mk
 include tests/report.mk
+include tests/serving.mk
 include tests/cli.mk
 TESTS += $(check_PROGRAMS)
 endif

@@ -38,7 +38,9 @@ static void add_token(moe_trace_writer *w, const routed *p, int doc,
     int32_t vocab = token < 0  ? 1
                     : p->vocab ? p->vocab(p->user, doc, token)
                                : 5;
-    uint8_t phase = token < 0 ? MOE_PHASE_BOS : MOE_PHASE_PROMPT;
+    uint8_t phase = token < 0                             ? MOE_PHASE_BOS
+                    : p->n_prompt && token >= p->n_prompt ? MOE_PHASE_GENERATED
+                                                          : MOE_PHASE_PROMPT;
     float nll = token < 0 ? NAN : p->nll ? p->nll(p->user, doc, token) : 1;
     moe_trace_tokens run = {.n_tok = 1,
                             .vocab = &vocab,
@@ -58,6 +60,9 @@ static void add_token(moe_trace_writer *w, const routed *p, int doc,
                 (float)ldexp(1, -(r + 1 < p->top_k ? r + 1 : r));
         margin[l] = 1;
         entropy[l] = 2;
+        if (p->odds)
+            p->odds(gate + l * p->top_k, margin + l, entropy + l, p->user, doc,
+                    token, l);
     }
     assert_ok(moe_trace_tokens_add(w, &run));
     free(expert);

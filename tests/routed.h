@@ -23,8 +23,12 @@ typedef struct routed {
      * BOS. Never NULL. */
     void (*route)(int32_t *expert, void *user, int doc, int64_t token,
                   int layer);
+    int64_t n_prompt; /* later tokens of a document are generated; 0: none */
     int32_t (*vocab)(void *user, int doc, int64_t token); /* NULL: 5 */
-    float (*nll)(void *user, int doc, int64_t token);     /* NULL: 1 */
+    /* Of a token, gates [top_k], over what is written below; or NULL. */
+    void (*odds)(float *gate, float *margin, float *entropy, void *user,
+                 int doc, int64_t token, int layer);
+    float (*nll)(void *user, int doc, int64_t token); /* NULL: 1 */
 } routed;
 
 /* Write to PATH and open. Fails the test when it cannot. Gates are powers of

@@ -1,0 +1,179 @@
+#include "config.h"
+
+#include "analysis/tally.h"
+
+#include "engine/base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_ROWS = 192 << 20 }; /* bytes */
+
+static int64_t row_bytes(const moe_tally *t)
+{
+    return MOE_TALLY_KINDS * t->width * (int64_t)sizeof(uint32_t);
+}
+
+moe_err moe_tally_init(moe_tally *t, const moe_study *study, int64_t width,
+                       int64_t most)
+{
+    int64_t tokens = 0, n = study->n_doc;
+
+    *t = (moe_tally){.study = study, .width = width, .fold = 1};
+    moe_counts_init(&t->rows, MOE_TALLY_KINDS * width);
+    if (n > 0 && n > MAX_ROWS / row_bytes(t))
+        t->fold = 1 + n / (1 + MAX_ROWS / row_bytes(t));
+    for (int64_t d = 0; d < n; d++) {
+        if (d % t->fold == 0)
+            tokens = 0;
+        tokens += moe_trace_doc_at(study->trace, d)->n_tok;
+        if (tokens > UINT32_MAX / (most > 0 ? most : 1))
+            return moe_fail(MOE_ERR_UNSUPPORTED,
+                            "%s: %lld tokens up to document %lld, at most "
+                            "%lld can be counted together",
+                            moe_trace_path(study->trace), (long long)tokens,
+                            (long long)moe_trace_doc_at(study->trace, d)->id,
+                            (long long)(UINT32_MAX / most));
+    }
+    return MOE_OK;
+}
+
+void moe_tally_fini(moe_tally *t)
+{
+    moe_counts_fini(&t->rows);
+    free(t->order);
+    free(t->first);
+    t->order = t->first = NULL;
+}
+
+/* Documents of a group that share a row have the same key. */
+static int64_t key_of(const moe_tally *t, int64_t doc)
+{
+    return doc / t->fold * t->study->n_group + t->study->doc_group[doc];
+}
+
+moe_err moe_tally_row(uint32_t **row, moe_tally *t, int64_t doc)
+{
+    return moe_counts_row(row, &t->rows, key_of(t, doc));
+}
+
+int moe_tally_kind(moe_tally *t, const moe_span *span, int64_t i)
+{
+    bool generated = span->phase && span->phase[i] == MOE_PHASE_GENERATED;
+
+    t->generated = t->generated || generated;
+    return generated ? MOE_TALLY_GENERATED : MOE_TALLY_PROMPT;
+}
+
+moe_err moe_tally_merge(moe_tally *t, const moe_tally *other)
+{
+    t->generated = t->generated || other->generated;
+    return moe_counts_merge(&t->rows, &other->rows);
+}
+
+moe_err moe_tally_seal(moe_tally *t)
+{
+    int n_group = t->study->n_group;
+    int64_t n = 0;
+
+    t->order = moe_calloc((size_t)t->rows.n_row, sizeof *t->order);
+    t->first = moe_calloc((size_t)n_group + 1, sizeof *t->first);
+    if (!t->order || !t->first)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld rows",
+                        (long long)t->rows.n_row);
+    for (int g = 0; g < n_group; g++) {
+        t->first[g] = n;
+        for (int64_t i = 0; i < t->rows.n_row; i++)
+            if (t->rows.key[i] % n_group == g)
+                t->order[n++] = i;
+    }
+    t->first[n_group] = n;
+    return MOE_OK;
+}
+
+int moe_tally_n_phase(const moe_tally *t)
+{
+    return t->generated ? 3 : 1;
+}
+
+const char *moe_tally_phase(int phase)
+{
+    return phase == 0 ? "all" : phase == 1 ? "prompt" : "generated";
+}
+
+int moe_tally_n_group(const moe_tally *t)
+{
+    return t->study->n_group + (t->study->n_group > 1);
+}
+
+const char *moe_tally_group(const moe_tally *t, int group)
+{
+    return group < t->study->n_group ? t->study->group[group] : "(all)";
+}
+
+static void add_row(int64_t *out, const moe_tally *t, int64_t row, int phase,
+                    int64_t from, int64_t n)
+{
+    const uint32_t *counter = t->rows.counter + row * t->rows.width + from;
+
+    for (int kind = 0; kind < MOE_TALLY_KINDS; kind++, counter += t->width)
+        if (phase == 0 || phase == kind + 1)
+            for (int64_t i = 0; i < n; i++)
+                out[i] += counter[i];
+}
+
+void moe_tally_sum(int64_t *out, const moe_tally *t, moe_tally_cell cell,
+                   int64_t from, int64_t n)
+{
+    int n_group = t->study->n_group;
+    bool all = cell.group == n_group;
+    int64_t begin = t->first[all ? 0 : cell.group];
+    int64_t end = t->first[all ? n_group : cell.group + 1];
+
+    memset(out, 0, (size_t)n * sizeof *out);
+    for (int64_t i = begin; i < end; i++)
+        add_row(out, t, t->order[i], cell.phase, from, n);
+}
+
+void moe_tally_draw(int64_t *out, const moe_tally *t, moe_tally_cell cell,
+                    int64_t from, int64_t n, int64_t draw)
+{
+    uint64_t seed = (uint64_t)t->study->opts->seed;
+
+    memset(out, 0, (size_t)n * sizeof *out);
+    for (int g = 0; g < t->study->n_group; g++) {
+        int64_t begin = t->first[g], units = t->first[g + 1] - begin;
+
+        if (cell.group != g && cell.group != t->study->n_group)
+            continue;
+        for (int64_t i = 0; i < units; i++) {
+            int64_t pick = moe_random_below(units, seed, (uint64_t)g,
+                                            (uint64_t)(draw * units + i));
+
+            add_row(out, t, t->order[begin + pick], cell.phase, from, n);
+        }
+    }
+}
+
+int64_t moe_tally_units(const moe_tally *t, int group)
+{
+    return group < t->study->n_group ? t->first[group + 1] - t->first[group]
+                                     : t->rows.n_row;
+}
+
+void moe_tally_note(moe_table *table, const moe_tally *t)
+{
+    const moe_study_opts *opts = t->study->opts;
+
+    if (t->fold > 1)
+        moe_table_note(table,
+                       "Intervals: 95 %%, %lld bootstrap draws of blocks of "
+                       "%lld neighbouring documents within groups, seed %lld.",
+                       (long long)opts->n_resample, (long long)t->fold,
+                       (long long)opts->seed);
+    else
+        moe_table_note(table,
+                       "Intervals: 95 %%, %lld bootstrap draws of documents "
+                       "within groups, seed %lld.",
+                       (long long)opts->n_resample, (long long)opts->seed);
+}
