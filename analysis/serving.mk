@@ -1,4 +1,9 @@
 # what serving a model needs to know: load, caches, ranks, confidence
 libanalysis_a_SOURCES += \
 	%D%/an_balance.c \
+	%D%/an_cache.c \
+	%D%/an_parallel.c \
+	%D%/an_segments.c \
+	%D%/placement.c %D%/placement.h \
+	%D%/stacks.c %D%/stacks.h \
 	%D%/tally.c %D%/tally.h

@@ -1,0 +1,350 @@
+/* How well one fixed group of experts serves a run of tokens. */
+#include "config.h"
+
+#include "analysis/analysis.h"
+
+#include "analysis/tally.h"
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char formula[] =
+    "Segment routing best performance. Segments are all runs of m = segments.m "
+    "tokens of a window of a document, at every offset; n(s,e) counts the "
+    "tokens of segment s that chose expert e among their k. A group that is "
+    "fixed for the segment has the experts with n(s,e) >= c. With sums over "
+    "the segments of the cell and all experts, M(c) = sum of n(s,e) over the "
+    "groups, P(c) = m times the members of the groups, A = sum of all n(s,e): "
+    "SRP = max over c = 0 .. m of F1(c) = 2 M(c) / (P(c) + A); threshold is "
+    "the least such c, experts the mean size of a group, P(c) / m / segments. "
+    "1: the same experts throughout each segment. Chance: uniform independent "
+    "routes, n binomial with m and k/E. Liang et al. 2025, arXiv:2505.16056.";
+
+static const moe_column columns[] = {
+    {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
+    {"group", NULL, "domain or language; (all): all documents", MOE_CELL_TEXT,
+     0, 0},
+    {"phase", NULL, "segments of any, of prompt, of generated tokens only",
+     MOE_CELL_TEXT, 0, 0},
+    {"srp", "SRP", "greatest F1", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"srp_low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"srp_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"chance", NULL, "SRP of uniform independent routes", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 4},
+    {"threshold", NULL, "tokens of the segment that an expert needs",
+     MOE_CELL_INT, 0, 0},
+    {"experts", NULL, "mean size of a group, experts", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 2},
+    {"m", NULL, "tokens of a segment", MOE_CELL_INT, 0, 0},
+    {"segments", NULL, "segments", MOE_CELL_INT, 0, 0},
+};
+
+enum { N_COLUMN = sizeof columns / sizeof *columns, MAX_M = 4096 };
+
+static const moe_setting settings[] = {
+    {"m", "16", "tokens of a segment"},
+    {NULL, NULL, NULL},
+};
+
+typedef struct state {
+    const moe_study *study;
+    int64_t m;
+    moe_tally tally; /* [n_slot, 1 + m] segments; pairs s, e by n(s,e) >= 1 */
+    int32_t *inside; /* [n_slot, n_expert] n of the segment                 */
+} state;
+
+static void end(void *user)
+{
+    state *s = user;
+
+    if (s) {
+        moe_tally_fini(&s->tally);
+        free(s->inside);
+    }
+    free(s);
+}
+
+static moe_err begin(void **out, const moe_study *study)
+{
+    int n_expert = study->shape->n_expert;
+    state *s = moe_calloc(1, sizeof *s);
+    moe_err err = MOE_OK;
+
+    if (s) {
+        s->study = study;
+        s->inside = moe_calloc((size_t)study->n_slot,
+                               (size_t)n_expert * sizeof *s->inside);
+    }
+    if (!s || !s->inside)
+        err = moe_fail(MOE_ERR_NOMEM, "segments: out of memory");
+    if (err == MOE_OK &&
+        (err = moe_study_setting_int(&s->m, study, &moe_analysis_segments, "m",
+                                     1, MAX_M)) == MOE_OK)
+        err = moe_tally_init(&s->tally, study, study->n_slot * (1 + s->m),
+                             n_expert);
+    if (err != MOE_OK) {
+        end(s);
+        return err;
+    }
+    *out = s;
+    return MOE_OK;
+}
+
+/* A token comes into the segments of all layers, or leaves them. */
+static void move_token(const state *s, const moe_span *span, int64_t t, int by)
+{
+    const moe_study *study = s->study;
+    int k = study->shape->top_k, n_expert = study->shape->n_expert;
+    const int32_t *token = span->expert + t * study->shape->n_router * k;
+
+    for (int i = 0; i < study->n_slot; i++)
+        for (int r = 0; r < k; r++) {
+            int32_t e = token[study->slot[i] * k + r];
+
+            if (e >= 0)
+                s->inside[i * n_expert + e] += by;
+        }
+}
+
+static void count_segment(const state *s, uint32_t *row)
+{
+    int n_expert = s->study->shape->n_expert;
+
+    for (int i = 0; i < s->study->n_slot; i++, row += 1 + s->m) {
+        const int32_t *inside = s->inside + i * n_expert;
+
+        row[0]++;
+        for (int e = 0; e < n_expert; e++)
+            if (inside[e] > 0)
+                row[inside[e] <= s->m ? inside[e] : s->m]++;
+    }
+}
+
+static moe_err window(void *user, const moe_span *span)
+{
+    state *s = user;
+    int64_t n_generated = 0; /* in the segment */
+    uint32_t *row;
+    moe_err err = moe_tally_row(&row, &s->tally, span->doc);
+
+    if (err != MOE_OK)
+        return err;
+    memset(s->inside, 0,
+           (size_t)(s->study->n_slot * s->study->shape->n_expert) *
+               sizeof *s->inside);
+    for (int64_t t = 0; t < span->n_tok; t++) {
+        int kind;
+
+        move_token(s, span, t, 1);
+        n_generated += moe_tally_kind(&s->tally, span, t);
+        if (t >= s->m) {
+            move_token(s, span, t - s->m, -1);
+            n_generated -= moe_tally_kind(&s->tally, span, t - s->m);
+        }
+        if (t + 1 < s->m)
+            continue;
+        kind = n_generated == 0      ? MOE_TALLY_PROMPT
+               : n_generated == s->m ? MOE_TALLY_GENERATED
+                                     : MOE_TALLY_MIXED;
+        count_segment(s, row + kind * s->tally.width);
+    }
+    return MOE_OK;
+}
+
+static moe_err merge(void *user, void *other)
+{
+    const state *o = other;
+
+    return moe_tally_merge(&((state *)user)->tally, &o->tally);
+}
+
+/* ---- the table ---- */
+
+typedef struct best {
+    double srp, experts;
+    int64_t threshold;
+} best;
+
+/* From the number of pairs of segment and expert with n(s,e) = c, [1 + m], where
+ * place 0 holds segments: whole numbers or expectations. */
+static best best_of(const double *pairs, int64_t m, int n_expert)
+{
+    double matches = 0, members = 0, all = 0;
+    best b = {NAN, NAN, 0};
+
+    for (int64_t c = 1; c <= m; c++)
+        all += (double)c * pairs[c];
+    if (!(all > 0))
+        return b;
+    b.srp = -1;
+    for (int64_t c = m; c >= 0; c--) {
+        double f1;
+
+        matches += (double)c * pairs[c];
+        members = c > 0 ? members + pairs[c] : pairs[0] * n_expert;
+        if (c == 0)
+            matches = all;
+        f1 = 2 * matches / ((double)m * members + all);
+        if (f1 >= b.srp)
+            b = (best){f1, members / pairs[0], c};
+    }
+    return b;
+}
+
+/* Expected pairs in one segment: n is binomial with m and p = k/E. */
+static moe_err chance_of(double *srp, const state *s)
+{
+    const moe_trace_shape *shape = s->study->shape;
+    double *pairs = moe_calloc((size_t)s->m + 1, sizeof *pairs);
+    double p = (double)shape->top_k / shape->n_expert, m = (double)s->m;
+
+    if (!pairs)
+        return moe_fail(MOE_ERR_NOMEM, "segments: out of memory");
+    pairs[0] = 1;
+    for (int64_t c = 1; c <= s->m; c++) {
+        double n = (double)c;
+
+        pairs[c] =
+            shape->n_expert *
+            (p < 1 ? exp(lgamma(m + 1) - lgamma(n + 1) - lgamma(m - n + 1) +
+                         n * log(p) + (m - n) * log1p(-p))
+                   : c == s->m);
+    }
+    *srp = best_of(pairs, s->m, shape->n_expert).srp;
+    free(pairs);
+    return MOE_OK;
+}
+
+typedef struct work {
+    const state *s;
+    moe_interval *srp; /* [n_slot, groups, phases] */
+} work;
+
+static void to_real(double *out, const int64_t *count, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (double)count[i];
+}
+
+static moe_err intervals_of_layer(void *user, int64_t slot)
+{
+    const work *w = user;
+    const moe_study *study = w->s->study;
+    const moe_tally *tally = &w->s->tally;
+    int64_t n = study->opts->n_resample, width = 1 + w->s->m;
+    int n_group = moe_tally_n_group(tally), n_phase = moe_tally_n_phase(tally);
+    int64_t *count = moe_calloc((size_t)width, sizeof *count);
+    double *pairs = moe_calloc((size_t)(width + n), sizeof *pairs);
+    moe_err err = MOE_OK;
+
+    if (!count || !pairs)
+        err = moe_fail(MOE_ERR_NOMEM, "segments: out of memory");
+    for (int i = 0; i < n_group * n_phase && err == MOE_OK; i++) {
+        moe_tally_cell cell = {i / n_phase, i % n_phase};
+        double *draw = pairs + width;
+
+        for (int64_t d = 0; d < n; d++) {
+            moe_tally_draw(count, tally, cell, slot * width, width, d);
+            to_real(pairs, count, width);
+            draw[d] = best_of(pairs, w->s->m, study->shape->n_expert).srp;
+        }
+        w->srp[slot * n_group * n_phase + i] =
+            n > 0 && moe_tally_units(tally, cell.group) >= 2
+                ? moe_stats_interval(draw, n)
+                : (moe_interval){NAN, NAN};
+    }
+    free(count);
+    free(pairs);
+    return err;
+}
+
+static void put_row(moe_table *t, const work *w, int slot, moe_tally_cell cell,
+                    const double *pairs, double chance, moe_interval srp)
+{
+    const state *s = w->s;
+    best b = best_of(pairs, s->m, s->study->shape->n_expert);
+
+    moe_table_int(t, moe_study_layer(s->study, slot));
+    moe_table_text(t, moe_tally_group(&s->tally, cell.group));
+    moe_table_text(t, moe_tally_phase(cell.phase));
+    moe_table_real(t, b.srp);
+    moe_table_real(t, srp.low);
+    moe_table_real(t, srp.high);
+    moe_table_real(t, chance);
+    if (isnan(b.srp))
+        moe_table_missing(t);
+    else
+        moe_table_int(t, b.threshold);
+    moe_table_real(t, b.experts);
+    moe_table_int(t, s->m);
+    moe_table_int(t, (int64_t)pairs[0]);
+}
+
+static moe_err put_table(moe_tables *out, const work *w)
+{
+    const state *s = w->s;
+    int64_t width = 1 + s->m;
+    int n_group = moe_tally_n_group(&s->tally);
+    int n_phase = moe_tally_n_phase(&s->tally);
+    int64_t *count = moe_calloc((size_t)width, sizeof *count);
+    double *pairs = moe_calloc((size_t)width, sizeof *pairs), chance = NAN;
+    moe_table *t = NULL;
+    moe_err err = MOE_OK;
+
+    if (!count || !pairs)
+        err = moe_fail(MOE_ERR_NOMEM, "segments: out of memory");
+    if (err == MOE_OK && (err = chance_of(&chance, s)) == MOE_OK) {
+        t = moe_table_new("segments", "One group of experts for m tokens",
+                          formula, columns, N_COLUMN);
+        for (int i = 0; t && i < s->study->n_slot; i++)
+            for (int j = 0; j < n_group * n_phase; j++) {
+                moe_tally_cell cell = {j / n_phase, j % n_phase};
+
+                moe_tally_sum(count, &s->tally, cell, i * width, width);
+                to_real(pairs, count, width);
+                put_row(t, w, i, cell, pairs, chance,
+                        w->srp[i * n_group * n_phase + j]);
+            }
+        if (t)
+            moe_tally_note(t, &s->tally);
+        err = moe_tables_add(out, t);
+    }
+    free(count);
+    free(pairs);
+    return err;
+}
+
+static moe_err finish(void *user, moe_tables *out)
+{
+    state *s = user;
+    work w = {.s = s};
+    moe_err err = moe_tally_seal(&s->tally);
+
+    if (err != MOE_OK)
+        return err;
+    w.srp = moe_calloc(
+        (size_t)s->study->n_slot,
+        (size_t)(moe_tally_n_group(&s->tally) * moe_tally_n_phase(&s->tally)) *
+            sizeof *w.srp);
+    if (!w.srp)
+        return moe_fail(MOE_ERR_NOMEM, "segments: out of memory");
+    if ((err = moe_study_parallel(s->study, s->study->n_slot,
+                                  intervals_of_layer, &w)) == MOE_OK)
+        err = put_table(out, &w);
+    free(w.srp);
+    return err;
+}
+
+const moe_analysis moe_analysis_segments = {
+    .name = "segments",
+    .summary = "how well one group of experts serves m tokens (SRP)",
+    .formula = formula,
+    .settings = settings,
+    .begin = begin,
+    .window = window,
+    .merge = merge,
+    .finish = finish,
+    .end = end,
+};
