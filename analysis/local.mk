@@ -5,15 +5,20 @@ libanalysis_a_SOURCES = \
 	%D%/an_domains.c \
 	%D%/an_explained.c \
 	%D%/an_lags.c \
+	%D%/an_coactivation.c \
+	%D%/an_paths.c \
 	%D%/an_perplexity.c \
 	%D%/an_repeats.c \
 	%D%/an_shares.c \
 	%D%/an_tokens.c \
+	%D%/an_transitions.c \
 	%D%/an_vocabulary.c \
 	%D%/counts.c %D%/counts.h \
 	%D%/emit_csv.c %D%/emit_json.c %D%/emit_text.c \
 	%D%/glyph.c %D%/glyph.h \
+	%D%/kinds.c %D%/kinds.h \
 	%D%/palette.c %D%/palette.h \
+	%D%/partners.c %D%/partners.h \
 	%D%/repeat.c %D%/repeat.h \
 	%D%/record.c %D%/record.h \
 	%D%/sets.c %D%/sets.h \

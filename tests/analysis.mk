@@ -23,3 +23,6 @@ tests_plant_SOURCES = tests/plant.c
 tests_plant_LDADD = $(ANALYSIS_LIBS)
 tests_test_effects_SOURCES = tests/test_effects.c
 tests_test_effects_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/test_structure
+tests_test_structure_SOURCES = tests/test_structure.c
+tests_test_structure_LDADD = $(ANALYSIS_LIBS)

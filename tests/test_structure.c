@@ -1,0 +1,392 @@
+#include "config.h"
+
+#include "tests/near.h"
+#include "tests/routed.h"
+
+#include "analysis/kinds.h"
+#include "analysis/partners.h"
+#include "analysis/stats.h"
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char file[] = "structure-test.db";
+
+/* ---- what the analyses are built on ---- */
+
+static void the_greatest_counts_come_first_and_equal_ones_by_place(void **state)
+{
+    const uint32_t count[5] = {2, 7, 2, 9, 7};
+    int32_t order[5];
+
+    (void)state;
+    assert_int_equal(moe_partners_order(order, count, 5, 3), 3);
+    assert_int_equal(order[0], 3);
+    assert_int_equal(order[1], 1);
+    assert_int_equal(order[2], 4);
+    assert_int_equal(moe_partners_order(order, count, 5, 9), 5);
+    assert_int_equal(order[3], 0);
+    assert_int_equal(order[4], 2);
+    assert_int_equal(moe_partners_order(order, count, 5, 0), 5);
+    assert_int_equal(order[0], 0);
+    assert_int_equal(moe_partners_order(order, count, 0, 3), 0);
+}
+
+/* 5,000 keys, each seen as often as its number modulo 7 says, in two tables. */
+static void kinds_are_counted_exactly_in_the_order_they_were_seen(void **state)
+{
+    moe_kinds a, b;
+
+    (void)state;
+    moe_kinds_init(&a, 3);
+    moe_kinds_init(&b, 3);
+    for (int i = 0; i < 5000; i++) {
+        unsigned char key[3] = {(unsigned char)(i >> 8), 7, (unsigned char)i};
+
+        assert_ok(moe_kinds_add(i < 3000 ? &a : &b, key, 1, i));
+        assert_ok(moe_kinds_add(i < 4000 ? &a : &b, key, (uint32_t)i % 7, -1));
+    }
+    assert_ok(moe_kinds_merge(&a, &b));
+    assert_int_equal(a.n, 5000);
+    for (int i = 0; i < 5000; i++) {
+        assert_int_equal(a.key[3 * i] << 8 | a.key[3 * i + 2], i);
+        assert_int_equal(a.count[i], 1 + i % 7);
+        assert_int_equal(a.mark[i * MOE_KINDS_MARKS], i);
+        assert_int_equal(a.mark[i * MOE_KINDS_MARKS + 1], -1);
+    }
+    moe_kinds_fini(&a);
+    moe_kinds_fini(&b);
+}
+
+static void a_kind_keeps_its_first_marks_that_differ(void **state)
+{
+    static const int32_t marks[] = {5, -1, 5, 3, 9, 3, 2, 8};
+    static const int32_t kept[MOE_KINDS_MARKS] = {5, 3, 9, 2};
+    moe_kinds k;
+
+    (void)state;
+    moe_kinds_init(&k, 1);
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        assert_ok(moe_kinds_add(&k, "x", 1, marks[i]));
+    assert_int_equal(k.n, 1);
+    assert_memory_equal(k.mark, kept, sizeof kept);
+    moe_kinds_fini(&k);
+}
+
+/* ---- co-activation ---- */
+
+/* Three choices of five experts at one layer, by falling gate. */
+static const int32_t sets[2][3][3] = {{{0, 1, 2}, {1, 0, 3}, {0, 2, 4}},
+                                      {{4, 3, 2}, {4, 3, 1}, {4, 0, -1}}};
+
+static void set_route(int32_t *expert, void *user, int doc, int64_t token,
+                      int layer)
+{
+    (void)user;
+    (void)layer;
+    for (int r = 0; r < 3; r++)
+        expert[r] = token < 0 ? r : sets[doc][token][r];
+}
+
+static moe_trace *open_sets(void)
+{
+    const routed_doc docs[] = {{"a", "en", 3, 0}, {"b", "de", 3, 0}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 5,
+                      .top_k = 3,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 2,
+                      .route = set_route};
+
+    return routed_open(file, &p);
+}
+
+static void pairs_of_a_small_trace_are_those_counted_by_hand(void **state)
+{
+    moe_trace *trace = open_sets();
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "coactivation", &opts, 2);
+    t = tables.item[0];
+    assert_int_equal(moe_table_rows(t), 3 * 5 * 4);
+    /* a: 0 in three sets, 1 in two, both in two */
+    assert_close(routed_get(t, "group=a,expert=0,other=1", "share"), 2.0 / 3,
+                 1e-15);
+    assert_close(routed_get(t, "group=a,expert=1,other=0", "share"), 1, 0);
+    assert_close(routed_get(t, "group=a,expert=0,other=1", "lift"),
+                 2 * 3 / (3.0 * 2), 1e-15);
+    assert_close(routed_get(t, "group=a,expert=0,other=1", "chance"), 2.0 / 4,
+                 1e-15);
+    assert_close(routed_get(t, "group=a,expert=0,other=1", "lift_chance"),
+                 5 * 2 / (3.0 * 4), 1e-15);
+    /* b: the third token has an unknown choice and does not count */
+    assert_close(routed_get(t, "group=b,expert=4,other=0", "count"), 0, 0);
+    assert_close(routed_get(t, "group=b,expert=4,other=3", "n"), 2, 0);
+    assert_true(isnan(routed_get(t, "group=b,expert=0,other=3", "share")));
+    assert_close(routed_get(t, "group=(all),expert=2,other=4", "count"), 2, 0);
+    assert_close(routed_get(t, "group=(all),expert=2,other=4", "lift"),
+                 2 * 5 / (3.0 * 3), 1e-15);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void as_in_olmoe_neighbouring_ranks_alone_are_pairs(void **state)
+{
+    moe_trace *trace = open_sets();
+    moe_study_opts opts = {
+        .settings = {2, {"coactivation.compat=olmoe", "coactivation.top=1"}}};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "coactivation", &opts, 1);
+    t = tables.item[0];
+    assert_int_equal(moe_table_rows(t), 3 * 5);
+    /* a: pairs 01 12, 10 03, 02 24: the best of 0 is 1, twice; of 2 it is 0,
+     * once, before 1 and 4 */
+    assert_close(routed_get(t, "group=a,expert=0", "other"), 1, 0);
+    assert_close(routed_get(t, "group=a,expert=0", "count"), 2, 0);
+    assert_close(routed_get(t, "group=a,expert=0", "n_expert"), 3, 0);
+    assert_close(routed_get(t, "group=a,expert=2", "other"), 0, 0);
+    assert_close(routed_get(t, "group=a,expert=2", "share"), 1.0 / 2, 1e-15);
+    assert_close(routed_get(t, "group=a,expert=0", "chance"), 2.0 / 3 * 2 / 4,
+                 1e-15);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* ---- transitions and paths ---- */
+
+/* Four experts. Layer 1 follows layer 0 (plus one); layer 2 knows nothing of
+ * both: over 16 tokens all pairs occur equally often. */
+static void chained_route(int32_t *expert, void *user, int doc, int64_t token,
+                          int layer)
+{
+    int64_t t = token < 0 ? 0 : token;
+
+    (void)user;
+    (void)doc;
+    expert[0] = (int32_t)(layer == 2 ? t / 4 % 4 : (t + layer) % 4);
+    expert[1] = (expert[0] + 1) % 4;
+}
+
+static moe_trace *open_chained(void)
+{
+    const routed_doc docs[] = {{"a", "en", 16, 0}, {"b", "de", 32, 0}};
+    const routed p = {.n_layer = 3,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 2,
+                      .route = chained_route};
+
+    return routed_open(file, &p);
+}
+
+static void a_layer_that_follows_another_shares_all_its_bits(void **state)
+{
+    moe_trace *trace = open_chained();
+    moe_study_opts opts = {.settings = {1, {"transitions.matrix=yes"}}};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "transitions", &opts, 2);
+    t = tables.item[0];
+    assert_close(routed_get(t, "layer=0,group=a", "information"), 2, 1e-12);
+    /* 4 + 4 - 4 - 1 = 3 over 2 n ln 2 */
+    assert_close(routed_get(t, "layer=0,group=a", "information_mm"),
+                 2 + 3 / (32 * log(2)), 1e-12);
+    assert_close(routed_get(t, "layer=0,group=a", "explained"), 1, 1e-12);
+    assert_close(routed_get(t, "layer=1,group=(all)", "information"), 0, 1e-12);
+    assert_close(routed_get(t, "layer=1,group=(all)", "information_mm"),
+                 -9 / (96 * log(2)), 1e-12);
+    assert_close(routed_get(t, "layer=1,group=(all)", "entropy_next"), 2,
+                 1e-12);
+    assert_close(routed_get(t, "layer=1,group=b", "n"), 32, 0);
+    t = moe_tables_find(&tables, "transitions_table");
+    assert_int_equal(moe_table_rows(t), 2 * 3 * 16);
+    assert_close(
+        routed_get(t, "layer=0,group=a,expert=3,next_expert=0", "share"), 1, 0);
+    assert_close(
+        routed_get(t, "layer=0,group=a,expert=3,next_expert=0", "lift"), 4,
+        1e-15);
+    assert_close(
+        routed_get(t, "layer=1,group=b,expert=3,next_expert=0", "share"),
+        1.0 / 4, 1e-15);
+    t = moe_tables_find(&tables, "transitions_matrix");
+    assert_int_equal(moe_table_rows(t), 3);
+    assert_close(routed_get(t, "layer=0,other=1", "normalised"), 1, 1e-12);
+    assert_close(routed_get(t, "layer=0,other=2", "information"), 0, 1e-12);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void layers_that_are_chosen_follow_each_other(void **state)
+{
+    moe_trace *trace = open_chained();
+    moe_study_opts opts = {.layers = "0,2",
+                           .settings = {1, {"transitions.top=1"}}};
+    moe_tables tables = {0};
+
+    (void)state;
+    routed_study(&tables, trace, "transitions", &opts, 1);
+    assert_int_equal(moe_table_rows(tables.item[0]), 3);
+    assert_close(routed_get(tables.item[0], "group=a", "next"), 2, 0);
+    assert_int_equal(moe_table_rows(tables.item[1]), 3 * 4);
+    moe_tables_fini(&tables);
+    opts.layers = "1"; /* one layer has no next */
+    routed_study(&tables, trace, "transitions,paths", &opts, 1);
+    assert_int_equal(moe_table_rows(tables.item[0]), 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* Document a takes each of 16 paths once, b each twice. */
+static void paths_of_a_small_trace_are_those_counted_by_hand(void **state)
+{
+    moe_trace *trace = open_chained();
+    moe_study_opts opts = {.settings = {1, {"paths.top=3"}}};
+    moe_tables tables = {0};
+    const moe_table *t;
+    double p = (1.0 - 15.0 / 16) / 16;
+    double singles = -16 * p * log2(p) / (1 - pow(1 - p, 16));
+
+    (void)state;
+    routed_study(&tables, trace, "paths", &opts, 2);
+    t = tables.item[0];
+    assert_close(routed_get(t, "group=a", "entropy_plug_in"), 4, 1e-12);
+    assert_close(routed_get(t, "group=a", "entropy"), singles, 1e-12);
+    assert_close(routed_get(t, "group=a", "effective"), exp2(singles), 1e-9);
+    assert_close(routed_get(t, "group=a", "independent"), 6, 1e-12);
+    assert_close(routed_get(t, "group=a", "uniform"), 6, 1e-12);
+    assert_close(routed_get(t, "group=a", "singletons"), 16, 0);
+    assert_close(routed_get(t, "group=b", "distinct_share"), 1.0 / 2, 0);
+    assert_close(routed_get(t, "group=(all)", "distinct"), 16, 0);
+    /* no singletons: coverage 1, p = 1/16, n = 48 */
+    assert_close(routed_get(t, "group=(all)", "entropy"),
+                 4 / (1 - pow(15.0 / 16, 48)), 1e-12);
+    t = tables.item[1];
+    assert_int_equal(moe_table_rows(t), 9);
+    assert_string_equal(
+        moe_table_get_text(t, routed_row(t, "group=b,rank=1"), 2), "0-1-0");
+    assert_string_equal(
+        moe_table_get_text(t, routed_row(t, "group=(all),rank=3"), 2), "0-1-2");
+    assert_close(routed_get(t, "group=(all),rank=2", "count"), 3, 0);
+    assert_close(routed_get(t, "group=(all),rank=2", "expected"), 48.0 / 64,
+                 1e-12);
+    assert_close(routed_get(t, "group=(all),rank=2", "lift"), 4, 1e-12);
+    assert_string_equal(moe_table_get_text(t, 0, moe_table_find(t, "examples")),
+                        "[p5]");
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* ---- all of them ---- */
+
+static void random_route(int32_t *expert, void *user, int doc, int64_t token,
+                         int layer)
+{
+    uint64_t at = (uint64_t)(token + 1) * 4 + (uint64_t)layer;
+
+    (void)user;
+    expert[0] = (int32_t)moe_random_below(300, 1, (uint64_t)doc, at);
+    expert[1] = (int32_t)moe_random_below(300, 2, (uint64_t)doc, at);
+    if (token == 5)
+        expert[layer % 2] = -1;
+}
+
+static int32_t random_vocab(void *user, int doc, int64_t token)
+{
+    (void)user;
+    return (int32_t)moe_random_below(50, 3, (uint64_t)doc, (uint64_t)token);
+}
+
+static void tables_do_not_depend_on_the_number_of_threads(void **state)
+{
+    const routed_doc docs[] = {{"a", "en", 40, 7}, {"b", "de", 31, 0},
+                               {"a", "de", 1, 0},  {"b", "en", 64, 9},
+                               {"c", "fr", 17, 0}, {"c", "fr", 0, 0}};
+    const routed p = {.n_layer = 3,
+                      .n_expert = 300,
+                      .top_k = 2,
+                      .n_vocab = 50,
+                      .docs = docs,
+                      .n_doc = 6,
+                      .route = random_route,
+                      .vocab = random_vocab};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {
+        .n_resample = 20,
+        .settings = {2, {"coactivation.top=3", "transitions.top=3"}}};
+    char *text[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        moe_tables tables = {0};
+
+        routed_study(&tables, trace, "coactivation,transitions,paths", &opts,
+                     i ? 3 : 1);
+        text[i] = routed_csv(&tables);
+        moe_tables_fini(&tables);
+    }
+    assert_string_equal(text[0], text[1]);
+    free(text[0]);
+    free(text[1]);
+    moe_trace_close_read(trace);
+}
+
+static void settings_that_mean_nothing_are_refused(void **state)
+{
+    static const char *const wrong[][2] = {
+        {"coactivation", "coactivation.compat=paper"},
+        {"coactivation", "coactivation.top=-1"},
+        {"transitions", "transitions.matrix=1"},
+        {"paths", "paths.top=many"}};
+    moe_trace *trace = open_chained();
+    moe_pool *pool = NULL;
+
+    (void)state;
+    assert_ok(moe_pool_new(&pool, 1));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        moe_study_opts opts = {.settings = {1, {wrong[i][1]}}};
+        moe_tables tables = {0};
+
+        assert_int_equal(
+            moe_study_run(&tables, trace, &wrong[i][0], 1, &opts, pool),
+            MOE_ERR_ARG);
+        assert_int_equal(tables.n, 0);
+        moe_tables_fini(&tables);
+    }
+    moe_pool_free(pool);
+    moe_trace_close_read(trace);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            the_greatest_counts_come_first_and_equal_ones_by_place),
+        cmocka_unit_test(kinds_are_counted_exactly_in_the_order_they_were_seen),
+        cmocka_unit_test(a_kind_keeps_its_first_marks_that_differ),
+        cmocka_unit_test(pairs_of_a_small_trace_are_those_counted_by_hand),
+        cmocka_unit_test(as_in_olmoe_neighbouring_ranks_alone_are_pairs),
+        cmocka_unit_test(a_layer_that_follows_another_shares_all_its_bits),
+        cmocka_unit_test(layers_that_are_chosen_follow_each_other),
+        cmocka_unit_test(paths_of_a_small_trace_are_those_counted_by_hand),
+        cmocka_unit_test(tables_do_not_depend_on_the_number_of_threads),
+        cmocka_unit_test(settings_that_mean_nothing_are_refused),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    unlink(file);
+    return failed;
+}
