@@ -74,7 +74,7 @@ struct moe_recorder {
     bool in_document; /* the writer is between begin and end */
     bool pending;     /* a document has ended since the last commit */
     char read[MOE_DIGEST_HEX];
-    int64_t n_doc; /* ended */
+    int64_t n_doc, n_kept; /* ended; of these committed */
 };
 
 static void part_fini(part *p)
@@ -197,6 +197,7 @@ static moe_err commit(moe_recorder *r)
     if (err == MOE_OK && (err = moe_trace_commit(r->writer)) == MOE_OK) {
         r->committed_s = moe_clock_s();
         r->pending = false;
+        r->n_kept = r->n_doc;
     }
     return err;
 }
@@ -553,5 +554,5 @@ moe_err moe_recorder_finish(moe_recorder *r)
 
 int64_t moe_recorder_documents(const moe_recorder *r)
 {
-    return r->n_doc;
+    return r->n_kept;
 }

@@ -246,6 +246,10 @@ static moe_err trace_all(moe_tracer *t)
                         " documents to trace where "
                         "document %" PRId64 " was recorded",
                         t->opts.corpus, t->n_read, t->opts.after);
+    if (t->sum.n_tok == 0 && t->opts.n_shard == 1)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: no text in any of %" PRId64 " documents",
+                        t->opts.corpus, t->n_read);
     return run_batch(t);
 }
 

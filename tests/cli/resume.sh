@@ -158,6 +158,13 @@ got=0
 grep -q 'limited.db: .*; limited.db holds' err ||
     fail "a size limit: $(cat err)"
 whole limited.db 'a size limit'
+told()
+{
+    n=$(sed -n 's/.* holds \([0-9]*\) whole.*/\1/p' err)
+    [ "$n" = "$(sqlite3 "$1" 'SELECT count(*) FROM document')" ] ||
+        fail "$1: other documents than $(cat err)"
+}
+told limited.db
 trace -o limited.db --resume
 rows limited.db | cmp -s - want || fail "other rows after a size limit"
 
@@ -171,6 +178,7 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=400k none small 2>/dev/null; the
         fail "a full disk: $(cat err)"
     [ "$(wc -l <err)" = 1 ] || fail "a full disk: $(cat err)"
     whole small/run.db 'a full disk'
+    told small/run.db
     mount -o remount,size=64m small
     trace -o small/run.db --resume
     rows small/run.db | cmp -s - want || fail "other rows after a full disk"

@@ -163,6 +163,15 @@ is odd.db "SELECT value FROM run WHERE key = 'invalid_utf8'" 2
 is odd.db "SELECT hex(piece) FROM token WHERE position = (SELECT max(position)
     FROM token)" FF
 
+# No text at all is a mistake, not a trace.
+: >nothing.txt
+got=0
+"$moetrace" trace model nothing.txt -q -o nothing.db 2>err || got=$?
+[ $got = 1 ] || fail "no text: exit $got"
+[ "$(cat err)" = "moetrace trace: nothing.txt: no text in any of 1 documents" ] ||
+    fail "no text: $(cat err)"
+[ ! -e nothing.db ] || fail "no text: a database is left"
+
 # moetrace info tells the same, and finds what is wrong.
 "$moetrace" info one.db --verify --csv >info 2>err || fail "info: $(cat err)"
 for line in complete,yes documents,12 "tokens,$n" experts,8 context,64 \
