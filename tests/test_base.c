@@ -13,7 +13,9 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void a_failure_keeps_its_text_and_takes_a_prefix(void **state)
@@ -178,6 +180,29 @@ static void an_output_file_appears_only_when_committed(void **state)
     unlink("base-out.txt");
 }
 
+static void a_device_is_written_and_not_replaced(void **state)
+{
+    struct stat st;
+    moe_outfile out;
+
+    (void)state;
+    unlink("base-pipe");
+    assert_int_equal(mkfifo("base-pipe", 0600), 0);
+    /* both ends in one process: without a reader, opening would wait */
+    int fd = open("base-pipe", O_RDWR);
+    assert_true(fd >= 0);
+    assert_ok(moe_outfile_open(&out, "base-pipe"));
+    fputs("through", out.stream);
+    assert_ok(moe_outfile_commit(&out));
+    char got[8] = "";
+    assert_int_equal(read(fd, got, 7), 7);
+    assert_string_equal(got, "through");
+    close(fd);
+    assert_int_equal(stat("base-pipe", &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    unlink("base-pipe");
+}
+
 /* FIPS 180-4's example. */
 static void a_digest_is_sha_256(void **state)
 {
@@ -226,6 +251,7 @@ int main(void)
         cmocka_unit_test(options_are_stored_and_arguments_counted),
         cmocka_unit_test(a_usage_error_gives_2),
         cmocka_unit_test(an_output_file_appears_only_when_committed),
+        cmocka_unit_test(a_device_is_written_and_not_replaced),
         cmocka_unit_test(a_digest_is_sha_256),
         cmocka_unit_test(json_values_are_checked_by_kind_and_range),
     };

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -120,23 +121,34 @@ moe_err moe_path_mkdir(const char *path)
     return err;
 }
 
+/* A device or a pipe: to rename a file over it would take it away. */
+static bool is_special(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
 moe_err moe_outfile_open(moe_outfile *out, const char *path)
 {
+    const char *name = path;
+
     *out = (moe_outfile){0};
     if (strcmp(path, "-") == 0) {
         out->stream = stdout;
         return MOE_OK;
     }
     out->path = moe_strdup(path);
-    out->temporary = moe_format("%s.tmp", path);
-    if (!out->path || !out->temporary) {
+    if (!is_special(path))
+        name = out->temporary = moe_format("%s.tmp", path);
+    if (!out->path || !name) {
         moe_outfile_abort(out);
         return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
     }
-    out->stream = fopen(out->temporary, "wbe");
+    out->stream = fopen(name, "wbe");
     if (!out->stream) {
-        moe_err err = moe_fail(MOE_ERR_IO, "%s: cannot write: %s",
-                               out->temporary, strerror(errno));
+        moe_err err =
+            moe_fail(MOE_ERR_IO, "%s: cannot write: %s", name, strerror(errno));
 
         free(out->temporary); /* not ours: nothing to unlink */
         out->temporary = NULL;
@@ -158,14 +170,15 @@ moe_err moe_outfile_commit(moe_outfile *out)
     }
     errno = 0;
     if (fflush(out->stream) != 0 || ferror(out->stream) ||
-        fsync(fileno(out->stream)) != 0)
+        (out->temporary && fsync(fileno(out->stream)) != 0))
         err = moe_fail(MOE_ERR_IO, "%s: cannot write: %s", out->path,
                        strerror(errno ? errno : EIO));
     if (fclose(out->stream) != 0 && err == MOE_OK)
         err = moe_fail(MOE_ERR_IO, "%s: cannot write: %s", out->path,
                        strerror(errno));
     out->stream = NULL;
-    if (err == MOE_OK && rename(out->temporary, out->path) != 0)
+    if (err == MOE_OK && out->temporary &&
+        rename(out->temporary, out->path) != 0)
         err = moe_fail(MOE_ERR_IO, "%s: cannot rename to %s: %s",
                        out->temporary, out->path, strerror(errno));
     if (err == MOE_OK) {

@@ -34,7 +34,8 @@ moe_err moe_path_mkdir(const char *path) MOE_MUST_CHECK;
 
 /*
  * An output file under PATH.tmp until commit renames it; what is not committed
- * is removed. PATH "-" is standard output.
+ * is removed. PATH "-" is standard output; a device or a pipe is written as it
+ * is.
  */
 typedef struct moe_outfile {
     FILE *stream;
