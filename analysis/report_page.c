@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SVG = 8 << 20, TABLE_ROWS = 60, EIGHT_TOKENS = 110 };
+enum { MAX_SVG = 500 << 10, TABLE_ROWS = 60, EIGHT_TOKENS = 110 };
 
 /* Sections in the order of the page: id, heading, name in the contents. */
 typedef struct section {
@@ -240,32 +240,41 @@ static void words_section(moe_buf *out, const moe_report *r)
     moe_buf_puts(out, "</section>\n");
 }
 
-/* The drawing of a figure, if gnuplot made one. */
+/* The drawing of a figure, if gnuplot made one. A very large one (many groups of
+ * many experts) is only named: the page must stay small. */
 static moe_err put_svg(moe_buf *out, const moe_report *r, const char *name,
                        const char *label, const char *class_name)
 {
     char *path = moe_format("%s/figures/%s.svg", r->dir, name);
-    char *prefix = moe_format("%s-", name), *svg = NULL;
-    size_t n = 0;
+    char *prefix = moe_format("%s-", name);
+    moe_map map = {0};
     moe_err err = MOE_OK;
 
     if (!path || !prefix) {
         err = moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-    } else {
-        moe_buf_printf(out, "<div class=\"%s\">", class_name);
-        if (moe_path_exists(path)) {
-            if ((err = moe_file_read(&svg, &n, path, MAX_SVG)) == MOE_OK)
-                moe_svg_inline(out, svg, n, prefix, label);
-        } else {
-            moe_buf_puts(out, "<p class=\"note\">gnuplot did not draw this "
-                              "figure; its numbers and script are in "
-                              "<code>figures/</code>.</p>");
-        }
-        moe_buf_puts(out, "</div>\n");
+        goto done;
     }
+    moe_buf_printf(out, "<div class=\"%s\">", class_name);
+    if (!moe_path_exists(path)) {
+        moe_buf_puts(out, "<p class=\"note\">gnuplot did not draw this figure; "
+                          "its numbers and script are in "
+                          "<code>figures/</code>.</p>");
+    } else if ((err = moe_map_open(&map, path)) == MOE_OK) {
+        if (map.size <= MAX_SVG)
+            moe_svg_inline(out, (const char *)map.data, map.size, prefix,
+                           label);
+        else
+            moe_buf_printf(out,
+                           "<p class=\"note\">This drawing is large: see "
+                           "<a href=\"figures/%s.svg\">figures/%s.svg</a>.</p>",
+                           name, name);
+        moe_map_close(&map);
+    }
+    moe_buf_puts(out, "</div>\n");
+
+done:
     free(path);
     free(prefix);
-    free(svg);
     return err;
 }
 
