@@ -6,6 +6,7 @@ libanalysis_a_SOURCES = \
 	%D%/an_explained.c \
 	%D%/an_lags.c \
 	%D%/an_coactivation.c \
+	%D%/an_languages.c \
 	%D%/an_paths.c \
 	%D%/an_perplexity.c \
 	%D%/an_repeats.c \
@@ -18,14 +19,17 @@ libanalysis_a_SOURCES = \
 	%D%/glyph.c %D%/glyph.h \
 	%D%/kinds.c %D%/kinds.h \
 	%D%/palette.c %D%/palette.h \
+	%D%/parallel.c %D%/parallel.h \
 	%D%/partners.c %D%/partners.h \
 	%D%/repeat.c %D%/repeat.h \
 	%D%/record.c %D%/record.h \
+	%D%/sentences.c %D%/sentences.h \
 	%D%/sets.c %D%/sets.h \
 	%D%/stats.c %D%/stats.h \
 	%D%/strata.c %D%/strata.h \
 	%D%/study.c \
 	%D%/table.c %D%/table.h \
+	%D%/versus.c %D%/versus.h \
 	%D%/tokens_view.c %D%/tokens_view.h
 moetrace_SOURCES += %D%/cmd_analyze.c
 dist_man_MANS += %D%/moetrace-analyze.1

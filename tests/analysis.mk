@@ -26,3 +26,6 @@ tests_test_effects_LDADD = $(ANALYSIS_LIBS)
 check_PROGRAMS += tests/test_structure
 tests_test_structure_SOURCES = tests/test_structure.c
 tests_test_structure_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/test_languages
+tests_test_languages_SOURCES = tests/test_languages.c
+tests_test_languages_LDADD = $(ANALYSIS_LIBS)

@@ -79,7 +79,7 @@ static void add_document(moe_trace_writer *w, const routed *p, int d)
     char path[32];
     moe_trace_document row = {
         .id = d,
-        .path = path,
+        .path = p->path ? p->path[d] : path,
         .title = "",
         .domain = doc->domain ? doc->domain : "",
         .language = doc->language ? doc->language : "",

@@ -18,6 +18,7 @@ typedef struct routed {
     bool no_gate, no_margin, no_bos;
     const routed_doc *docs;
     int n_doc;
+    const char *const *path; /* [n_doc]; NULL: "doc-0.txt", ... */
     void *user;
     /* The route of a token, [top_k]. doc and token count from 0; token is -1 for
      * BOS. Never NULL. */
