@@ -11,6 +11,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/progress.h"
 #include "engine/model.h"
+#include "probes/ranks.h"
 #include "probes/trace_read.h"
 #include "probes/tracer.h"
 
@@ -53,6 +54,7 @@ typedef struct job {
     moe_tracer *tracer;
     moe_trace_writer *writer;
     moe_trace *old; /* what --resume goes on with; NULL: a new trace */
+    moe_ranks *ranks;
     moe_trace_shape shape;
     int32_t *layers;
     moe_tracer_opts opts;
@@ -65,6 +67,7 @@ typedef struct job {
 
 static void job_fini(job *j)
 {
+    moe_ranks_close(j->ranks);
     moe_tracer_free(j->tracer);
     moe_trace_close(j->writer);
     moe_trace_close_read(j->old);
@@ -260,7 +263,8 @@ static void choose_batch(job *j)
         j->forward.max_tok = n;
         if (n <= j->opts.context ||
             (double)moe_forward_bytes(&j->model->config, &j->forward,
-                                      moe_pool_size(j->pool)) <= memory / 2)
+                                      moe_pool_size(j->pool)) <=
+                memory / 2 / moe_ranks_local(j->ranks))
             break;
     }
     j->opts.batch = n > j->opts.context ? n : j->opts.context;
@@ -287,6 +291,62 @@ static moe_err describe(job *j)
                                  .has_margin = true,
                                  .has_logits = j->record != NULL};
     return MOE_OK;
+}
+
+static bool take(int64_t id, void *user)
+{
+    job *j = user;
+
+    return moe_ranks_take(j->ranks, id);
+}
+
+/* One of several processes, or one that goes on with what several left. */
+static moe_err join_ranks(job *j)
+{
+    const int local = moe_ranks_local(j->ranks);
+    const char *old = moe_ranks_old(j->ranks, 0), *batch;
+    moe_trace *t = NULL;
+    moe_err err;
+
+    if (j->shard || j->opts.limit_doc || j->opts.limit_tok)
+        return moe_fail(MOE_ERR_ARG,
+                        "ranks share the whole corpus: neither --shard nor "
+                        "limits go with them");
+    if (j->threads == 0 && local > 1) {
+        j->threads = sysconf(_SC_NPROCESSORS_ONLN) / local;
+        j->threads += j->threads == 0;
+    }
+    if (!j->batch && old) {
+        if ((err = moe_trace_open(&t, old)) != MOE_OK)
+            return err;
+        if ((batch = moe_trace_get(t, "batch")))
+            j->batch = strtoll(batch, NULL, 10);
+        moe_trace_close_read(t);
+    }
+    j->output = moe_ranks_file(j->ranks);
+    j->resume = j->force = false;
+    j->opts.take = take;
+    return MOE_OK;
+}
+
+/* What other processes recorded is of this run. */
+static moe_err check_ranks(job *j)
+{
+    const char *path;
+    moe_err err = MOE_OK;
+
+    for (int i = 0; err == MOE_OK && (path = moe_ranks_old(j->ranks, i)); i++) {
+        const char *output = j->output;
+
+        if ((err = moe_trace_open(&j->old, path)) == MOE_OK) {
+            j->output = path;
+            err = check_facts(j);
+            j->output = output;
+        }
+        moe_trace_close_read(j->old);
+        j->old = NULL;
+    }
+    return err;
 }
 
 static moe_err open_all(job *j, const char *model,
@@ -329,7 +389,7 @@ static moe_err open_all(job *j, const char *model,
     j->opts.commit_s = (double)j->commit_s;
     if ((err = moe_tracer_new(&j->tracer, j->model, j->pool, &j->shape,
                               &j->forward, &j->opts)) != MOE_OK ||
-        (err = add_facts(j)) != MOE_OK)
+        (err = add_facts(j)) != MOE_OK || (err = check_ranks(j)) != MOE_OK)
         return err;
     if (j->old)
         return (err = check_facts(j)) == MOE_OK ? append(j) : err;
@@ -388,20 +448,19 @@ static void tell(const job *j, const moe_tracer_sum *sum)
     if (moe_corpus_bad(j->corpus))
         moe_warn("%" PRId64 " bad lines were passed over",
                  moe_corpus_bad(j->corpus));
-    if (moe_log_level() > MOE_LOG_QUIET)
+    if (moe_log_level() > MOE_LOG_QUIET && !moe_ranks_shared(j->ranks))
         printf("%s: %" PRId64 " documents, %" PRId64 " tokens; %" PRId64
                " computed in %.1f s, %.0f tokens a second\n",
                j->output, sum->n_doc, sum->n_tok, sum->n_computed, wall_s,
                wall_s > 0 ? (double)sum->n_computed / wall_s : 0);
 }
 
-static moe_err run(job *j, const char *model, const moe_corpus_opts *corpus)
+static moe_err trace(job *j, const char *model, const moe_corpus_opts *corpus)
 {
     moe_tracer_sum sum = {0};
     int64_t before;
     moe_err err;
 
-    j->start_s = moe_clock_s();
     if ((err = open_all(j, model, corpus)) != MOE_OK)
         return leave(j, err, j->old ? moe_trace_n_doc(j->old) : 0);
     before = j->old ? moe_trace_n_doc(j->old) : 0;
@@ -411,6 +470,34 @@ static moe_err run(job *j, const char *model, const moe_corpus_opts *corpus)
         return leave(j, err, before + sum.n_new);
     tell(j, &sum);
     return MOE_OK;
+}
+
+static moe_err run(job *j, const char *model, const moe_corpus_opts *corpus)
+{
+    const char *output = j->output;
+    moe_merge_sum sum = {0};
+    char *command;
+    bool joined = false;
+    moe_err err;
+
+    j->start_s = moe_clock_s();
+    if ((err = moe_ranks_open(&j->ranks, output, j->resume, j->force)) !=
+        MOE_OK)
+        return err;
+    if (!moe_ranks_shared(j->ranks))
+        return trace(j, model, corpus);
+    if ((err = join_ranks(j)) == MOE_OK)
+        err = trace(j, model, corpus);
+    moe_trace_close(j->writer); /* rank 0 reads it */
+    j->writer = NULL;
+    command = moe_cli_line(j->argc, j->argv);
+    err =
+        moe_ranks_finish(j->ranks, &sum, &joined, err, command ? command : "");
+    free(command);
+    if (joined && moe_log_level() > MOE_LOG_QUIET)
+        printf("%s: %" PRId64 " documents, %" PRId64 " tokens in %.1f s\n",
+               output, sum.n_doc, sum.n_tok, moe_clock_s() - j->start_s);
+    return err;
 }
 
 int moe_cmd_trace(int argc, char **argv)

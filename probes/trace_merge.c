@@ -127,14 +127,17 @@ static moe_err get_shard(source *s)
 }
 
 /* A run that stopped at a limit has the digest of what it read, which is less in
- * one shard than in the next. */
-static moe_err get_limited(bool *out, const source *s)
+ * one shard than in the next; one that has not finished has none. */
+static moe_err get_limited(source *s)
 {
-    char *whole = NULL;
-    moe_err err = get_key(&whole, s, "corpus_whole");
+    char *whole = NULL, *finished = NULL;
+    moe_err err;
 
-    *out = whole && strcmp(whole, "no") == 0;
+    if ((err = get_key(&whole, s, "corpus_whole")) == MOE_OK)
+        err = get_key(&finished, s, "finished");
+    s->limited = !finished || (whole && strcmp(whole, "no") == 0);
     free(whole);
+    free(finished);
     return err;
 }
 
@@ -167,7 +170,7 @@ static moe_err step_document(source *s)
 }
 
 /* A run that has finished has as many documents as it says. */
-static moe_err check_finished(const source *s, bool allow_gaps)
+static moe_err check_finished(const source *s, bool unfinished)
 {
     char *finished = NULL;
     int64_t said = -1, has = 0;
@@ -176,7 +179,7 @@ static moe_err check_finished(const source *s, bool allow_gaps)
 
     if (err != MOE_OK)
         return err;
-    if (!finished && !allow_gaps)
+    if (!finished && !unfinished)
         return moe_fail(MOE_ERR_ARG,
                         "%s: not finished; moetrace trace --resume completes "
                         "it, --allow-gaps takes what there is",
@@ -199,7 +202,7 @@ static moe_err check_finished(const source *s, bool allow_gaps)
     return err;
 }
 
-static moe_err source_open(source *s, const char *path, bool allow_gaps)
+static moe_err source_open(source *s, const char *path, bool unfinished)
 {
     moe_err err;
 
@@ -208,9 +211,8 @@ static moe_err source_open(source *s, const char *path, bool allow_gaps)
     if ((err = moe_trace_db_open(&s->db, path, false)) != MOE_OK ||
         (err = moe_trace_shape_load(&s->shape, &s->lay, &s->layers, s->db,
                                     path)) != MOE_OK ||
-        (err = get_shard(s)) != MOE_OK ||
-        (err = get_limited(&s->limited, s)) != MOE_OK ||
-        (err = check_finished(s, allow_gaps)) != MOE_OK ||
+        (err = get_shard(s)) != MOE_OK || (err = get_limited(s)) != MOE_OK ||
+        (err = check_finished(s, unfinished)) != MOE_OK ||
         (err = moe_trace_prepare(
              &s->document, s->db, path,
              "SELECT id, first, tokens, bytes, path, title, domain, language,"
@@ -332,7 +334,8 @@ static moe_err open_sources(merge *m, const char *const *path)
     moe_err err = MOE_OK;
 
     for (int i = 0; i < m->n && err == MOE_OK; i++) {
-        if ((err = source_open(&m->src[i], path[i], m->opts->allow_gaps)) !=
+        if ((err = source_open(&m->src[i], path[i],
+                               m->opts->allow_gaps || m->opts->unfinished)) !=
             MOE_OK)
             return err;
         for (int j = 0; j < i && err == MOE_OK; j++)
@@ -362,11 +365,53 @@ static moe_err set_sum(merge *m, moe_trace_writer *w, const char *key)
     return err == MOE_OK && known ? moe_trace_set_int(w, key, sum) : err;
 }
 
-/* Keys that all sources agree on; those that may differ, from the first one if
- * they say what was run, else summed or left out. */
+/* Do all sources say the same of a key? */
+static moe_err agree(bool *out, const merge *m, const char *key,
+                     const char *value)
+{
+    *out = true;
+    for (int i = 1; i < m->n && *out; i++) {
+        char *other = NULL;
+        moe_err err = get_key(&other, &m->src[i], key);
+
+        *out = other && strcmp(other, value) == 0;
+        free(other);
+        if (err != MOE_OK)
+            return err;
+    }
+    return MOE_OK;
+}
+
+/* The first of the times at which shards began. */
+static moe_err set_started(const merge *m, moe_trace_writer *w)
+{
+    char *first = NULL;
+    moe_err err = MOE_OK;
+
+    for (int i = 0; i < m->n && err == MOE_OK; i++) {
+        char *time = NULL;
+
+        err = get_key(&time, &m->src[i], "started");
+        if (time && (!first || strcmp(time, first) < 0)) {
+            free(first);
+            first = time;
+            time = NULL;
+        }
+        free(time);
+    }
+    if (err == MOE_OK && first)
+        err = moe_trace_set(w, "started", first);
+    free(first);
+    return err;
+}
+
+/* Keys that decide about rows; of the others, what was run from the first one,
+ * how and where if all agree; counts are summed. */
 static moe_err set_keys(merge *m, moe_trace_writer *w)
 {
     static const char *const told[] = {"model", "model_path", "corpus", NULL};
+    static const char *const how[] = {"batch", "threads", "host",
+                                      "corpus_whole", NULL};
     const source *a = &m->src[0];
     sqlite3_stmt *st = NULL;
     moe_buf from = {0};
@@ -385,6 +430,11 @@ static moe_err set_keys(merge *m, moe_trace_writer *w)
 
         for (int i = 0; key && told[i]; i++)
             keep |= strcmp(key, told[i]) == 0;
+        for (int i = 0; key && value && how[i] && err == MOE_OK; i++)
+            if (strcmp(key, how[i]) == 0)
+                err = agree(&keep, m, key, value);
+        if (err != MOE_OK)
+            break;
         if (!key || !value)
             err = no_memory(a->path);
         else if (keep)
@@ -403,6 +453,9 @@ static moe_err set_keys(merge *m, moe_trace_writer *w)
         (err = moe_trace_set(w, "merged_from", from.data)) == MOE_OK &&
         (!limited ||
          (err = moe_trace_set(w, "corpus_whole", "no")) == MOE_OK) &&
+        (m->opts->allow_gaps ||
+         (err = moe_trace_set(w, "shard", "1/1")) == MOE_OK) &&
+        (err = set_started(m, w)) == MOE_OK &&
         (err = set_sum(m, w, "documents")) == MOE_OK &&
         (err = set_sum(m, w, "tokens")) == MOE_OK)
         err = set_sum(m, w, "invalid_utf8");

@@ -11,6 +11,7 @@
 
 typedef struct moe_merge_opts {
     bool allow_gaps; /* missing documents and shards, runs not finished */
+    bool unfinished; /* runs not finished, if no document is missing    */
     bool force;      /* replace an existing file                        */
     const char *command;
 } moe_merge_opts;

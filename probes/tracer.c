@@ -234,6 +234,7 @@ static moe_err trace_all(moe_tracer *t)
             break;
         t->n_read++;
         if (id % t->opts.n_shard == t->opts.shard - 1 &&
+            (!t->opts.take || t->opts.take(id, t->opts.user)) &&
             (err = add_document(t, id, &doc)) != MOE_OK)
             return err;
     }

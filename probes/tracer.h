@@ -17,6 +17,8 @@ typedef struct moe_tracer_opts {
     int32_t bos;            /* id before each window; -1: none            */
     int64_t batch;          /* tokens of a forward pass, >= context       */
     int64_t shard, n_shard; /* documents shard - 1 + i * n_shard          */
+    /* Which of them, asked in rising order; NULL: all. With `user`.      */
+    bool (*take)(int64_t id, void *user);
     int64_t limit_tok, limit_doc; /* 0: no limit; the document at which the
                                    * token limit falls is cut there        */
     int64_t after;           /* the last document that is recorded already */

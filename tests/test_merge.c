@@ -60,7 +60,8 @@ static void write_shards(const planted *p, int n)
 
 static moe_err merge(int n, bool gaps, moe_merge_sum *sum)
 {
-    const moe_merge_opts o = {gaps, true, "test"};
+    const moe_merge_opts o = {
+        .allow_gaps = gaps, .force = true, .command = "test"};
 
     return moe_trace_merge(sum, OUT, paths, n, &o);
 }
@@ -131,8 +132,10 @@ static void shards_in_any_order_are_the_run(void **state)
         assert_true(planted_query(OUT, "SELECT count(*) FROM run WHERE key IN "
                                        "('finished', 'model_digest', "
                                        "'merged_from')") == 3);
-        assert_true(planted_query(OUT, "SELECT count(*) FROM run WHERE key IN "
-                                       "('host', 'shard')") == 0);
+        assert_true(planted_query(OUT, "SELECT value = '1/1' FROM run WHERE "
+                                       "key = 'shard'") == 1);
+        assert_true(planted_query(OUT, "SELECT count(*) FROM run WHERE key = "
+                                       "'host'") == (counts[i % 5] == 1));
     }
 }
 
@@ -162,11 +165,16 @@ static void overlaps_gaps_and_unfinished_runs_are_refused(void **state)
 
     write_some(name[1], &p, 1, 2, NULL);
     assert_ok(merge(2, false, NULL));
+    planted_execute(name[0], "INSERT INTO t_run(key, value) VALUES"
+                             "('corpus_digest', 'a')");
     planted_execute(name[1], "DELETE FROM t_run WHERE key = 'finished'");
     assert_fails(merge(2, false, NULL), MOE_ERR_ARG,
                  "test-merge-1.db: not finished");
     assert_ok(merge(2, true, &sum));
     assert_int_equal(sum.n_doc, 8);
+    assert_ok(moe_trace_merge(
+        NULL, OUT, paths, 2,
+        &(moe_merge_opts){.unfinished = true, .force = true, .command = ""}));
 }
 
 static void shards_that_stopped_at_a_limit_may_have_read_less(void **state)
