@@ -104,6 +104,8 @@ typedef struct moe_analysis {
 /* The list of analyses.def. NULL: no such name. */
 const moe_analysis *moe_analysis_find(const char *name);
 const moe_analysis *moe_analysis_at(int i); /* NULL behind the last */
+/* What the analysis needs and the trace has not, "token ids"; NULL: nothing. */
+const char *moe_analysis_lacks(const moe_analysis *a, const moe_trace *trace);
 
 /*
  * moe_study_run - run the named analyses over a trace in one pass.

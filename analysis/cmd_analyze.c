@@ -5,6 +5,7 @@
 #include "analysis/analysis.h"
 #include "analysis/tokens_view.h"
 #include "engine/base/cli.h"
+#include "engine/base/log.h"
 #include "engine/base/map.h"
 
 #include <stdio.h>
@@ -47,19 +48,31 @@ static void list_analyses(void)
     }
 }
 
-/* The names asked for, or all; n is their number. NULL: no memory. */
-static const char **names_of(char **arg, int n_arg, int *n)
+/* The names asked for, or all that the trace allows; n is their number. NULL: no
+ * memory. */
+static const char **names_of(char **arg, int n_arg, const moe_trace *trace,
+                             int *n)
 {
-    int n_all = 0;
-    const char **names;
     bool all = n_arg == 1 && strcmp(arg[0], "all") == 0;
+    const moe_analysis *a;
+    const char **names;
+    int n_all = 0;
 
     while (moe_analysis_at(n_all))
         n_all++;
-    *n = all ? n_all : n_arg;
-    names = calloc((size_t)*n + 1, sizeof *names);
-    for (int i = 0; names && i < *n; i++)
-        names[i] = all ? moe_analysis_at(i)->name : arg[i];
+    names = calloc((size_t)(all ? n_all : n_arg) + 1, sizeof *names);
+    *n = 0;
+    for (int i = 0; names && !all && i < n_arg; i++)
+        names[(*n)++] = arg[i];
+    for (int i = 0; names && all && (a = moe_analysis_at(i)); i++) {
+        const char *lacks = moe_analysis_lacks(a, trace);
+
+        if (lacks)
+            moe_warn("%s has no %s: without the analysis '%s'",
+                     moe_trace_path(trace), lacks, a->name);
+        else
+            names[(*n)++] = a->name;
+    }
     return names;
 }
 
@@ -84,15 +97,17 @@ static moe_err analyze(const wish *w, const char *path, char **arg, int n_arg)
     moe_tables tables = {0};
     moe_trace *trace = NULL;
     moe_pool *pool = NULL;
-    int n;
-    const char **names = names_of(arg, n_arg, &n);
-    moe_err err = MOE_OK;
+    const char **names = NULL;
+    int n = 0;
+    moe_err err;
 
-    if (!names)
-        err = moe_fail(MOE_ERR_NOMEM, "out of memory");
+    if ((err = moe_pool_new(&pool, (int)w->common.threads)) == MOE_OK &&
+        (err = moe_trace_open(&trace, path)) == MOE_OK) {
+        names = names_of(arg, n_arg, trace, &n);
+        if (!names)
+            err = moe_fail(MOE_ERR_NOMEM, "out of memory");
+    }
     if (err == MOE_OK &&
-        (err = moe_pool_new(&pool, (int)w->common.threads)) == MOE_OK &&
-        (err = moe_trace_open(&trace, path)) == MOE_OK &&
         (err = moe_study_run(&tables, trace, names, n, &w->study, pool)) ==
             MOE_OK &&
         (err = moe_outfile_open(&out, w->output ? w->output : "-")) == MOE_OK) {

@@ -2,8 +2,10 @@
 libanalysis_a_SOURCES += \
 	%D%/an_balance.c \
 	%D%/an_cache.c \
+	%D%/an_confidence.c \
 	%D%/an_parallel.c \
 	%D%/an_segments.c \
 	%D%/placement.c %D%/placement.h \
+	%D%/spread.c %D%/spread.h \
 	%D%/stacks.c %D%/stacks.h \
 	%D%/tally.c %D%/tally.h

@@ -626,17 +626,21 @@ static moe_err run_pass(moe_tables *out, plan *made,
     return err;
 }
 
-static moe_err check_needs(const moe_trace *trace, const moe_analysis *a)
+const char *moe_analysis_lacks(const moe_analysis *a, const moe_trace *trace)
 {
     const moe_trace_shape *shape = moe_trace_get_shape(trace);
-    const char *lacks = NULL;
 
-    if ((a->needs & MOE_NEEDS_GATE) && !shape->has_gate)
-        lacks = "gate weights";
-    else if ((a->needs & MOE_NEEDS_MARGIN) && !shape->has_margin)
-        lacks = "router margins";
-    else if ((a->needs & MOE_NEEDS_TOKEN) && shape->n_vocab <= 0)
-        lacks = "token ids";
+    return (a->needs & MOE_NEEDS_GATE) && !shape->has_gate ? "gate weights"
+           : (a->needs & MOE_NEEDS_MARGIN) && !shape->has_margin
+               ? "router margins"
+           : (a->needs & MOE_NEEDS_TOKEN) && shape->n_vocab <= 0 ? "token ids"
+                                                                 : NULL;
+}
+
+static moe_err check_needs(const moe_trace *trace, const moe_analysis *a)
+{
+    const char *lacks = moe_analysis_lacks(a, trace);
+
     if (lacks)
         return moe_fail(MOE_ERR_UNSUPPORTED,
                         "%s: the trace has no %s, which the analysis '%s' "

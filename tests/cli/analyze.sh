@@ -120,6 +120,16 @@ same "perplexity by domain"
 "$moetrace" analyze "$db" all --threads 1 --resamples 40 --json >"$dir/one"
 "$moetrace" analyze "$db" all --threads 3 --resamples 40 --json >"$dir/three"
 cmp -s "$dir/one" "$dir/three" || fail "threads change the result"
+
+# A trace without gates and margins: all is what there is.
+printf '%s\n' document,position,layer,rank,expert 0,0,0,0,1 0,0,0,1,2 \
+    0,1,0,0,1 0,1,0,1,0 >"$dir/bare.csv"
+"$moetrace" import csv "$dir/bare.csv" -o "$dir/bare.db" -q 2>/dev/null ||
+    fail "a small CSV file is not imported"
+"$moetrace" analyze "$dir/bare.db" all --json >"$dir/out" 2>"$dir/err" ||
+    fail "all fails without gates: $(cat "$dir/err")"
+grep -q confidence "$dir/err" && grep -q '"name": "balance"' "$dir/out" ||
+    fail "all without gates: $(cat "$dir/err")"
 "$moetrace" analyze "$db" shares -o "$dir/out.txt" && [ -s "$dir/out.txt" ] ||
     fail "-o writes nothing"
 "$moetrace" analyze "$db" tokens --html | grep -q '<section class="moe-tokens">' ||

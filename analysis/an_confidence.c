@@ -1,0 +1,356 @@
+/* How sure the router is: margins, gates, entropy. */
+#include "config.h"
+
+#include "analysis/analysis.h"
+
+#include "analysis/spread.h"
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const char formula[] =
+    "margin: router logit of rank k minus that of rank k+1; entropy: of the "
+    "softmax over all router logits, bits; gate: weight of the expert of that "
+    "rank. Mean and quantiles (type 7) over the tokens of the cell that have "
+    "the value. An undecided router: margin 0, entropy log2 E, gates 1/k where "
+    "they sum to 1.";
+
+static const char tie_formula[] =
+    "share = tokens with a margin (router logit of rank k minus that of rank "
+    "k+1) under the threshold / tokens with a known margin. No chance level: "
+    "it depends on the scale of the logits. Decisions with a margin under the "
+    "rounding of a precision may differ between precisions.";
+
+static const moe_column columns[] = {
+    {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
+    {"group", NULL, "domain or language; (all): all documents", MOE_CELL_TEXT,
+     0, 0},
+    {"phase", NULL, "all tokens, prompt or generated", MOE_CELL_TEXT, 0, 0},
+    {"what", NULL, "margin, entropy or gate", MOE_CELL_TEXT, 0, 0},
+    {"choice", NULL, "of a gate: first, second, ...", MOE_CELL_TEXT, 0, 0},
+    {"mean", NULL, "mean", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"q05", NULL, "quantile 0.05", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"q25", NULL, "quantile 0.25", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"median", NULL, "quantile 0.5", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"q75", NULL, "quantile 0.75", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"q95", NULL, "quantile 0.95", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"n", NULL, "tokens", MOE_CELL_INT, 0, 0},
+};
+
+static const moe_column tie_columns[] = {
+    {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
+    {"group", NULL, "domain or language; (all): all documents", MOE_CELL_TEXT,
+     0, 0},
+    {"phase", NULL, "all tokens, prompt or generated", MOE_CELL_TEXT, 0, 0},
+    {"threshold", NULL, "logits", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"share", NULL, "count / n", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+    {"count", NULL, "tokens with a smaller margin", MOE_CELL_INT, 0, 0},
+    {"n", NULL, "tokens with a known margin", MOE_CELL_INT, 0, 0},
+};
+
+static const double thresholds[] = {1e-4, 1e-3, 1e-2, 1e-1, 1};
+static const double levels[] = {0.05, 0.25, 0.5, 0.75, 0.95};
+
+enum {
+    N_COLUMN = sizeof columns / sizeof *columns,
+    N_TIE = sizeof tie_columns / sizeof *tie_columns,
+    N_THRESHOLD = sizeof thresholds / sizeof *thresholds,
+    N_LEVEL = sizeof levels / sizeof *levels,
+    N_KIND = 2, /* prompt (with BOS) and generated tokens */
+    MARGIN = 0,
+    ENTROPY = 1,
+    GATE = 2,             /* and further ranks                */
+    MAX_EXACT = 256 << 20 /* bytes of values that are all kept */
+};
+
+/* A layer, group and kind of token. */
+typedef struct cell {
+    moe_spread *spread; /* [GATE + top_k] */
+    int64_t under[N_THRESHOLD], n_margin;
+} cell;
+
+typedef struct state {
+    const moe_study *study;
+    int n_spread;
+    bool exact;
+    cell *cells; /* [n_slot, n_group, N_KIND] */
+} state;
+
+static int64_t n_cell(const state *s)
+{
+    return (int64_t)s->study->n_slot * s->study->n_group * N_KIND;
+}
+
+static void cell_fini(cell *c, int n_spread)
+{
+    for (int i = 0; c->spread && i < n_spread; i++)
+        moe_spread_fini(&c->spread[i]);
+    free(c->spread);
+    c->spread = NULL;
+}
+
+static moe_err cell_init(cell *c, const state *s)
+{
+    *c = (cell){.spread = moe_calloc((size_t)s->n_spread, sizeof *c->spread)};
+    if (!c->spread)
+        return moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
+    for (int i = 0; i < s->n_spread; i++)
+        c->spread[i].exact = s->exact;
+    return MOE_OK;
+}
+
+static moe_err cell_merge(cell *c, const cell *o, int n_spread)
+{
+    moe_err err = MOE_OK;
+
+    for (int i = 0; i < n_spread && err == MOE_OK; i++)
+        err = moe_spread_merge(&c->spread[i], &o->spread[i]);
+    for (int i = 0; i < N_THRESHOLD; i++)
+        c->under[i] += o->under[i];
+    c->n_margin += o->n_margin;
+    return err;
+}
+
+static void end(void *user)
+{
+    state *s = user;
+
+    for (int64_t i = 0; s && s->cells && i < n_cell(s); i++)
+        cell_fini(&s->cells[i], s->n_spread);
+    if (s)
+        free(s->cells);
+    free(s);
+}
+
+static moe_err begin(void **out, const moe_study *study)
+{
+    state *s = moe_calloc(1, sizeof *s);
+    double bytes;
+    moe_err err = MOE_OK;
+
+    if (s) {
+        s->study = study;
+        s->n_spread = GATE + study->shape->top_k;
+        bytes = (double)moe_trace_n_tok(study->trace) * study->n_slot *
+                s->n_spread * (double)sizeof(float);
+        s->exact = bytes <= MAX_EXACT;
+        s->cells = moe_calloc((size_t)n_cell(s), sizeof *s->cells);
+    }
+    if (!s || !s->cells)
+        err = moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
+    for (int64_t i = 0; err == MOE_OK && i < n_cell(s); i++)
+        err = cell_init(&s->cells[i], s);
+    if (err != MOE_OK) {
+        end(s);
+        return err;
+    }
+    *out = s;
+    return MOE_OK;
+}
+
+static moe_err see(cell *c, float margin, float entropy, const float *gate,
+                   int k)
+{
+    moe_err err;
+
+    if (margin >= 0) {
+        for (int i = 0; i < N_THRESHOLD; i++)
+            c->under[i] += (double)margin < thresholds[i];
+        c->n_margin++;
+    }
+    if ((err = moe_spread_add(&c->spread[MARGIN], margin)) == MOE_OK)
+        err = moe_spread_add(&c->spread[ENTROPY], entropy);
+    for (int r = 0; r < k && err == MOE_OK; r++)
+        err = moe_spread_add(&c->spread[GATE + r], gate[r]);
+    return err;
+}
+
+static moe_err window(void *user, const moe_span *span)
+{
+    const state *s = user;
+    const moe_study *study = s->study;
+    int k = study->shape->top_k, group = study->doc_group[span->doc];
+    moe_err err = MOE_OK;
+
+    for (int64_t t = 0; t < span->n_tok; t++) {
+        int kind = span->phase && span->phase[t] == MOE_PHASE_GENERATED;
+
+        for (int i = 0; i < study->n_slot && err == MOE_OK; i++) {
+            int64_t at = t * (int64_t)study->shape->n_router + study->slot[i];
+
+            err = see(&s->cells[((int64_t)i * study->n_group + group) * N_KIND +
+                                kind],
+                      span->margin[at], span->entropy ? span->entropy[at] : NAN,
+                      span->gate + at * k, k);
+        }
+    }
+    return err;
+}
+
+static moe_err merge(void *user, void *other)
+{
+    const state *s = user, *o = other;
+    moe_err err = MOE_OK;
+
+    for (int64_t i = 0; i < n_cell(s) && err == MOE_OK; i++)
+        err = cell_merge(&s->cells[i], &o->cells[i], s->n_spread);
+    return err;
+}
+
+/* ---- tables ---- */
+
+static const char *const phases[] = {"all", "prompt", "generated"};
+
+typedef struct work {
+    const state *s;
+    int n_group, n_phase; /* that are shown */
+    cell *cells;          /* [n_slot, n_group, n_phase], sealed */
+} work;
+
+static cell *shown(const work *w, int64_t slot, int group, int phase)
+{
+    return &w->cells[(slot * w->n_group + group) * w->n_phase + phase];
+}
+
+static moe_err pool_layer(void *user, int64_t slot)
+{
+    const work *w = user;
+    const moe_study *study = w->s->study;
+    moe_err err = MOE_OK;
+
+    for (int g = 0; g < study->n_group; g++)
+        for (int p = 0; p < w->n_phase; p++)
+            for (int kind = 0; kind < N_KIND; kind++) {
+                const cell *from =
+                    &w->s->cells[(slot * study->n_group + g) * N_KIND + kind];
+
+                if (p > 0 && kind + 1 != p)
+                    continue;
+                err = cell_merge(shown(w, slot, g, p), from, w->s->n_spread);
+                if (err == MOE_OK && w->n_group > study->n_group)
+                    err = cell_merge(shown(w, slot, study->n_group, p), from,
+                                     w->s->n_spread);
+                if (err != MOE_OK)
+                    return err;
+            }
+    for (int i = 0; i < w->n_group * w->n_phase; i++)
+        for (int j = 0; j < w->s->n_spread; j++)
+            moe_spread_seal(&shown(w, slot, 0, i)->spread[j]);
+    return MOE_OK;
+}
+
+static void put_place(moe_table *t, const work *w, int slot, int group,
+                      int phase)
+{
+    const moe_study *study = w->s->study;
+
+    moe_table_int(t, moe_study_layer(study, slot));
+    moe_table_text(t, group < study->n_group ? study->group[group] : "(all)");
+    moe_table_text(t, phases[phase]);
+}
+
+static void put_spreads(moe_table *t, const work *w, int slot, int group,
+                        int phase)
+{
+    const cell *c = shown(w, slot, group, phase);
+
+    for (int i = 0; i < w->s->n_spread; i++) {
+        put_place(t, w, slot, group, phase);
+        moe_table_text(t, i == MARGIN    ? "margin"
+                          : i == ENTROPY ? "entropy"
+                                         : "gate");
+        moe_table_text(t, i < GATE ? NULL : moe_choice_name(i - GATE));
+        moe_table_real(t, moe_spread_mean(&c->spread[i]));
+        for (int q = 0; q < N_LEVEL; q++)
+            moe_table_real(t, moe_spread_quantile(&c->spread[i], levels[q]));
+        moe_table_int(t, c->spread[i].n);
+    }
+}
+
+static void put_ties(moe_table *t, const work *w, int slot, int group,
+                     int phase)
+{
+    const cell *c = shown(w, slot, group, phase);
+
+    for (int i = 0; i < N_THRESHOLD; i++) {
+        put_place(t, w, slot, group, phase);
+        moe_table_real(t, thresholds[i]);
+        moe_table_real(
+            t, c->n_margin ? (double)c->under[i] / (double)c->n_margin : NAN);
+        moe_table_int(t, c->under[i]);
+        moe_table_int(t, c->n_margin);
+    }
+}
+
+static moe_err put_tables(moe_tables *out, const work *w)
+{
+    moe_table *t = moe_table_new("confidence", "How sure the router is",
+                                 formula, columns, N_COLUMN);
+    moe_table *tie = moe_table_new("near_ties", "Decisions by little",
+                                   tie_formula, tie_columns, N_TIE);
+    moe_err err;
+
+    for (int i = 0; t && tie && i < w->s->study->n_slot; i++)
+        for (int g = 0; g < w->n_group; g++)
+            for (int p = 0; p < w->n_phase; p++) {
+                put_spreads(t, w, i, g, p);
+                put_ties(tie, w, i, g, p);
+            }
+    if (t && !w->s->exact)
+        moe_table_note(t,
+                       "Quantiles from histograms with %d bins an octave: "
+                       "within 0.4 %% of the value.",
+                       MOE_SPREAD_STEPS);
+    if ((err = moe_tables_add(out, t)) != MOE_OK) {
+        moe_table_free(tie);
+        return err;
+    }
+    return moe_tables_add(out, tie);
+}
+
+static bool has_generated(const state *s)
+{
+    for (int64_t i = 0; i < n_cell(s); i++)
+        if (i % N_KIND)
+            for (int j = 0; j < s->n_spread; j++)
+                if (s->cells[i].spread[j].n > 0)
+                    return true;
+    return false;
+}
+
+static moe_err finish(void *user, moe_tables *out)
+{
+    const state *s = user;
+    const moe_study *study = s->study;
+    work w = {.s = s,
+              .n_group = study->n_group + (study->n_group > 1),
+              .n_phase = has_generated(s) ? 3 : 1};
+    int64_t n = (int64_t)study->n_slot * w.n_group * w.n_phase;
+    moe_err err = MOE_OK;
+
+    w.cells = moe_calloc((size_t)n, sizeof *w.cells);
+    if (!w.cells)
+        return moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
+    for (int64_t i = 0; i < n && err == MOE_OK; i++)
+        err = cell_init(&w.cells[i], s);
+    if (err == MOE_OK && (err = moe_study_parallel(study, study->n_slot,
+                                                   pool_layer, &w)) == MOE_OK)
+        err = put_tables(out, &w);
+    for (int64_t i = 0; i < n; i++)
+        cell_fini(&w.cells[i], s->n_spread);
+    free(w.cells);
+    return err;
+}
+
+const moe_analysis moe_analysis_confidence = {
+    .name = "confidence",
+    .summary = "margins, gates, entropy of the router, and near-ties",
+    .formula = formula,
+    .needs = MOE_NEEDS_GATE | MOE_NEEDS_MARGIN,
+    .begin = begin,
+    .window = window,
+    .merge = merge,
+    .finish = finish,
+    .end = end,
+};

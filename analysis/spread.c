@@ -1,0 +1,151 @@
+#include "config.h"
+
+#include "analysis/spread.h"
+
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { LOWEST = -20 }; /* exponent of the first octave */
+
+void moe_spread_fini(moe_spread *s)
+{
+    free(s->value);
+    free(s->bin);
+    *s = (moe_spread){.exact = s->exact};
+}
+
+static moe_err no_memory(int64_t n)
+{
+    return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld numbers",
+                    (long long)n);
+}
+
+static moe_err make_room(moe_spread *s, int64_t n)
+{
+    int64_t room = s->room ? s->room : 16;
+    float *grown;
+
+    while (room < n)
+        room += room / 2;
+    if (room == s->room)
+        return MOE_OK;
+    grown = moe_reallocarray(s->value, (size_t)room, sizeof *grown);
+    if (!grown)
+        return no_memory(room);
+    s->value = grown;
+    s->room = room;
+    return MOE_OK;
+}
+
+static moe_err make_bins(moe_spread *s)
+{
+    if (!s->bin)
+        s->bin = moe_calloc(MOE_SPREAD_BINS, sizeof *s->bin);
+    return s->bin ? MOE_OK : no_memory(MOE_SPREAD_BINS);
+}
+
+static int bin_of(float v)
+{
+    int exponent, octave, step;
+    float part = frexpf(v, &exponent); /* [0.5, 1) */
+
+    octave = exponent - 1 - LOWEST;
+    if (v <= 0 || octave < 0)
+        return 0;
+    step = (int)((2 * part - 1) * MOE_SPREAD_STEPS);
+    octave = octave * MOE_SPREAD_STEPS + step;
+    return octave < MOE_SPREAD_BINS ? octave : MOE_SPREAD_BINS - 1;
+}
+
+static double middle_of(int bin)
+{
+    double step = (bin % MOE_SPREAD_STEPS + 0.5) / MOE_SPREAD_STEPS;
+
+    return bin == 0 ? 0 : ldexp(1 + step, bin / MOE_SPREAD_STEPS + LOWEST);
+}
+
+moe_err moe_spread_add(moe_spread *s, float v)
+{
+    moe_err err;
+
+    if (!(v >= 0) || v > MOE_SPREAD_MAX)
+        return MOE_OK;
+    err = s->exact ? make_room(s, s->n + 1) : make_bins(s);
+    if (err != MOE_OK)
+        return err;
+    if (s->exact) {
+        s->value[s->n] = v;
+    } else {
+        double whole = floor((double)v);
+
+        s->bin[bin_of(v)]++;
+        s->whole += (int64_t)whole;
+        s->rest += (uint64_t)(((double)v - whole) * 4294967296.0);
+    }
+    s->n++;
+    return MOE_OK;
+}
+
+moe_err moe_spread_merge(moe_spread *s, const moe_spread *other)
+{
+    moe_err err;
+
+    if (other->n == 0)
+        return MOE_OK;
+    err = s->exact ? make_room(s, s->n + other->n) : make_bins(s);
+    if (err != MOE_OK)
+        return err;
+    for (int64_t i = 0; s->exact && i < other->n; i++)
+        s->value[s->n + i] = other->value[i];
+    for (int i = 0; !s->exact && i < MOE_SPREAD_BINS; i++)
+        s->bin[i] += other->bin[i];
+    s->n += other->n;
+    s->whole += other->whole;
+    s->rest += other->rest;
+    return MOE_OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+
+    return (x > y) - (x < y);
+}
+
+void moe_spread_seal(moe_spread *s)
+{
+    if (s->exact && s->n > 1)
+        qsort(s->value, (size_t)s->n, sizeof *s->value, by_value);
+}
+
+double moe_spread_mean(const moe_spread *s)
+{
+    double sum = (double)s->whole + (double)s->rest / 4294967296.0;
+
+    for (int64_t i = 0; s->exact && i < s->n; i++)
+        sum += (double)s->value[i];
+    return s->n ? sum / (double)s->n : NAN;
+}
+
+double moe_spread_quantile(const moe_spread *s, double p)
+{
+    double at = (double)(s->n - 1) * p, part = at - floor(at);
+    int64_t i = (int64_t)floor(at), seen = 0;
+
+    if (s->n == 0)
+        return NAN;
+    if (s->exact)
+        return i + 1 < s->n
+                   ? (double)s->value[i] +
+                         part * ((double)s->value[i + 1] - (double)s->value[i])
+                   : (double)s->value[s->n - 1];
+    i += part >= 0.5;
+    for (int b = 0; b < MOE_SPREAD_BINS; b++) {
+        seen += s->bin[b];
+        if (seen > i)
+            return middle_of(b);
+    }
+    return NAN;
+}

@@ -1,0 +1,46 @@
+/*
+ * The distribution of many non-negative numbers in bounded memory: all of them,
+ * for exact quantiles, or a histogram of equal relative steps.
+ */
+#ifndef MOE_ANALYSIS_SPREAD_H
+#define MOE_ANALYSIS_SPREAD_H
+
+#include "engine/base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    /* Bins of an octave, between 2^-20 and 2^12; beyond that the outermost: the
+     * middle of a bin is within 1/255 of what is in it. */
+    MOE_SPREAD_STEPS = 128,
+    MOE_SPREAD_BINS = 32 * MOE_SPREAD_STEPS,
+    MOE_SPREAD_MAX = 1 << 30 /* so that sums cannot overflow */
+};
+
+/* Start with {.exact = ...}. */
+typedef struct moe_spread {
+    bool exact;
+    int64_t n;
+    float *value;  /* [n], exact                                  */
+    int64_t room;  /* for values                                  */
+    uint32_t *bin; /* [MOE_SPREAD_BINS], or NULL                  */
+    int64_t whole; /* sum of the whole parts; then of the rests,  */
+    uint64_t rest; /* times 2^32: the same in any order           */
+} moe_spread;
+
+void moe_spread_fini(moe_spread *s);
+
+/* From 0 to MOE_SPREAD_MAX; others are not counted. At most 2^32 - 1 of them. */
+moe_err moe_spread_add(moe_spread *s, float v) MOE_MUST_CHECK;
+/* Both exact, or neither. */
+moe_err moe_spread_merge(moe_spread *s, const moe_spread *other) MOE_MUST_CHECK;
+
+/* Once all are there, and before what follows. */
+void moe_spread_seal(moe_spread *s);
+/* NaN without numbers. Quantiles are of type 7 where exact, else the middle of
+ * the bin of the number whose rank is next to 1 + (n - 1) p. */
+double moe_spread_mean(const moe_spread *s);
+double moe_spread_quantile(const moe_spread *s, double p);
+
+#endif

@@ -1,0 +1,193 @@
+#include "config.h"
+
+#include "tests/near.h"
+#include "tests/routed.h"
+
+#include "analysis/spread.h"
+#include "analysis/stats.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char file[] = "confidence-test.db";
+
+static void pair_route(int32_t *expert, void *user, int doc, int64_t token,
+                       int layer)
+{
+    (void)user;
+    (void)doc;
+    (void)token;
+    expert[0] = layer;
+    expert[1] = layer + 1;
+}
+
+/* Of tokens 0 to 4: margins 0, 1/4, 1/2, unknown and 2; entropies t; gates 1 and
+ * 0, then 3/4 and 1/4 for the rest. */
+static void five_odds(float *gate, float *margin, float *entropy, void *user,
+                      int doc, int64_t token, int layer)
+{
+    static const float margins[] = {0, 0.25f, 0.5f, NAN, 2};
+
+    (void)user;
+    (void)doc;
+    (void)layer;
+    if (token < 0)
+        return;
+    *margin = margins[token % 5];
+    *entropy = (float)(token % 5);
+    gate[0] = token % 5 ? 0.75f : 1;
+    gate[1] = 1 - gate[0];
+}
+
+static moe_trace *open_five(bool no_gate, bool no_margin)
+{
+    static const routed_doc docs[] = {{"a", "en", 5, 0}, {"b", "de", 5, 2}};
+    const routed p = {.n_layer = 2,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .no_gate = no_gate,
+                      .no_margin = no_margin,
+                      .docs = docs,
+                      .n_doc = 2,
+                      .n_prompt = 4,
+                      .route = pair_route,
+                      .odds = five_odds};
+
+    return routed_open(file, &p);
+}
+
+static void margins_gates_and_entropies_are_those_planted(void **state)
+{
+    moe_trace *trace = open_five(false, false);
+    moe_study_opts opts = {.seed = 1};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "confidence", &opts, 2);
+    t = moe_tables_find(&tables, "confidence");
+    /* 0, 1/4, 1/2, 2 */
+    assert_close(routed_get(t, "layer=1,group=a,phase=all,what=margin", "mean"),
+                 2.75 / 4, 1e-15);
+    assert_close(
+        routed_get(t, "layer=1,group=a,phase=all,what=margin", "median"), 0.375,
+        1e-15);
+    assert_close(routed_get(t, "layer=1,group=a,phase=all,what=margin", "n"), 4,
+                 0);
+    assert_close(
+        routed_get(t, "layer=0,group=(all),phase=all,what=entropy", "mean"), 2,
+        1e-15);
+    assert_close(routed_get(t, "layer=0,group=b,phase=all,what=entropy", "q25"),
+                 1, 1e-15);
+    assert_close(routed_get(t,
+                            "layer=0,group=b,phase=all,what=gate,choice=first",
+                            "mean"),
+                 0.8, 1e-7);
+    assert_close(routed_get(t,
+                            "layer=0,group=b,phase=all,what=gate,choice=second",
+                            "q95"),
+                 0.25, 1e-7);
+    assert_close(routed_get(t,
+                            "layer=0,group=(all),phase=generated,what=margin",
+                            "median"),
+                 2, 1e-15);
+    t = moe_tables_find(&tables, "near_ties");
+    assert_close(routed_get(t, "layer=0,group=(all),phase=all,threshold=0.0001",
+                            "share"),
+                 1.0 / 4, 1e-15);
+    assert_close(
+        routed_get(t, "layer=0,group=(all),phase=all,threshold=1", "count"), 6,
+        0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void a_trace_without_gates_or_margins_is_refused(void **state)
+{
+    const char *const names[] = {"confidence"};
+    moe_study_opts opts = {0};
+    moe_pool *pool = NULL;
+
+    (void)state;
+    assert_ok(moe_pool_new(&pool, 1));
+    for (int i = 0; i < 2; i++) {
+        moe_trace *trace = open_five(i == 0, i == 1);
+        moe_tables tables = {0};
+
+        assert_int_equal(moe_study_run(&tables, trace, names, 1, &opts, pool),
+                         MOE_ERR_UNSUPPORTED);
+        assert_non_null(
+            strstr(moe_error_text(), i ? "router margins" : "gate weights"));
+        moe_trace_close_read(trace);
+    }
+    moe_pool_free(pool);
+}
+
+/* 10,000 numbers over 30 octaves, in two halves. */
+static void a_histogram_is_within_its_resolution(void **state)
+{
+    enum { N = 10000 };
+    static const double levels[] = {0, 0.05, 0.25, 0.5, 0.75, 0.95, 1};
+    moe_spread all = {.exact = true}, one = {.exact = false},
+               two = {.exact = false};
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        float v = (float)exp2(-18 + 29 * moe_random_unit(4, 1, (uint64_t)i));
+
+        assert_ok(moe_spread_add(&all, v));
+        assert_ok(moe_spread_add(i % 3 ? &one : &two, v));
+    }
+    assert_ok(moe_spread_merge(&one, &two));
+    moe_spread_seal(&all);
+    moe_spread_seal(&one);
+    assert_int_equal(one.n, N);
+    assert_close(moe_spread_mean(&one) / moe_spread_mean(&all), 1, 1e-8);
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        double want = moe_spread_quantile(&all, levels[i]);
+
+        /* neighbours of rank are 0.2 % apart */
+        assert_close(moe_spread_quantile(&one, levels[i]) / want, 1, 0.007);
+    }
+    moe_spread_fini(&all);
+    moe_spread_fini(&one);
+    moe_spread_fini(&two);
+}
+
+static void numbers_at_the_ends_and_unknown_ones_are_safe(void **state)
+{
+    static const float odd[] = {0, -1, NAN, INFINITY, 1e-30f, 131071, 3e38f};
+
+    (void)state;
+    for (int exact = 0; exact < 2; exact++) {
+        moe_spread s = {.exact = exact};
+
+        moe_spread_seal(&s);
+        assert_true(isnan(moe_spread_mean(&s)));
+        assert_true(isnan(moe_spread_quantile(&s, 0.5)));
+        for (int i = 0; i < 6; i++)
+            assert_ok(moe_spread_add(&s, odd[i]));
+        moe_spread_seal(&s);
+        assert_int_equal(s.n, 3);
+        assert_close(moe_spread_mean(&s), 131071 / 3.0, 1e-6);
+        assert_close(moe_spread_quantile(&s, 0), 0, 1e-20);
+        moe_spread_fini(&s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(margins_gates_and_entropies_are_those_planted),
+        cmocka_unit_test(a_trace_without_gates_or_margins_is_refused),
+        cmocka_unit_test(a_histogram_is_within_its_resolution),
+        cmocka_unit_test(numbers_at_the_ends_and_unknown_ones_are_safe),
+    };
+    int failed = cmocka_run_group_tests_name("confidence", tests, NULL, NULL);
+
+    unlink(file);
+    return failed;
+}
