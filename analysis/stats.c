@@ -323,6 +323,20 @@ double moe_stats_quantile(const double *rising, int64_t n, double p)
     return rising[low] + (at - (double)low) * (rising[low + 1] - rising[low]);
 }
 
+/* Abramowitz and Stegun 26.7.5. */
+double moe_stats_t975(double freedom)
+{
+    const double z = 1.9599639845400545, z2 = z * z;
+    double g1 = z * (z2 + 1) / 4;
+    double g2 = z * ((5 * z2 + 16) * z2 + 3) / 96;
+    double g3 = z * (((3 * z2 + 19) * z2 + 17) * z2 - 15) / 384;
+    double g4 =
+        z * ((((79 * z2 + 776) * z2 + 1482) * z2 - 1920) * z2 - 945) / 92160;
+    double d = freedom;
+
+    return d >= 1 ? z + (g1 + (g2 + (g3 + g4 / d) / d) / d) / d : NAN;
+}
+
 moe_interval moe_stats_interval(double *draw, int64_t n)
 {
     n = moe_stats_sort(draw, n);

@@ -227,6 +227,17 @@ static void permanova_errs_at_its_stated_rate_without_an_effect(void **state)
     assert_close(small / 1000.0, 0.05, 0.022);
 }
 
+/* scipy.stats.t.ppf(0.975, d) */
+static void quantiles_of_student_agree_with_scipy(void **state)
+{
+    (void)state;
+    assert_close(moe_stats_t975(4), 2.77644511, 0.001);
+    assert_close(moe_stats_t975(10), 2.22813885, 0.00001);
+    assert_close(moe_stats_t975(36), 2.028094, 0.000001);
+    assert_close(moe_stats_t975(1e9), 1.95996398, 1e-7);
+    assert_true(isnan(moe_stats_t975(0)));
+}
+
 static void random_numbers_depend_on_their_three_arguments_alone(void **state)
 {
     double sum = 0, squares = 0, product = 0, last = 0;
@@ -338,6 +349,7 @@ int main(void)
         cmocka_unit_test(a_two_sided_p_value_counts_draws_on_the_smaller_side),
         cmocka_unit_test(permanova_is_the_analysis_of_variance_on_points),
         cmocka_unit_test(permanova_errs_at_its_stated_rate_without_an_effect),
+        cmocka_unit_test(quantiles_of_student_agree_with_scipy),
         cmocka_unit_test(random_numbers_depend_on_their_three_arguments_alone),
         cmocka_unit_test(a_shuffle_keeps_its_items_and_reaches_every_order),
         cmocka_unit_test(published_counts_give_their_published_figures),
