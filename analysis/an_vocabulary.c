@@ -256,27 +256,21 @@ static moe_err put_special(moe_table *t, const state *s,
                            const moe_counts *counts, int slot, int64_t base,
                            const char *label)
 {
-    int n_expert = s->study->shape->n_expert;
+    int n_expert = s->study->shape->n_expert, k = s->study->shape->top_k;
     int64_t at = slot * per_slot(s), types = 0, n = 0;
-    double by_token = 0, by_type = 0;
     moe_joint joint;
     moe_err err = moe_joint_init(&joint, n_expert);
 
     for (int64_t i = 0; i < counts->n_row && err == MOE_OK; i++) {
         const uint32_t *row = counts->counter + i * counts->width + at;
-        uint32_t most = 0;
 
         if ((base >= 0 &&
              (counts->key[i] < base ||
               counts->key[i] >= base + s->study->shape->n_vocab)) ||
             row[0] == 0)
             continue;
-        for (int e = 0; e < n_expert; e++)
-            most = row[1 + e] > most ? row[1 + e] : most;
         n += row[0];
         types++;
-        by_token += most;
-        by_type += (double)most / row[0];
         moe_joint_add(&joint, row + 1);
     }
     if (err == MOE_OK) {
@@ -284,8 +278,8 @@ static moe_err put_special(moe_table *t, const state *s,
         moe_table_text(t, label);
         moe_table_real(t, moe_joint_information(&joint, false));
         moe_table_real(t, moe_joint_information(&joint, true));
-        moe_table_real(t, n ? by_token / (double)n : NAN);
-        moe_table_real(t, types ? by_type / (double)types : NAN);
+        moe_table_real(t, moe_joint_special(&joint, k, false));
+        moe_table_real(t, moe_joint_special(&joint, k, true));
         moe_table_int(t, n);
         moe_table_int(t, types);
     }

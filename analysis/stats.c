@@ -252,12 +252,13 @@ void moe_joint_clear(moe_joint *j)
 
 void moe_joint_add(moe_joint *j, const uint32_t *row)
 {
-    double sum = 0;
+    double sum = 0, most = 0;
 
     for (int c = 0; c < j->n_col; c++) {
         double x = row[c];
 
         sum += x;
+        most = fmax(most, x);
         j->column[c] += x;
         j->n_cell += x > 0;
         j->cells_log += x_log_x(x);
@@ -265,6 +266,15 @@ void moe_joint_add(moe_joint *j, const uint32_t *row)
     j->n += sum;
     j->n_row += sum > 0;
     j->rows_log += x_log_x(sum);
+    j->largest += most;
+    j->ratio += sum > 0 ? most / sum : 0;
+}
+
+double moe_joint_special(const moe_joint *j, int k, bool by_row)
+{
+    if (j->n <= 0)
+        return NAN;
+    return by_row ? k * j->ratio / (double)j->n_row : k * j->largest / j->n;
 }
 
 double moe_joint_information(const moe_joint *j, bool corrected)

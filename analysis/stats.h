@@ -83,6 +83,8 @@ typedef struct moe_joint {
     double *column; /* [n_col] sums                      */
     double n, rows_log, cells_log;
     int64_t n_row, n_cell; /* not empty */
+    double largest;        /* sum over rows of their largest count          */
+    double ratio;          /* sum over rows of largest count / sum          */
 } moe_joint;
 
 moe_err moe_joint_init(moe_joint *j, int n_col) MOE_MUST_CHECK;
@@ -91,6 +93,12 @@ void moe_joint_clear(moe_joint *j);
 void moe_joint_add(moe_joint *j, const uint32_t *row);
 /* I(row; column) in bits, plug-in or with the Miller-Madow correction. */
 double moe_joint_information(const moe_joint *j, bool corrected);
+/*
+ * Specialisation of rows that count k columns for each of their occurrences:
+ * the mean of largest count / occurrences, over occurrences (a row counts as
+ * often as it occurs) or over rows (by_row; OLMoE's vocabulary specialisation).
+ */
+double moe_joint_special(const moe_joint *j, int k, bool by_row);
 double moe_joint_column_entropy(const moe_joint *j); /* plug-in, bits */
 
 /* Rising; NaN last. Returns how many are no NaN. */

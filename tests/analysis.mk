@@ -29,3 +29,7 @@ tests_test_structure_LDADD = $(ANALYSIS_LIBS)
 check_PROGRAMS += tests/test_languages
 tests_test_languages_SOURCES = tests/test_languages.c
 tests_test_languages_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/golden_reference
+GOLDEN_TESTS += tests/golden_reference
+tests_golden_reference_SOURCES = tests/golden_reference.c
+tests_golden_reference_LDADD = $(ANALYSIS_LIBS)
