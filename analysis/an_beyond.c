@@ -42,7 +42,7 @@ static const moe_column columns[] = {
 enum { N_COLUMN = sizeof columns / sizeof *columns, STREAM = 0xbe };
 
 static const moe_setting settings[] = {
-    {"halves", "200", "half-samples of the documents"},
+    {"halves", "100", "half-samples of the documents"},
     {NULL, NULL, NULL},
 };
 
@@ -56,7 +56,7 @@ typedef struct state {
     const moe_study *study;
     int64_t n_half;
     moe_strata strata;
-    int32_t *doc; /* [n_place] of the record: whose token it is, or -1 */
+    int32_t *doc; /* [strata.n] the document of each token             */
     bool *chosen; /* [n_half, n_doc] the half-samples                  */
     row *rows;    /* [n_slot]                                          */
 } state;
@@ -120,31 +120,36 @@ static moe_err prepare(state *s)
     const moe_record *r = s->study->record;
     int64_t *class = moe_calloc((size_t)r->n_place, sizeof *class);
     int32_t *level = moe_calloc((size_t)r->n_place, sizeof *level);
+    int32_t *doc = moe_calloc((size_t)r->n_place, sizeof *doc);
     int32_t *list = moe_calloc((size_t)r->n_doc, sizeof *list);
     moe_err err;
 
     s->doc = moe_calloc((size_t)r->n_place, sizeof *s->doc);
     s->chosen = moe_calloc((size_t)s->n_half, (size_t)r->n_doc);
     s->rows = moe_calloc((size_t)s->study->n_slot, sizeof *s->rows);
-    if (!class || !level || !list || !s->doc || !s->chosen || !s->rows) {
+    if (!class || !level || !doc || !list || !s->doc || !s->chosen ||
+        !s->rows) {
         err = moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
         goto done;
     }
     for (int64_t t = 0; t < r->n_place; t++)
-        level[t] = s->doc[t] = -1;
+        level[t] = -1;
     for (int64_t d = 0; d < r->n_doc; d++)
         for (int64_t t = r->docs[d].first;
              t < r->docs[d].first + r->docs[d].n_tok; t++) {
             class[t] = r->vocab[t];
             level[t] = r->docs[d].group;
-            s->doc[t] = (int32_t)d;
+            doc[t] = (int32_t)d;
         }
     choose_halves(s, list);
     err = moe_strata_make(&s->strata, class, level, r->n_place);
+    if (err == MOE_OK)
+        moe_strata_gather(s->doc, &s->strata, doc);
 
 done:
     free(class);
     free(level);
+    free(doc);
     free(list);
     return err;
 }
@@ -162,12 +167,9 @@ static moe_err domain_information(double *out, const state *s,
 
     if (!count)
         return moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
-    for (int64_t i = 0; i < s->strata.n; i++) {
-        int64_t t = s->strata.order[i];
-
-        if (first[t] >= 0)
-            count[r->docs[s->doc[t]].group * n_expert + first[t]]++;
-    }
+    for (int64_t i = 0; i < s->strata.n; i++)
+        if (first[i] >= 0)
+            count[r->docs[s->doc[i]].group * n_expert + first[i]]++;
     err = moe_stats_associate(&a, count, s->study->n_group, n_expert);
     *out = a.information;
     free(count);
@@ -207,8 +209,8 @@ static void half_samples(row *out, const state *s, const int32_t *first,
         const bool *chosen = s->chosen + h * r->n_doc;
         moe_conditional c;
 
-        for (int64_t t = 0; t < r->n_place; t++)
-            half[t] = s->doc[t] >= 0 && chosen[s->doc[t]] ? first[t] : -1;
+        for (int64_t i = 0; i < s->strata.n; i++)
+            half[i] = chosen[s->doc[i]] ? first[i] : -1;
         c = moe_strata_information(&s->strata, half, s->study->shape->n_expert,
                                    work);
         draw[h] = c.information - c.by_chance;
@@ -234,7 +236,8 @@ static moe_err do_layer(void *user, int64_t slot)
     if (!first || !half || !draw || !work) {
         err = moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
     } else {
-        moe_record_layer(first, r, (int)slot, 1);
+        moe_record_layer(half, r, (int)slot, 1);
+        moe_strata_gather(first, &s->strata, half);
         out->all = moe_strata_information(&s->strata, first, n_expert, work);
         half_samples(out, s, first, half, draw, work);
         err = domain_information(&out->domain, s, first);

@@ -161,18 +161,21 @@ static moe_err do_layer(void *user, int64_t slot)
     const moe_record *r = s->study->record;
     int n_expert = s->study->shape->n_expert;
     int32_t *first = moe_calloc((size_t)r->n_place, sizeof *first);
+    int32_t *sorted = moe_calloc((size_t)r->n_place, sizeof *sorted);
     int64_t *work = moe_calloc(2 * (size_t)n_expert, sizeof *work);
     row *out = &s->rows[slot];
     moe_err err = MOE_OK;
 
-    if (!first || !work) {
+    if (!first || !sorted || !work) {
         err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
         goto done;
     }
     moe_record_layer(first, r, (int)slot, 1);
-    for (int f = 0; f < N_FACTOR; f++)
+    for (int f = 0; f < N_FACTOR; f++) {
+        moe_strata_gather(sorted, &s->strata[f], first);
         out->of[f] =
-            moe_strata_information(&s->strata[f], first, n_expert, work);
+            moe_strata_information(&s->strata[f], sorted, n_expert, work);
+    }
     for (int e = 0; e < n_expert; e++)
         work[e] = 0;
     for (int64_t i = 0; i < s->strata[0].n; i++)
@@ -182,6 +185,7 @@ static moe_err do_layer(void *user, int64_t slot)
 
 done:
     free(first);
+    free(sorted);
     free(work);
     return err;
 }

@@ -31,7 +31,7 @@ void moe_strata_fini(moe_strata *s)
     free(s->order);
     free(s->level);
     free(s->cut);
-    free(s->x_log_x);
+    free(s->table);
     *s = (moe_strata){0};
 }
 
@@ -45,8 +45,7 @@ static void fill(moe_strata *s, const item *items)
             : items[i].level != items[i - 1].level         ? LEVEL_BEGINS
                                                            : 0;
     }
-    for (int64_t i = 2; i <= s->n; i++)
-        s->x_log_x[i] = (double)i * log2((double)i);
+    moe_strata_fill_table(s->table, s->n + 1);
 }
 
 moe_err moe_strata_make(moe_strata *out, const int64_t *class,
@@ -62,8 +61,8 @@ moe_err moe_strata_make(moe_strata *out, const int64_t *class,
     s.order = moe_calloc((size_t)s.n, sizeof *s.order);
     s.level = moe_calloc((size_t)s.n, sizeof *s.level);
     s.cut = moe_calloc((size_t)s.n, sizeof *s.cut);
-    s.x_log_x = moe_calloc((size_t)s.n + 1, sizeof *s.x_log_x);
-    if (items && s.order && s.level && s.cut && s.x_log_x) {
+    s.table = moe_calloc(2 * ((size_t)s.n + 1), sizeof *s.table);
+    if (items && s.order && s.level && s.cut && s.table) {
         qsort(items, (size_t)s.n, sizeof *items, by_class_and_level);
         fill(&s, items);
         *out = s;
@@ -76,32 +75,75 @@ moe_err moe_strata_make(moe_strata *out, const int64_t *class,
     return err;
 }
 
-/* From the mode outwards, each weight from its neighbour; the weights are
- * divided by their sum at the end, so that the first may be 1. */
-double moe_strata_mean_x_log_x(const double *table, int64_t all, int64_t marked,
-                               int64_t drawn)
+void moe_strata_fill_table(double *table, int64_t size)
 {
-    const double little = 1e-18;
-    int64_t low = marked + drawn > all ? marked + drawn - all : 0;
+    for (int64_t i = 1; i < size; i++) {
+        table[i] = (double)i * log2((double)i);
+        table[size + i] = 1 / (double)i;
+    }
+}
+
+/* x ln x about the mean u: u ln u + (x-u)^2/(2u) - (x-u)^3/(6u^2) +
+ * (x-u)^4/(12u^3); central moments of the hypergeometric law, the fourth as that
+ * of a normal one. */
+static double by_moments(double all, double marked, double drawn)
+{
+    double u = drawn * marked / all;
+    double m2 = u * (all - marked) / all * (all - drawn) / (all - 1);
+    double m3 = m2 * (all - 2 * marked) / all * (all - 2 * drawn) / (all - 2);
+
+    return (u * log(u) + m2 / (2 * u) - m3 / (6 * u * u) +
+            3 * m2 * m2 / (12 * u * u * u)) /
+           log(2);
+}
+
+/* At most two, or three, of them can be marked and drawn: closed forms, for the
+ * many rare token ids. small <= large are the marked and the drawn ones. */
+static double of_few(double all, double small, double large)
+{
+    double two = large * (large - 1) / (all * (all - 1));
+
+    return small == 2
+               ? 2 * two
+               : two / (all - 2) *
+                     (6 * (all - large) + 3 * 1.5849625007211562 * (large - 2));
+}
+
+/* From the mode outwards, each weight from its neighbour; the weights are
+ * divided by their sum at the end, so that the first may be 1. No division
+ * stands between one weight and the next. */
+double moe_strata_mean_x_log_x(const double *table, int64_t size, int64_t all,
+                               int64_t marked, int64_t drawn)
+{
+    const double little = 1e-13, *inverse = table + size;
+    int64_t rest = all - marked - drawn;
+    int64_t low = rest < 0 ? -rest : 0;
     int64_t high = marked < drawn ? marked : drawn;
     int64_t mode = (int64_t)(((double)marked + 1) * ((double)drawn + 1) /
                              ((double)all + 2));
     double sum, weights = 1, weight = 1;
 
-    mode = mode < low ? low : mode > high ? high : mode;
     if (high <= 1) /* 0 log 0 = 1 log 1 = 0 */
         return 0;
+    if (low == high)
+        return table[low];
+    if (high <= 3)
+        return of_few((double)all, (double)high,
+                      (double)(marked < drawn ? drawn : marked));
+    if ((double)marked * (double)drawn > 60 * (double)all)
+        return by_moments((double)all, (double)marked, (double)drawn);
+    mode = mode < low ? low : mode > high ? high : mode;
     sum = table[mode];
     for (int64_t x = mode; x < high && weight > little; x++) {
-        weight *= (double)(marked - x) * (double)(drawn - x) /
-                  ((double)(x + 1) * (double)(all - marked - drawn + x + 1));
+        weight *= ((double)(marked - x) * (double)(drawn - x)) *
+                  (inverse[x + 1] * inverse[rest + x + 1]);
         weights += weight;
         sum += weight * table[x + 1];
     }
     weight = 1;
     for (int64_t x = mode; x > low && weight > little; x--) {
-        weight *= (double)x * (double)(all - marked - drawn + x) /
-                  ((double)(marked - x + 1) * (double)(drawn - x + 1));
+        weight *= ((double)x * (double)(rest + x)) *
+                  (inverse[marked - x + 1] * inverse[drawn - x + 1]);
         weights += weight;
         sum += weight * table[x - 1];
     }
@@ -119,12 +161,12 @@ static void add_level(sums *out, const moe_strata *s, const int64_t *in_class,
                       int64_t n_class, const int64_t *in_level, int64_t n_level,
                       int n_value)
 {
-    out->levels += s->x_log_x[n_level];
+    out->levels += s->table[n_level];
     for (int v = 0; v < n_value; v++) {
-        out->cells += s->x_log_x[in_level[v]];
-        if (in_class[v] > 1 && n_level > 1)
-            out->by_chance += moe_strata_mean_x_log_x(s->x_log_x, n_class,
-                                                      in_class[v], n_level);
+        out->cells += s->table[in_level[v]];
+        if (in_class[v] > 1)
+            out->by_chance += moe_strata_mean_x_log_x(
+                s->table, s->n + 1, n_class, in_class[v], n_level);
     }
 }
 
@@ -132,33 +174,42 @@ static void add_class(sums *out, const moe_strata *s, const int32_t *value,
                       int n_value, int64_t from, int64_t to, int64_t *work)
 {
     int64_t *in_class = work, *in_level = work + n_value, n = 0, n_level = 0;
+    size_t bytes = (size_t)n_value * sizeof *in_class;
 
-    memset(in_class, 0, (size_t)n_value * sizeof *in_class);
     for (int64_t i = from; i < to; i++)
-        if (value[s->order[i]] >= 0) {
-            in_class[value[s->order[i]]]++;
-            n++;
-        }
-    if (n == 0)
-        return;
+        n += value[i] >= 0;
     out->n += n;
-    out->classes += s->x_log_x[n];
+    if (n <= 1) /* all terms are 0 */
+        return;
+    memset(in_class, 0, bytes);
+    memset(in_level, 0, bytes);
+    for (int64_t i = from; i < to; i++)
+        if (value[i] >= 0)
+            in_class[value[i]]++;
+    out->classes += s->table[n];
     for (int v = 0; v < n_value; v++)
-        out->values += s->x_log_x[in_class[v]];
-    memset(in_level, 0, (size_t)n_value * sizeof *in_level);
+        out->values += s->table[in_class[v]];
     for (int64_t i = from; i < to; i++) {
         if (s->cut[i] == LEVEL_BEGINS && n_level) {
-            add_level(out, s, in_class, n, in_level, n_level, n_value);
-            memset(in_level, 0, (size_t)n_value * sizeof *in_level);
+            if (n_level > 1) /* else all terms are 0 */
+                add_level(out, s, in_class, n, in_level, n_level, n_value);
+            memset(in_level, 0, bytes);
             n_level = 0;
         }
-        if (value[s->order[i]] >= 0) {
-            in_level[value[s->order[i]]]++;
+        if (value[i] >= 0) {
+            in_level[value[i]]++;
             n_level++;
         }
     }
-    if (n_level)
+    if (n_level > 1)
         add_level(out, s, in_class, n, in_level, n_level, n_value);
+}
+
+void moe_strata_gather(int32_t *out, const moe_strata *s,
+                       const int32_t *by_place)
+{
+    for (int64_t i = 0; i < s->n; i++)
+        out[i] = by_place[s->order[i]];
 }
 
 moe_conditional moe_strata_information(const moe_strata *s,
