@@ -1,5 +1,6 @@
 #!/bin/sh
-# Shards of a corpus, traced apart and merged, have the rows of one run.
+# Shards of a corpus, traced apart and merged, have the rows of one run; routes
+# that were exported and imported again give the same analyses.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -30,6 +31,15 @@ for f in whole merged; do
 done
 cmp whole.run merged.run || rc=1
 [ "$(wc -l <whole.run)" = 6 ] || { cat whole.run; rc=1; }
+
+"$moetrace" export whole.db --routes-csv routes.csv
+"$moetrace" import csv routes.csv --experts 8 --vocab 4096 -o again.db
+for f in whole again; do
+    # lines that begin with # tell where a trace comes from
+    "$moetrace" analyze $f.db all --resamples 20 --csv | grep -v '^#' >$f.csv
+done
+cmp whole.csv again.csv || rc=1
+[ "$(wc -l <whole.csv)" -gt 100 ] || { cat whole.csv; rc=1; }
 
 "$moetrace" trace -q "$model" corpus.jsonl --context 16 --shard 1/3 -o other.db
 if "$moetrace" merge -o none.db other.db 2.db 3.db 2>err || [ -e none.db ] ||
