@@ -10,6 +10,7 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/progress.h"
+#include "engine/cases.h"
 #include "engine/forward.h"
 #include "engine/router.h"
 #include "engine/synthetic.h"
@@ -21,7 +22,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { MAX_CASES = 16, MAX_ROUNDS = 1000 };
+enum { MAX_ROUNDS = 1000 };
 
 static const char *const stages[MOE_STAGE_END] = {
     [MOE_STAGE_EMBED] = "embed",   [MOE_STAGE_ATTENTION] = "attention",
@@ -50,7 +51,7 @@ typedef struct bench {
     int32_t *ids;
     int64_t *start;
     moe_batch tokens;
-    contender cases[MAX_CASES];
+    contender cases[MOE_MAX_CASES];
     int n_case;
     double record_s; /* for the whole batch; NaN: not measured */
 } bench;
@@ -125,53 +126,19 @@ static moe_err make_tokens(bench *b)
     return MOE_OK;
 }
 
-static bool listed(const moe_strings *list, const char *name)
-{
-    for (int i = 0; i < list->n; i++)
-        if (strcmp(list->item[i], name) == 0)
-            return true;
-    return list->n == 0;
-}
-
-/* Everything asked for must exist, and every product here be affordable: ref at
- * true sizes takes hours, so that it has to be named. */
 static moe_err choose_cases(bench *b)
 {
-    const moe_config *c = &b->model->config;
-    double work = (double)b->n_tok * (double)moe_config_active(c);
+    moe_cases list;
+    moe_err err =
+        moe_cases_choose(&list, &b->backends, &b->precisions, b->n_tok,
+                         moe_config_active(&b->model->config));
 
-    for (int i = 0; i < b->backends.n; i++)
-        if (!moe_backend_find(b->backends.item[i]))
-            return moe_fail(MOE_ERR_ARG, "there is no backend '%s'",
-                            b->backends.item[i]);
-    for (int i = 0; i < b->precisions.n; i++) {
-        const moe_backend *found;
-        moe_precision precision;
-        moe_err err =
-            moe_backend_choose(&found, &precision, NULL, b->precisions.item[i]);
-
-        if (err != MOE_OK)
-            return err;
-    }
-    for (int i = 0; moe_backend_at(i); i++) {
-        const moe_backend *backend = moe_backend_at(i);
-
-        if (!backend->available() || !listed(&b->backends, backend->name))
-            continue;
-        if (b->backends.n == 0 && strcmp(backend->name, "ref") == 0 &&
-            work > 1e10) {
-            moe_info("ref is left out: it would take too long");
-            continue;
-        }
-        for (int p = 0; moe_precision_names[p] && b->n_case < MAX_CASES; p++)
-            if (backend->supports((moe_precision)p) &&
-                listed(&b->precisions, moe_precision_names[p]))
-                b->cases[b->n_case++] = (contender){
-                    .backend = backend, .precision = (moe_precision)p};
-    }
-    if (b->n_case == 0)
-        return moe_fail(MOE_ERR_UNSUPPORTED,
-                        "no such backend and precision on this processor");
+    if (err != MOE_OK)
+        return err;
+    for (b->n_case = 0; b->n_case < list.n; b->n_case++)
+        b->cases[b->n_case] =
+            (contender){.backend = list.item[b->n_case].backend,
+                        .precision = list.item[b->n_case].precision};
     return MOE_OK;
 }
 

@@ -9,6 +9,7 @@ libengine_a_SOURCES += \
 	%D%/backend/openblas.c \
 	%D%/backend/panels.c %D%/backend/panels.h \
 	%D%/backend/ref.c \
+	%D%/cases.c %D%/cases.h \
 	%D%/experts.c \
 	%D%/forward.c %D%/forward.h %D%/forward_internal.h \
 	%D%/head.c \
@@ -19,5 +20,5 @@ libengine_a_SOURCES += \
 	%D%/router.c %D%/router.h \
 	%D%/synthetic.c %D%/synthetic.h
 
-moetrace_SOURCES += %D%/cmd_bench.c %D%/cmd_dump.c
-dist_man_MANS += %D%/moetrace-bench.1 %D%/moetrace-dump.1
+moetrace_SOURCES += %D%/cmd_bench.c %D%/cmd_dump.c %D%/cmd_verify.c
+dist_man_MANS += %D%/moetrace-bench.1 %D%/moetrace-dump.1 %D%/moetrace-verify.1

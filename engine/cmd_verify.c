@@ -1,0 +1,453 @@
+/* moetrace verify: one text through every backend and precision, and how far
+ * their routes are from those of exact arithmetic. */
+#include "config.h"
+
+#include "main.h"
+
+#include "analysis/table.h"
+#include "engine/base/cli.h"
+#include "engine/base/log.h"
+#include "engine/base/map.h"
+#include "engine/base/mem.h"
+#include "engine/base/progress.h"
+#include "engine/cases.h"
+#include "engine/forward.h"
+#include "engine/router.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_BIN = 5, MAX_TEXT = 1 << 26 };
+
+/* Upper ends of the margin bins; the last has none. */
+static const double bin_end[N_BIN - 1] = {1e-4, 1e-3, 1e-2, 1e-1};
+static const char *const bin_name[N_BIN] = {"<1e-4", "<1e-3", "<1e-2", "<1e-1",
+                                            ">=1e-1"};
+
+/* Prose, numbers, code and two more languages, so that many experts are used. */
+static const char built_in[] =
+    "The harbour lay quiet before sunrise, and the first boats had not yet "
+    "left. An old man sat on the wall mending a net; every few minutes he "
+    "looked up, counted the gulls, and went on with his work.\n\n"
+    "Theorem. Let f be continuous on [0, 1] with f(0) = -1 and f(1) = 2. Then "
+    "there is some x with f(x) = 0. Proof: bisect; after n = 20 steps the "
+    "interval is 1/1048576 wide.\n\n"
+    "int sum(const int *a, int n)\n{\n    int s = 0;\n\n    for (int i = 0; i "
+    "< n; i++)\n        s += a[i];\n    return s;\n}\n\n"
+    "Am Abend wurde es kühler, und die Kinder liefen zurück ins Dorf. "
+    "Le marché ouvre à huit heures; on y vend du pain, des pommes et du miel.\n"
+    "\nYear,Rainfall,Days\n1998,812.4,143\n1999,779.0,131\n2000,905.6,158\n";
+
+/* How far one case is from the reference. */
+typedef struct deviation {
+    int64_t n, same_set, same_order; /* decisions */
+    int64_t of[N_BIN], flips[N_BIN]; /* by the reference's margin */
+    double gate, logit, nll;         /* largest, largest, sum */
+    int64_t n_nll;
+} deviation;
+
+typedef struct verify {
+    const char *path, *text;
+    int64_t n_tok;
+    moe_strings backends, precisions;
+
+    moe_model *model;
+    moe_pool *pool;
+    int32_t *ids;
+    int64_t n_ids, start[2];
+    moe_cases cases;
+    moe_case exact, usual; /* the reference; what trace would take */
+    deviation found[MOE_MAX_CASES];
+
+    /* What the reference computed. */
+    float *logits;   /* [n_layer, n_ids, n_expert] */
+    int32_t *expert; /* [n_layer, n_ids, top_k]    */
+    float *gate;     /* [n_layer, n_ids, top_k]    */
+    float *margin;   /* [n_layer, n_ids]           */
+    float *entropy;  /* [n_ids] of one layer, not used  */
+    float *nll;      /* [n_ids]                    */
+    deviation *now;  /* of the case under way      */
+} verify;
+
+static moe_err encode(verify *v)
+{
+    const moe_tokenizer *tok = v->model->tokenizer;
+    const moe_config *c = &v->model->config;
+    int32_t bos =
+        moe_tokenizer_bos(tok) >= 0 ? moe_tokenizer_bos(tok) : c->bos_id;
+    char *text = NULL;
+    size_t n = sizeof built_in - 1;
+    moe_err err = MOE_OK;
+
+    if (bos >= 0) {
+        v->ids = moe_calloc(1, sizeof *v->ids);
+        if (!v->ids)
+            return moe_fail(MOE_ERR_NOMEM, "out of memory");
+        v->ids[v->n_ids++] = bos;
+    }
+    if (v->text)
+        err = moe_file_read(&text, &n, v->text, MAX_TEXT);
+    if (err == MOE_OK)
+        err = moe_tokenizer_encode_bytes(tok, &v->ids, &v->n_ids,
+                                         text ? text : built_in, n, NULL);
+    free(text);
+    if (err == MOE_OK && v->n_ids <= (bos >= 0))
+        err = moe_fail(MOE_ERR_ARG, "%s: no text", v->text);
+    return err;
+}
+
+/* Ids of a model that has no tokenizer. */
+static moe_err draw(verify *v)
+{
+    uint64_t state = 1;
+
+    v->ids = moe_calloc((size_t)v->n_tok, sizeof *v->ids);
+    if (!v->ids)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory");
+    for (v->n_ids = 0; v->n_ids < v->n_tok; v->n_ids++) {
+        state = state * 6364136223846793005u + 1442695040888963407u; /* Knuth */
+        v->ids[v->n_ids] =
+            (int32_t)((state >> 33) % (uint64_t)v->model->config.n_vocab);
+    }
+    return MOE_OK;
+}
+
+static moe_err get_ids(verify *v)
+{
+    moe_err err;
+
+    if (v->text && !v->model->tokenizer)
+        return moe_fail(MOE_ERR_ARG, "%s: no tokenizer for %s", v->path,
+                        v->text);
+    err = v->model->tokenizer ? encode(v) : draw(v);
+    if (err == MOE_OK && v->n_ids > v->n_tok)
+        v->n_ids = v->n_tok;
+    v->start[1] = v->n_ids;
+    return err;
+}
+
+static moe_err make_room(verify *v)
+{
+    const moe_config *c = &v->model->config;
+    size_t n = (size_t)v->n_ids, rows;
+
+    /* both factors are below 2^31 */
+    rows = n * (size_t)c->n_layer;
+    v->logits = moe_calloc(rows, (size_t)c->n_expert * sizeof *v->logits);
+    v->expert = moe_calloc(rows, (size_t)c->top_k * sizeof *v->expert);
+    v->gate = moe_calloc(rows, (size_t)c->top_k * sizeof *v->gate);
+    v->margin = moe_calloc(rows, sizeof *v->margin);
+    v->entropy = moe_calloc(n, sizeof *v->entropy);
+    v->nll = moe_calloc(n, sizeof *v->nll);
+    if (v->logits && v->expert && v->gate && v->margin && v->entropy && v->nll)
+        return MOE_OK;
+    return moe_fail(MOE_ERR_NOMEM,
+                    "%s: out of memory for routes of %lld tokens", v->path,
+                    (long long)v->n_ids);
+}
+
+static moe_err keep(const moe_event *ev, void *user)
+{
+    verify *v = user;
+    int64_t n = ev->n_tok, at = ev->layer * v->n_ids + ev->first_token;
+
+    if (ev->site == MOE_SITE_NLL) {
+        memcpy(v->nll + ev->first_token, ev->nll, (size_t)n * sizeof *v->nll);
+        return MOE_OK;
+    }
+    memcpy(v->logits + at * ev->n_expert, ev->logits,
+           (size_t)(n * ev->n_expert) * sizeof *v->logits);
+    memcpy(v->expert + at * ev->top_k, ev->expert,
+           (size_t)(n * ev->top_k) * sizeof *v->expert);
+    memcpy(v->gate + at * ev->top_k, ev->gate,
+           (size_t)(n * ev->top_k) * sizeof *v->gate);
+    moe_router_confidence(v->margin + at, v->entropy, ev->logits, n,
+                          ev->n_expert, ev->top_k);
+    return MOE_OK;
+}
+
+static void widen(double *largest, float a, float b)
+{
+    double difference = fabs((double)a - (double)b);
+
+    if (difference > *largest)
+        *largest = difference;
+}
+
+/* One decision: row `at` of the reference against row i of the event. */
+static void compare_row(verify *v, const moe_event *ev, int64_t at, int64_t i)
+{
+    deviation *d = v->now;
+    int k = ev->top_k, bin = 0, common = 0;
+    const int32_t *was = v->expert + at * k, *is = ev->expert + i * k;
+
+    for (int a = 0; a < k; a++)
+        for (int b = 0; b < k; b++)
+            common += was[a] == is[b];
+    if (common == k)
+        for (int a = 0; a < k; a++)
+            for (int b = 0; b < k; b++)
+                if (was[a] == is[b])
+                    widen(&d->gate, v->gate[at * k + a], ev->gate[i * k + b]);
+    for (int e = 0; e < ev->n_expert; e++)
+        widen(&d->logit, v->logits[at * ev->n_expert + e],
+              ev->logits[i * ev->n_expert + e]);
+    while (bin < N_BIN - 1 && (double)v->margin[at] >= bin_end[bin])
+        bin++;
+    d->n++;
+    d->of[bin]++;
+    d->same_set += common == k;
+    d->flips[bin] += common != k;
+    d->same_order += memcmp(was, is, (size_t)k * sizeof *is) == 0;
+}
+
+static moe_err compare(const moe_event *ev, void *user)
+{
+    verify *v = user;
+    int64_t first = ev->first_token;
+
+    if (ev->site == MOE_SITE_ROUTER) {
+        for (int64_t i = 0; i < ev->n_tok; i++)
+            compare_row(v, ev, ev->layer * v->n_ids + first + i, i);
+        return MOE_OK;
+    }
+    for (int64_t i = 0; i < ev->n_tok; i++)
+        if (!isnan(ev->nll[i])) { /* the first token has none */
+            v->now->nll += (double)ev->nll[i] - (double)v->nll[first + i];
+            v->now->n_nll++;
+        }
+    return MOE_OK;
+}
+
+static moe_err pass(verify *v, const moe_case *c, moe_hook_fn see)
+{
+    const moe_forward_opts opts = {.backend = c->backend->name,
+                                   .precision = c->precision,
+                                   .max_tok = v->n_ids,
+                                   .nll = true};
+    const moe_hook hook = {1u << MOE_SITE_ROUTER | 1u << MOE_SITE_NLL, see, v};
+    const moe_batch batch = {v->ids, v->start, v->n_ids, 1};
+    moe_forward *fw = NULL;
+    moe_err err = moe_forward_new(&fw, v->model, v->pool, &opts);
+
+    if (err == MOE_OK)
+        err = moe_forward_run(fw, &batch, &hook, 1);
+    moe_forward_free(fw);
+    return err;
+}
+
+static bool same_case(const moe_case *a, const moe_case *b)
+{
+    return a->backend == b->backend && a->precision == b->precision;
+}
+
+/* The reference is plain C where that is affordable; and what trace takes. */
+static moe_err choose(verify *v)
+{
+    int64_t active = moe_config_active(&v->model->config);
+    const char *exact = moe_cases_small(v->n_ids, active) ? "ref" : "openblas";
+    moe_err err;
+
+    if ((err = moe_cases_choose(&v->cases, &v->backends, &v->precisions,
+                                v->n_ids, active)) != MOE_OK ||
+        (err = moe_backend_choose(&v->exact.backend, &v->exact.precision, exact,
+                                  "exact")) != MOE_OK)
+        return err;
+    return moe_backend_choose(&v->usual.backend, &v->usual.precision, NULL,
+                              NULL);
+}
+
+static moe_err run_all(verify *v)
+{
+    moe_progress bar;
+    moe_err err;
+
+    moe_progress_begin(&bar, "passes", v->cases.n + 1);
+    err = pass(v, &v->exact, keep);
+    for (int i = 0; i < v->cases.n && err == MOE_OK; i++) {
+        moe_progress_show(&bar, i + 1, v->cases.item[i].backend->name);
+        v->now = &v->found[i];
+        err = pass(v, &v->cases.item[i], compare);
+    }
+    moe_progress_end(&bar);
+    return err;
+}
+
+static void note(moe_table *t, const verify *v)
+{
+    moe_table_note(t, "%s: %d layers, %lld tokens of %s; compared with %s %s",
+                   v->path, v->model->config.n_layer, (long long)v->n_ids,
+                   v->text               ? v->text
+                   : v->model->tokenizer ? "the built-in text"
+                                         : "pseudo-random ids",
+                   v->exact.backend->name,
+                   moe_precision_name(v->exact.precision));
+}
+
+static moe_table *agreement(const verify *v)
+{
+    static const moe_column columns[] = {
+        {"backend", NULL, "who multiplies", MOE_CELL_TEXT, 0, 0},
+        {"precision", NULL, "arithmetic of the products", MOE_CELL_TEXT, 0, 0},
+        {"default", NULL, "what moetrace takes unless told", MOE_CELL_TEXT, 0,
+         0},
+        {"decisions", NULL, "tokens times layers", MOE_CELL_INT, 0, 0},
+        {"same_set", "same set", "share of decisions for the same experts",
+         MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+        {"same_order", "same order",
+         "share with the same experts in the same rank", MOE_CELL_REAL,
+         MOE_SHOW_PERCENT, 3},
+        {"gate", "gate", "largest difference of a gate where the set is equal",
+         MOE_CELL_REAL, 0, 7},
+        {"logit", "router logit", "largest difference of a router logit",
+         MOE_CELL_REAL, 0, 7},
+        {"nll", "mean nll", "mean difference of the loss, nats", MOE_CELL_REAL,
+         0, 7},
+    };
+    moe_table *t = moe_table_new(
+        "agreement", "Agreement with exact arithmetic",
+        "each decision, that of one token in one layer, against the reference; "
+        "what differs in one layer goes on into those behind it",
+        columns, sizeof columns / sizeof *columns);
+
+    for (int i = 0; t && i < v->cases.n; i++) {
+        const moe_case *c = &v->cases.item[i];
+        const deviation *d = &v->found[i];
+
+        moe_table_text(t, c->backend->name);
+        moe_table_text(t, moe_precision_name(c->precision));
+        moe_table_text(t, same_case(c, &v->usual) ? "yes" : "no");
+        moe_table_int(t, d->n);
+        moe_table_real(t, (double)d->same_set / (double)d->n);
+        moe_table_real(t, (double)d->same_order / (double)d->n);
+        moe_table_real(t, d->gate);
+        moe_table_real(t, d->logit);
+        moe_table_real(t, d->n_nll ? d->nll / (double)d->n_nll : NAN);
+    }
+    if (t)
+        note(t, v);
+    return t;
+}
+
+static moe_table *flips(const verify *v)
+{
+    static const moe_column columns[] = {
+        {"backend", NULL, "who multiplies", MOE_CELL_TEXT, 0, 0},
+        {"precision", NULL, "arithmetic of the products", MOE_CELL_TEXT, 0, 0},
+        {"margin", NULL, "of the reference: last chosen minus first left out",
+         MOE_CELL_TEXT, 0, 0},
+        {"decisions", NULL, "with such a margin", MOE_CELL_INT, 0, 0},
+        {"flips", NULL, "of those, for another set of experts", MOE_CELL_INT, 0,
+         0},
+        {"share", NULL, "flips of decisions", MOE_CELL_REAL, MOE_SHOW_PERCENT,
+         3},
+    };
+    moe_table *t = moe_table_new(
+        "flips", "Flips by margin",
+        "margin: router logit of the last expert chosen minus that of the "
+        "first left out, in exact arithmetic; bins begin where the one before "
+        "ends",
+        columns, sizeof columns / sizeof *columns);
+
+    for (int i = 0; t && i < v->cases.n; i++)
+        for (int bin = 0; bin < N_BIN; bin++) {
+            const deviation *d = &v->found[i];
+
+            moe_table_text(t, v->cases.item[i].backend->name);
+            moe_table_text(t, moe_precision_name(v->cases.item[i].precision));
+            moe_table_text(t, bin_name[bin]);
+            moe_table_int(t, d->of[bin]);
+            moe_table_int(t, d->flips[bin]);
+            moe_table_real(t, d->of[bin]
+                                  ? (double)d->flips[bin] / (double)d->of[bin]
+                                  : NAN);
+        }
+    return t;
+}
+
+static moe_err report(const verify *v, const moe_common *common)
+{
+    moe_table *(*const make[])(const verify *) = {agreement, flips};
+    moe_tables list = {0};
+    moe_err err = MOE_OK;
+
+    for (int i = 0; i < 2 && err == MOE_OK; i++) {
+        moe_table *t = make[i](v);
+
+        err = t ? moe_tables_add(&list, t)
+                : moe_fail(MOE_ERR_NOMEM, "out of memory for a table");
+        if (err == MOE_OK)
+            err = moe_table_check(t);
+    }
+    if (err == MOE_OK)
+        moe_tables_write(&list, moe_cli_format(common), stdout,
+                         moe_cli_color(common));
+    moe_tables_fini(&list);
+    return err;
+}
+
+static moe_err run(verify *v, const moe_common *common)
+{
+    moe_err err;
+
+    if ((err = moe_model_open(&v->model, v->path)) != MOE_OK ||
+        (err = get_ids(v)) != MOE_OK || (err = choose(v)) != MOE_OK ||
+        (err = make_room(v)) != MOE_OK ||
+        (err = moe_pool_new(&v->pool, (int)common->threads)) != MOE_OK ||
+        (err = run_all(v)) != MOE_OK)
+        return err;
+    return report(v, common);
+}
+
+static void close_all(verify *v)
+{
+    moe_pool_free(v->pool);
+    moe_model_close(v->model);
+    free(v->ids);
+    free(v->logits);
+    free(v->expert);
+    free(v->gate);
+    free(v->margin);
+    free(v->entropy);
+    free(v->nll);
+}
+
+int moe_cmd_verify(int argc, char **argv)
+{
+    verify v = {.n_tok = 512};
+    const moe_opt options[] = {
+        MOE_OPT_STR('t', "text", "FILE", &v.text,
+                    "text to compute [a page that is built in]"),
+        MOE_OPT_INT('n', "tokens", "N", &v.n_tok, 1, 1 << 20,
+                    "tokens at most, BOS included [512]"),
+        MOE_OPT_LIST('b', "backend", "NAME", &v.backends,
+                     "only this backend; may be given again [all but ref]"),
+        MOE_OPT_LIST(0, "precision", "NAME", &v.precisions,
+                     "only this precision; may be given again [all]"),
+        MOE_OPT_END,
+    };
+    moe_common common = {0};
+    const moe_usage use = {
+        .name = "verify",
+        .args = "MODEL",
+        .summary =
+            "Compare the routes of each backend and precision with exact "
+            "arithmetic",
+        .example = "moetrace verify mixtral-8x7b.gguf",
+        .opts = options,
+        .min_args = 1,
+        .max_args = 1,
+        .common = &common,
+    };
+    int n_args, rc;
+
+    char **arg = moe_cli_parse(&use, argc, argv, &n_args, &rc);
+    if (!arg)
+        return rc;
+    v.path = arg[0];
+    rc = moe_cli_end(&use, run(&v, &common));
+    close_all(&v);
+    return rc;
+}

@@ -1,0 +1,93 @@
+#!/bin/sh
+# moetrace verify: exact arithmetic agrees with itself, every decision is counted
+# once, and what does not exist is refused.
+set -eu
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+rc=0
+fail()
+{
+    echo "$*"
+    rc=1
+}
+moetrace=$TOP_BUILDDIR/moetrace
+model=$TOP_SRCDIR/tests/golden/mixtral-docs-bf16/model
+
+"$moetrace" verify "$model" --csv >"$dir/all" || fail "a model is refused"
+head -1 "$dir/all" | grep -q '^backend,precision,default,decisions,same_set,' ||
+    fail "no header line"
+# The reference is ref itself here: equal to the last bit.
+grep -q '^ref,exact,[a-z]*,[0-9]*,1,1,0,0,0$' "$dir/all" ||
+    fail "ref differs from itself"
+grep -q '^openblas,exact,' "$dir/all" || fail "openblas is missing"
+[ "$(grep -c ',yes,' "$dir/all")" = 1 ] || fail "not one default"
+# The bins of each case sum up to its decisions, its flips to what is not equal.
+awk -F, '
+    NF == 9 && $4 ~ /^[0-9]+$/ { n[$1 $2] = $4; other[$1 $2] = $4 * (1 - $5) }
+    NF == 6 && $4 ~ /^[0-9]+$/ { sum[$1 $2] += $4; flip[$1 $2] += $5
+                                 if ($5 > $4) bad = 1 }
+    END {
+        for (c in n) {
+            cases++
+            d = flip[c] - other[c]
+            if (sum[c] != n[c] || d > 1e-6 || d < -1e-6) bad = 1
+        }
+        exit bad || cases < 2
+    }' "$dir/all" || fail "bins do not sum up"
+# Exact arithmetic of another backend: no flip at a margin of 1e-3 or more.
+awk -F, '$2 == "exact" && ($3 == "<1e-2" || $3 == "<1e-1" || $3 == ">=1e-1") &&
+    NF == 6 && $5 > 0 { bad = 1 } END { exit bad }' "$dir/all" ||
+    fail "exact arithmetic blurs routes"
+
+# Products of activations rounded to bf16 are seen to differ, where there are any.
+if grep -q ',fast,' "$dir/all"; then
+    grep ',fast,' "$dir/all" | awk -F, 'NF == 9 && !($8 > 0) { bad = 1 }
+        END { exit bad }' || fail "fast equals exact"
+fi
+
+"$TOP_BUILDDIR/tests/tiny" -o "$dir/tiny" || fail "no model was made"
+"$moetrace" verify "$dir/tiny" -b openblas >"$dir/text" ||
+    fail "the built-in text is refused"
+tr -s ' \n' ' ' <"$dir/text" |
+    grep -q '512 tokens of the built-in text' || fail "another text"
+printf 'a b c' >"$dir/short"
+"$moetrace" verify "$dir/tiny" -t "$dir/short" -n 3 -b openblas --precision exact \
+    >"$dir/text" || fail "a text is refused"
+tr -s ' \n' ' ' <"$dir/text" |
+    grep -q '3 tokens of .*short; compared with ref exact' ||
+    fail "not three tokens of the text"
+[ "$(grep -c '^openblas' "$dir/text")" = 6 ] ||
+    fail "not one line and five bins"
+"$moetrace" verify "$model" -n 1 -b openblas --json >"$dir/json" ||
+    fail "one token, which has no loss"
+grep -q '"flips"' "$dir/json" || fail "no flips in JSON"
+
+"$TOP_BUILDDIR/tests/tiny" --no-tokenizer -o "$dir/bare" ||
+    fail "no model was made"
+"$moetrace" verify "$dir/bare" -n 20 -b openblas >"$dir/text" ||
+    fail "a model without tokenizer is refused"
+tr -s ' \n' ' ' <"$dir/text" | grep -q '20 tokens of pseudo-random ids' ||
+    fail "no random ids"
+
+# refuse STATUS TEXT ARGUMENT...
+refuse()
+{
+    status=$1 text=$2 got=0
+    shift 2
+    "$moetrace" verify "$@" >"$dir/stdout" 2>"$dir/stderr" || got=$?
+    [ $got = "$status" ] || fail "verify $*: status $got, not $status"
+    [ "$(wc -l <"$dir/stderr")" = 1 ] || fail "verify $*: not one line"
+    [ ! -s "$dir/stdout" ] || fail "verify $*: something on standard output"
+    grep -qFe "$text" "$dir/stderr" || {
+        cat "$dir/stderr"
+        fail "verify $*: no '$text'"
+    }
+}
+: >"$dir/empty"
+refuse 2 "MODEL" -n 5
+refuse 1 "no text" "$dir/tiny" -t "$dir/empty"
+refuse 1 "no tokenizer" "$dir/bare" -t "$dir/short"
+refuse 1 "nowhere" "$dir/tiny" -t "$dir/nowhere"
+refuse 1 "no backend 'cublas'" "$model" -b cublas
+refuse 1 "no precision 'sloppy'" "$model" --precision sloppy
+exit $rc
