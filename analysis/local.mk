@@ -2,6 +2,7 @@ noinst_LIBRARIES += libanalysis.a
 libanalysis_a_SOURCES = \
 	%D%/analyses.def %D%/analysis.h \
 	%D%/an_beyond.c \
+	%D%/an_classes.c \
 	%D%/an_domains.c \
 	%D%/an_explained.c \
 	%D%/an_lags.c \
@@ -14,6 +15,7 @@ libanalysis_a_SOURCES = \
 	%D%/an_tokens.c \
 	%D%/an_transitions.c \
 	%D%/an_vocabulary.c \
+	%D%/classes.c %D%/classes.h \
 	%D%/counts.c %D%/counts.h \
 	%D%/emit_csv.c %D%/emit_json.c %D%/emit_text.c \
 	%D%/glyph.c %D%/glyph.h \

@@ -33,3 +33,6 @@ check_PROGRAMS += tests/golden_reference
 GOLDEN_TESTS += tests/golden_reference
 tests_golden_reference_SOURCES = tests/golden_reference.c
 tests_golden_reference_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/test_classes
+tests_test_classes_SOURCES = tests/test_classes.c
+tests_test_classes_LDADD = $(ANALYSIS_LIBS)

@@ -11,12 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void add_pieces(moe_trace_writer *w, int n_vocab)
+static void add_pieces(moe_trace_writer *w, int n_vocab,
+                       const char *const *text)
 {
     for (int32_t v = 0; v < n_vocab; v++) {
         char piece[16];
 
-        if (v == 3)
+        if (text)
+            assert_ok(moe_trace_piece(w, v, text[v], strlen(text[v])));
+        else if (v == 3)
             assert_ok(moe_trace_piece(w, v, "\n", 1));
         else if (v == 4)
             assert_ok(moe_trace_piece(w, v, "\xe2", 1));
@@ -117,7 +120,7 @@ moe_trace *routed_open(const char *path, const routed *p)
         layer[l] = l;
     assert_ok(moe_trace_create(&w, path, true, &shape));
     assert_ok(moe_trace_set(w, "model", "planted"));
-    add_pieces(w, p->n_vocab);
+    add_pieces(w, p->n_vocab, p->piece);
     for (int d = 0; d < p->n_doc; d++)
         add_document(w, p, d);
     assert_ok(moe_trace_finish(w));
