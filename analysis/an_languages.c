@@ -3,7 +3,7 @@
 
 #include "analysis/analysis.h"
 
-#include "analysis/parallel.h"
+#include "analysis/bitext.h"
 #include "analysis/sentences.h"
 #include "analysis/stats.h"
 #include "analysis/versus.h"
@@ -120,7 +120,7 @@ static const moe_setting settings[] = {
 
 typedef struct state {
     const moe_study *study;
-    moe_parallel parallel;
+    moe_bitext bitext;
     bool paired; /* by sets; else pooled texts of a domain      */
     moe_sentences sentences;
     uint32_t **count; /* [n_doc] [n_slot, E], tokens, sentences; NULL */
@@ -141,7 +141,7 @@ static void end(void *user)
         free(s->count[d]);
     free(s->count);
     moe_sentences_fini(&s->sentences);
-    moe_parallel_fini(&s->parallel);
+    moe_bitext_fini(&s->bitext);
     free(s);
 }
 
@@ -156,10 +156,10 @@ static moe_err find_sets(state *s)
         return moe_fail(MOE_ERR_ARG,
                         "--set languages.key: '%s' is not path, title or none",
                         key);
-    err = moe_parallel_make(&s->parallel, s->study,
-                            strcmp(key, "title") == 0 ? MOE_PARALLEL_TITLE
-                                                      : MOE_PARALLEL_PATH);
-    s->paired = s->parallel.n_set > 0 && strcmp(key, "none") != 0;
+    err = moe_bitext_make(&s->bitext, s->study,
+                          strcmp(key, "title") == 0 ? MOE_BITEXT_TITLE
+                                                    : MOE_BITEXT_PATH);
+    s->paired = s->bitext.n_set > 0 && strcmp(key, "none") != 0;
     return err;
 }
 
@@ -188,7 +188,7 @@ static moe_err window(void *user, const moe_span *span)
 {
     const state *s = user;
     const moe_trace_shape *shape = s->study->shape;
-    const moe_parallel_doc *doc = &s->parallel.doc[span->doc];
+    const moe_bitext_doc *doc = &s->bitext.doc[span->doc];
     uint32_t *count = s->count[span->doc];
     int k = shape->top_k;
 
@@ -273,17 +273,17 @@ static void work_fini(work *w)
 
 static bool is_of(const state *s, int64_t d, int domain, int language)
 {
-    const moe_parallel_doc *doc = &s->parallel.doc[d];
+    const moe_bitext_doc *doc = &s->bitext.doc[d];
 
     return s->count[d] && doc->language == language &&
-           (domain == s->parallel.n_domain || doc->domain == domain);
+           (domain == s->bitext.n_domain || doc->domain == domain);
 }
 
 /* Numbers rows: of documents, or of sets that have both languages. */
 static moe_err number_rows(work *w, const comparison *c)
 {
     const state *s = w->s;
-    int64_t n_set = s->paired ? s->parallel.n_set : 0;
+    int64_t n_set = s->paired ? s->bitext.n_set : 0;
     int64_t *row_of = moe_calloc((size_t)n_set, sizeof *row_of);
     uint8_t *has = moe_calloc((size_t)n_set, sizeof *has);
     moe_err err = MOE_OK;
@@ -293,7 +293,7 @@ static moe_err number_rows(work *w, const comparison *c)
     for (int64_t d = 0; d < s->study->n_doc && s->paired && err == MOE_OK; d++)
         for (int side = 0; side < 2; side++)
             if (is_of(s, d, c->domain, c->language[side]))
-                has[s->parallel.doc[d].set] |= (uint8_t)(1 << side);
+                has[s->bitext.doc[d].set] |= (uint8_t)(1 << side);
     for (int64_t i = 0; i < n_set && err == MOE_OK; i++) {
         row_of[i] = has[i] == 3 ? w->n[0]++ : -1;
         w->n[1] = w->n[0];
@@ -303,7 +303,7 @@ static moe_err number_rows(work *w, const comparison *c)
             bool here = is_of(s, d, c->domain, c->language[side]);
 
             w->row[side][d] = !here       ? -1
-                              : s->paired ? row_of[s->parallel.doc[d].set]
+                              : s->paired ? row_of[s->bitext.doc[d].set]
                                           : w->n[side]++;
         }
     free(row_of);
@@ -450,7 +450,7 @@ static moe_err compare(void *user, int64_t task)
 
 static const char *domain_name(const state *s, int domain)
 {
-    return domain < s->parallel.n_domain ? s->parallel.domain[domain] : "(all)";
+    return domain < s->bitext.n_domain ? s->bitext.domain[domain] : "(all)";
 }
 
 static bool is_shown(const comparison *c)
@@ -461,13 +461,13 @@ static bool is_shown(const comparison *c)
 static void put_names(moe_table *t, const state *s, const comparison *c)
 {
     moe_table_text(t, domain_name(s, c->domain));
-    moe_table_text(t, s->parallel.language[c->language[0]]);
-    moe_table_text(t, s->parallel.language[c->language[1]]);
+    moe_table_text(t, s->bitext.language[c->language[0]]);
+    moe_table_text(t, s->bitext.language[c->language[1]]);
 }
 
 static void note(moe_table *t, const state *s, bool draws)
 {
-    if (t && s->parallel.n_language < 2)
+    if (t && s->bitext.n_language < 2)
         moe_table_note(t, "The documents have fewer than two languages.");
     else if (t && !s->paired)
         moe_table_note(t, "No parallel documents: the texts of a domain are "
@@ -553,14 +553,14 @@ typedef struct cut { /* how the text of one language is cut into tokens */
 static int64_t shared_tokens(double *tokens, uint8_t *has, const state *s,
                              int domain, int language, int reference)
 {
-    int64_t n = 0, n_set = s->parallel.n_set;
+    int64_t n = 0, n_set = s->bitext.n_set;
 
     memset(has, 0, (size_t)n_set);
     memset(tokens, 0, 2 * (size_t)n_set * sizeof *tokens);
     for (int64_t d = 0; d < s->study->n_doc; d++)
         for (int side = 0; side < 2; side++)
             if (is_of(s, d, domain, side ? reference : language)) {
-                int32_t set = s->parallel.doc[d].set;
+                int32_t set = s->bitext.doc[d].set;
 
                 has[set] |= (uint8_t)(1 << side);
                 tokens[2 * set + side] += s->count[d][per_doc(s)];
@@ -621,7 +621,7 @@ static void put_cut(moe_table *t, const state *s, int domain, int language,
                     const cut *c)
 {
     moe_table_text(t, domain_name(s, domain));
-    moe_table_text(t, s->parallel.language[language]);
+    moe_table_text(t, s->bitext.language[language]);
     moe_table_real(t, c->ratio);
     moe_table_real(t, c->interval.low);
     moe_table_real(t, c->interval.high);
@@ -642,8 +642,8 @@ static int reference_of(const state *s)
     const char *name =
         moe_study_setting(s->study, &moe_analysis_languages, "reference");
 
-    for (int i = 0; i < s->parallel.n_language; i++)
-        if (strcmp(s->parallel.language[i], name) == 0)
+    for (int i = 0; i < s->bitext.n_language; i++)
+        if (strcmp(s->bitext.language[i], name) == 0)
             return i;
     return 0;
 }
@@ -651,7 +651,7 @@ static int reference_of(const state *s)
 /* Domains are shown together where more than one has anything. */
 static int last_domain(const study_of *all)
 {
-    int n_domain = all->s->parallel.n_domain, filled = 0, was = -1;
+    int n_domain = all->s->bitext.n_domain, filled = 0, was = -1;
 
     for (int64_t j = 0; j < all->n; j++)
         if (is_shown(&all->list[j]) && all->list[j].domain < n_domain &&
@@ -665,7 +665,7 @@ static int last_domain(const study_of *all)
 static moe_err put_cuts(moe_tables *out, const study_of *all)
 {
     const state *s = all->s;
-    size_t n_set = (size_t)s->parallel.n_set;
+    size_t n_set = (size_t)s->bitext.n_set;
     double *tokens = moe_calloc(n_set, 2 * sizeof *tokens);
     double *draw = moe_calloc((size_t)s->study->opts->n_resample, sizeof *draw);
     uint8_t *has = moe_calloc(n_set, sizeof *has);
@@ -681,7 +681,7 @@ static moe_err put_cuts(moe_tables *out, const study_of *all)
         return moe_fail(MOE_ERR_NOMEM, "languages: out of memory");
     }
     for (int domain = 0; domain <= last; domain++)
-        for (int i = 0; i < s->parallel.n_language; i++) {
+        for (int i = 0; i < s->bitext.n_language; i++) {
             cut c = {.ratio = NAN, .interval = unknown};
 
             cut_sums(&c, s, domain, i);
@@ -695,7 +695,7 @@ static moe_err put_cuts(moe_tables *out, const study_of *all)
         }
     if (s->paired)
         moe_table_note(t, "The reference language is %s.",
-                       s->parallel.language[reference]);
+                       s->bitext.language[reference]);
     note(t, s, s->paired);
     free(tokens);
     free(draw);
@@ -708,7 +708,7 @@ static moe_err put_cuts(moe_tables *out, const study_of *all)
 /* All pairs of languages in all domains, and in all of them together. */
 static moe_err list_pairs(study_of *all)
 {
-    const moe_parallel *p = &all->s->parallel;
+    const moe_bitext *p = &all->s->bitext;
     int64_t n_pair = (int64_t)p->n_language * (p->n_language - 1) / 2;
     int n_domain = p->n_domain + all->s->paired;
     size_t n_slot = (size_t)all->s->study->n_slot;
@@ -734,9 +734,9 @@ static moe_err list_pairs(study_of *all)
 /* Without the pairs of all domains together where one alone has sets. */
 static void drop_repeats(study_of *all)
 {
-    if (last_domain(all) < all->s->parallel.n_domain)
+    if (last_domain(all) < all->s->bitext.n_domain)
         for (int64_t j = 0; j < all->n; j++)
-            if (all->list[j].domain == all->s->parallel.n_domain)
+            if (all->list[j].domain == all->s->bitext.n_domain)
                 all->list[j].n[0] = 0; /* not shown */
 }
 

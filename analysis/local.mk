@@ -15,13 +15,13 @@ libanalysis_a_SOURCES = \
 	%D%/an_tokens.c \
 	%D%/an_transitions.c \
 	%D%/an_vocabulary.c \
+	%D%/bitext.c %D%/bitext.h \
 	%D%/classes.c %D%/classes.h \
 	%D%/counts.c %D%/counts.h \
 	%D%/emit_csv.c %D%/emit_json.c %D%/emit_text.c \
 	%D%/glyph.c %D%/glyph.h \
 	%D%/kinds.c %D%/kinds.h \
 	%D%/palette.c %D%/palette.h \
-	%D%/parallel.c %D%/parallel.h \
 	%D%/partners.c %D%/partners.h \
 	%D%/repeat.c %D%/repeat.h \
 	%D%/record.c %D%/record.h \

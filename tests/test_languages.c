@@ -3,7 +3,7 @@
 #include "tests/near.h"
 #include "tests/routed.h"
 
-#include "analysis/parallel.h"
+#include "analysis/bitext.h"
 #include "analysis/sentences.h"
 #include "analysis/stats.h"
 #include "analysis/versus.h"
@@ -27,7 +27,7 @@ static void the_language_in_a_path_becomes_a_star(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *path = moe_parallel_path(cases[i][0], cases[i][1]);
+        char *path = moe_bitext_path(cases[i][0], cases[i][1]);
 
         assert_string_equal(path, cases[i][2]);
         free(path);

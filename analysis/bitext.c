@@ -1,18 +1,18 @@
 #include "config.h"
 
-#include "analysis/parallel.h"
+#include "analysis/bitext.h"
 
 #include "engine/base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-void moe_parallel_fini(moe_parallel *p)
+void moe_bitext_fini(moe_bitext *p)
 {
     free(p->language);
     free(p->domain);
     free(p->doc);
-    *p = (moe_parallel){0};
+    *p = (moe_bitext){0};
 }
 
 static bool in_word(char c)
@@ -21,7 +21,7 @@ static bool in_word(char c)
            (c >= '0' && c <= '9');
 }
 
-char *moe_parallel_path(const char *path, const char *language)
+char *moe_bitext_path(const char *path, const char *language)
 {
     size_t n = strlen(language);
     moe_buf out = {0};
@@ -58,15 +58,14 @@ static int by_key(const void *a, const void *b)
 }
 
 /* NULL in *out where the document cannot be matched. */
-static moe_err key_of(char **out, const moe_trace_doc *doc,
-                      moe_parallel_key key)
+static moe_err key_of(char **out, const moe_trace_doc *doc, moe_bitext_key key)
 {
     const char *text = doc->title;
     char *path = NULL;
 
     *out = NULL;
-    if (key == MOE_PARALLEL_PATH) {
-        if (!(path = moe_parallel_path(doc->path, doc->language)))
+    if (key == MOE_BITEXT_PATH) {
+        if (!(path = moe_bitext_path(doc->path, doc->language)))
             return moe_fail(MOE_ERR_NOMEM, "out of memory for paths");
         text = strcmp(path, doc->path) == 0 ? "" : path;
     }
@@ -94,7 +93,7 @@ static int32_t label_of(const char **list, int *n, const char *label)
 
 /* Runs of equal keys with two languages become sets, by a number that is made
  * the order of appearance later. */
-static void mark_sets(moe_parallel *p, const keyed *list, int64_t n)
+static void mark_sets(moe_bitext *p, const keyed *list, int64_t n)
 {
     for (int64_t from = 0, to; from < n; from = to) {
         bool differ = false;
@@ -108,7 +107,7 @@ static void mark_sets(moe_parallel *p, const keyed *list, int64_t n)
     }
 }
 
-static void number_sets(moe_parallel *p, int64_t n_doc)
+static void number_sets(moe_bitext *p, int64_t n_doc)
 {
     for (int64_t d = 0; d < n_doc; d++) {
         int32_t first = p->doc[d].set;
@@ -119,8 +118,7 @@ static void number_sets(moe_parallel *p, int64_t n_doc)
     }
 }
 
-static moe_err match(moe_parallel *p, const moe_study *study,
-                     moe_parallel_key key)
+static moe_err match(moe_bitext *p, const moe_study *study, moe_bitext_key key)
 {
     keyed *list = moe_calloc((size_t)study->n_doc, sizeof *list);
     int64_t n = 0;
@@ -147,23 +145,23 @@ static moe_err match(moe_parallel *p, const moe_study *study,
     return err;
 }
 
-moe_err moe_parallel_make(moe_parallel *out, const moe_study *study,
-                          moe_parallel_key key)
+moe_err moe_bitext_make(moe_bitext *out, const moe_study *study,
+                        moe_bitext_key key)
 {
     size_t n = (size_t)study->n_doc;
-    moe_parallel p = {.language = moe_calloc(n, sizeof *p.language),
-                      .domain = moe_calloc(n, sizeof *p.domain),
-                      .doc = moe_calloc(n, sizeof *p.doc)};
+    moe_bitext p = {.language = moe_calloc(n, sizeof *p.language),
+                    .domain = moe_calloc(n, sizeof *p.domain),
+                    .doc = moe_calloc(n, sizeof *p.doc)};
     moe_err err;
 
     if (!p.language || !p.domain || !p.doc) {
-        moe_parallel_fini(&p);
+        moe_bitext_fini(&p);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %zu documents", n);
     }
     for (int64_t d = 0; d < study->n_doc; d++) {
         const moe_trace_doc *doc = moe_trace_doc_at(study->trace, d);
 
-        p.doc[d] = (moe_parallel_doc){-1, -1, -1};
+        p.doc[d] = (moe_bitext_doc){-1, -1, -1};
         if (study->doc_group[d] < 0)
             continue;
         p.doc[d].language = label_of(p.language, &p.n_language, doc->language);
@@ -171,7 +169,7 @@ moe_err moe_parallel_make(moe_parallel *out, const moe_study *study,
                                    *doc->domain ? doc->domain : "(unknown)");
     }
     if ((err = match(&p, study, key)) != MOE_OK) {
-        moe_parallel_fini(&p);
+        moe_bitext_fini(&p);
         return err;
     }
     *out = p;
