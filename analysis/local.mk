@@ -3,6 +3,7 @@ libanalysis_a_SOURCES = \
 	%D%/analyses.def %D%/analysis.h \
 	%D%/an_beyond.c \
 	%D%/an_classes.c \
+	%D%/an_committees.c \
 	%D%/an_domains.c \
 	%D%/an_explained.c \
 	%D%/an_lags.c \

@@ -36,3 +36,6 @@ tests_golden_reference_LDADD = $(ANALYSIS_LIBS)
 check_PROGRAMS += tests/test_classes
 tests_test_classes_SOURCES = tests/test_classes.c
 tests_test_classes_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/test_committees
+tests_test_committees_SOURCES = tests/test_committees.c
+tests_test_committees_LDADD = $(ANALYSIS_LIBS)
