@@ -29,7 +29,9 @@ static const char special_formula[] =
     "tokens, "
     "and over token ids. Chance: information 0; by_token and by_type are at "
     "least k/E. Muennighoff et al. 2024, arXiv:2409.02060 (OLMoE), section 5: "
-    "its vocabulary specialisation is by_type.";
+    "its vocabulary specialisation is by_type; its code counts first choices "
+    "only, as all columns here do with vocabulary.compat=olmoe, where by_token "
+    "and by_type are at least 1/E.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -69,6 +71,7 @@ enum {
 static const moe_setting settings[] = {
     {"top", "10", "token ids shown for each expert"},
     {"floor", "10", "least number of occurrences"},
+    {"compat", "none", "none, or olmoe: first choices only"},
     {NULL, NULL, NULL},
 };
 
@@ -77,6 +80,7 @@ static const moe_setting settings[] = {
 typedef struct state {
     const moe_study *study;
     int64_t top, floor;
+    int n_choice; /* of the k choices count so many */
     moe_counts counts;
 } state;
 
@@ -97,12 +101,22 @@ static void end(void *user)
 static moe_err begin(void **out, const moe_study *study)
 {
     state *s = moe_calloc(1, sizeof *s);
+    const char *compat =
+        moe_study_setting(study, &moe_analysis_vocabulary, "compat");
     moe_err err;
 
     if (!s)
         return moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
     s->study = study;
     moe_counts_init(&s->counts, per_slot(s) * study->n_slot);
+    s->n_choice = strcmp(compat, "olmoe") == 0 ? 1 : study->shape->top_k;
+    if (strcmp(compat, "olmoe") != 0 && strcmp(compat, "none") != 0) {
+        end(s);
+        return moe_fail(MOE_ERR_ARG,
+                        "--set vocabulary.compat: '%s' is neither none nor "
+                        "olmoe",
+                        compat);
+    }
     if ((err = moe_study_setting_int(&s->top, study, &moe_analysis_vocabulary,
                                      "top", 0, 100000)) != MOE_OK ||
         (err = moe_study_setting_int(&s->floor, study, &moe_analysis_vocabulary,
@@ -137,7 +151,7 @@ static moe_err window(void *user, const moe_span *span)
 
             for (int r = 0; r < k; r++)
                 known = known && expert[r] >= 0;
-            for (int r = 0; r < k && known; r++)
+            for (int r = 0; r < s->n_choice && known; r++)
                 row[1 + expert[r]]++;
             row[0] += known;
         }
@@ -256,7 +270,7 @@ static moe_err put_special(moe_table *t, const state *s,
                            const moe_counts *counts, int slot, int64_t base,
                            const char *label)
 {
-    int n_expert = s->study->shape->n_expert, k = s->study->shape->top_k;
+    int n_expert = s->study->shape->n_expert, k = s->n_choice;
     int64_t at = slot * per_slot(s), types = 0, n = 0;
     moe_joint joint;
     moe_err err = moe_joint_init(&joint, n_expert);

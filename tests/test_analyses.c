@@ -556,6 +556,27 @@ static void specialisation_is_that_counted_by_hand(void **state)
     moe_trace_close_read(trace);
 }
 
+/* First choices in a: id 6 always 0, id 7 nine times 2 and once 0. */
+static void as_in_the_code_of_olmoe_first_choices_alone_count(void **state)
+{
+    const int64_t all[] = {11, 9}, seven[] = {1, 9};
+    moe_trace *trace = open_ids();
+    moe_study_opts opts = {.settings = {1, {"vocabulary.compat=olmoe"}}};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "vocabulary", &opts, 1);
+    t = moe_tables_find(&tables, "specialisation");
+    assert_close(routed_get(t, "group=a", "by_type"), (1 + 0.9) / 2, 1e-15);
+    assert_close(routed_get(t, "group=(all)", "by_token"), 22.0 / 24, 1e-15);
+    assert_close(routed_get(t, "group=a", "information"),
+                 moe_stats_entropy(all, 2) - moe_stats_entropy(seven, 2) / 2,
+                 1e-14);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 static void perplexity_is_the_exponential_of_the_mean(void **state)
 {
     moe_trace *trace = open_ids();
@@ -592,6 +613,7 @@ int main(void)
         cmocka_unit_test(tokens_shows_the_first_tokens_of_each_group),
         cmocka_unit_test(vocabulary_ranks_tokens_by_lift),
         cmocka_unit_test(specialisation_is_that_counted_by_hand),
+        cmocka_unit_test(as_in_the_code_of_olmoe_first_choices_alone_count),
         cmocka_unit_test(perplexity_is_the_exponential_of_the_mean),
         cmocka_unit_test(coloured_text_holds_every_token_and_no_foreign_markup),
     };
