@@ -301,9 +301,9 @@ static moe_err put_rates(moe_tables *out, const state *s, const double *load,
                          (int64_t)(i * (s->study->n_group + 1) + g) * N_CHOICE);
     if (t && sampled)
         moe_table_note(t,
-                       "Load-aware chance of sets from %d random pairs where "
-                       "a cell has more than %d distinct sets.",
-                       MOE_SETS_DRAWS, MOE_SETS_EXACT);
+                       "Load-aware chance of sets from %d random pairs in "
+                       "cells with too many distinct sets.",
+                       MOE_SETS_DRAWS);
     return moe_tables_add(out, t);
 }
 

@@ -91,7 +91,10 @@ static moe_err add_sorted(moe_sets *s, const int32_t *set, int64_t count)
     return MOE_OK;
 }
 
-enum { MOST_CHOSEN = 256 }; /* sorted on the stack up to here */
+enum {
+    MOST_CHOSEN = 256, /* sorted on the stack up to here       */
+    MOST_SUBSETS = 10  /* experts of a set whose subsets count */
+};
 
 moe_err moe_sets_add(moe_sets *s, const int32_t *expert, int64_t count)
 {
@@ -192,6 +195,48 @@ static double pair_by_pair(const masks *m, double n)
     return (self + 2 * twice) / (n * n);
 }
 
+/*
+ * Inclusion and exclusion: two draws S and T share an expert with probability
+ * sum over non-empty A of (-1)^(|A| + 1) P(A in S)^2, and only subsets of sets
+ * that were observed count. 2^k - 1 steps for each set, however many there are.
+ */
+static bool by_subsets(double *p, const moe_sets *s)
+{
+    moe_sets size[MOST_SUBSETS + 1]; /* [q]: subsets of q experts */
+    double sum = 0;
+    bool ok = true;
+
+    for (int q = 1; q <= s->top_k; q++)
+        moe_sets_init(&size[q], q);
+    for (int64_t i = 0; i < s->n_slot && ok; i++) {
+        const int32_t *set = s->member + i * s->top_k;
+        int32_t own[MOST_SUBSETS], part[MOST_SUBSETS];
+        int n = 0;
+
+        for (int r = 0; r < s->top_k && s->count[i]; r++)
+            if (r == 0 || set[r] != set[r - 1])
+                own[n++] = set[r];
+        for (unsigned bits = 1; bits < 1u << n && ok; bits++) {
+            int q = 0;
+
+            for (int r = 0; r < n; r++)
+                if (bits & 1u << r)
+                    part[q++] = own[r];
+            ok = add_sorted(&size[q], part, s->count[i]) == MOE_OK;
+        }
+    }
+    for (int q = 1; q <= s->top_k; q++) {
+        double squares = 0;
+
+        for (int64_t i = 0; i < size[q].n_slot; i++)
+            squares += (double)size[q].count[i] * (double)size[q].count[i];
+        sum += q % 2 ? squares : -squares;
+        moe_sets_fini(&size[q]);
+    }
+    *p = sum / ((double)s->n * (double)s->n);
+    return ok;
+}
+
 /* m->count becomes the running sum. */
 static double by_draws(masks *m, uint64_t seed)
 {
@@ -247,6 +292,13 @@ static double of_two(const moe_sets *s, double *weight)
     return (experts - sets) / (n * n);
 }
 
+/* A subset costs about 16 times what comparing two sets does. */
+static bool subsets_pay(const moe_sets *s)
+{
+    return s->top_k <= MOST_SUBSETS && s->n_set > INT64_C(32) << s->top_k &&
+           s->n_set << s->top_k <= MOE_SETS_SUBSETS;
+}
+
 double moe_sets_overlap(const moe_sets *s, int n_expert, uint64_t seed,
                         bool *sampled)
 {
@@ -262,6 +314,8 @@ double moe_sets_overlap(const moe_sets *s, int n_expert, uint64_t seed,
         free(weight);
         return p;
     }
+    if (subsets_pay(s))
+        return by_subsets(&p, s) ? p : NAN;
     if (!masks_make(&m, s, n_expert))
         return NAN;
     if (m.n <= MOE_SETS_EXACT) {

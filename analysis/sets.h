@@ -11,8 +11,9 @@
 #include <stdint.h>
 
 enum {
-    MOE_SETS_EXACT = 1 << 15, /* distinct sets compared pair by pair        */
-    MOE_SETS_DRAWS = 1 << 22  /* random pairs of tokens where there are more */
+    MOE_SETS_EXACT = 1 << 13,   /* distinct sets compared pair by pair      */
+    MOE_SETS_SUBSETS = 1 << 24, /* subsets of distinct sets counted         */
+    MOE_SETS_DRAWS = 1 << 20    /* random pairs of tokens where it is more  */
 };
 
 /* Start with moe_sets_init; copying the struct moves it. */
@@ -36,8 +37,9 @@ moe_err moe_sets_merge(moe_sets *s, const moe_sets *other) MOE_MUST_CHECK;
 /*
  * moe_sets_overlap - probability that two independent draws have an expert in
  * common (a set overlaps itself); NaN without tokens. Exact up to
- * MOE_SETS_EXACT distinct sets, and for top_k <= 2; otherwise the share among
- * MOE_SETS_DRAWS seeded draws of two tokens, standard error under 0.00025, and
+ * MOE_SETS_EXACT distinct sets, where 2^top_k times their number is at most
+ * MOE_SETS_SUBSETS, and for top_k <= 2; otherwise the share among
+ * MOE_SETS_DRAWS seeded draws of two tokens, standard error under 0.0005, and
  * *sampled (or NULL) is set.
  */
 double moe_sets_overlap(const moe_sets *s, int n_expert, uint64_t seed,

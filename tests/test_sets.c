@@ -55,8 +55,8 @@ static void sets_of_more_than_64_experts_are_handled(void **state)
         bool sampled = false;
         double want = moe_stats_set_chance(67, 3);
 
-        assert_close(moe_sets_overlap(&s, 67, 5, &sampled), want, 0.001);
-        assert_true(sampled);
+        assert_close(moe_sets_overlap(&s, 67, 5, &sampled), want, 1e-12);
+        assert_false(sampled);
     }
     moe_sets_fini(&s);
     moe_sets_init(&s, 3);
@@ -98,6 +98,68 @@ static void a_small_law_gives_its_hand_computed_overlap(void **state)
     moe_sets_fini(&other);
 }
 
+/* 5,000 sets of 4 of 64, some of them with an expert twice: subsets are counted
+ * there, and every pair is compared here. */
+static void subsets_count_what_pairs_do(void **state)
+{
+    enum { N = 5000, K = 4 };
+    static int32_t set[N][K];
+    uint64_t x = 1;
+    int64_t met = 0;
+    bool sampled = false;
+    moe_sets s;
+
+    (void)state;
+    moe_sets_init(&s, K);
+    for (int i = 0; i < N; i++) {
+        for (int r = 0; r < K; r++) {
+            x = x * UINT64_C(6364136223846793005) + 1442695040888963407u;
+            set[i][r] = (int32_t)(x >> 58);
+        }
+        assert_ok(moe_sets_add(&s, set[i], 1));
+    }
+    assert_true(s.n_set > 32 << K); /* else pairs are compared there too */
+    for (int a = 0; a < N; a++)
+        for (int b = 0; b < N; b++)
+            met += moe_sets_share(set[a], set[b], K);
+    assert_close(moe_sets_overlap(&s, 64, 1, &sampled),
+                 (double)met / ((double)N * N), 1e-14);
+    assert_false(sampled);
+    moe_sets_fini(&s);
+}
+
+/* 9,000 sets of 11 of 60: too many subsets, too many pairs. */
+static void what_is_too_much_to_count_is_drawn(void **state)
+{
+    enum { N = 9000, K = 11, E = 60 };
+    static uint64_t mask[N];
+    uint64_t x = 1;
+    int64_t met = 0;
+    bool sampled = false;
+    moe_sets s;
+
+    (void)state;
+    moe_sets_init(&s, K);
+    for (int i = 0; i < N; i++) {
+        int32_t set[K];
+
+        for (int r = 0; r < K;) {
+            x = x * UINT64_C(6364136223846793005) + 1442695040888963407u;
+            set[r] = (int32_t)((x >> 33) % E);
+            if (!(mask[i] >> set[r] & 1))
+                mask[i] |= UINT64_C(1) << set[r++];
+        }
+        assert_ok(moe_sets_add(&s, set, 1));
+    }
+    for (int a = 0; a < N; a++)
+        for (int b = 0; b < N; b++)
+            met += (mask[a] & mask[b]) != 0;
+    assert_close(moe_sets_overlap(&s, E, 1, &sampled),
+                 (double)met / ((double)N * N), 0.003);
+    assert_true(sampled);
+    moe_sets_fini(&s);
+}
+
 static void two_sets_share_an_expert_at_any_rank(void **state)
 {
     (void)state;
@@ -113,6 +175,8 @@ int main(void)
         cmocka_unit_test(sets_of_more_than_64_experts_are_handled),
         cmocka_unit_test(the_order_of_experts_does_not_matter),
         cmocka_unit_test(a_small_law_gives_its_hand_computed_overlap),
+        cmocka_unit_test(subsets_count_what_pairs_do),
+        cmocka_unit_test(what_is_too_much_to_count_is_drawn),
         cmocka_unit_test(two_sets_share_an_expert_at_any_rank),
     };
 
