@@ -270,6 +270,9 @@ static void show_text(const finding *f)
         printf("%-12s  %s beside the weights for a batch of %s tokens\n",
                i ? "" : "memory", size_text(text, f->scratch[i]),
                grouped(tokens, batches[i]));
+    if (f->model)
+        printf("              %s for the largest piece of the weights\n",
+               size_text(text, (int64_t)moe_model_piece(f->model)));
     if (f->digest[0])
         printf("digest        %s\n", f->digest);
 }
@@ -362,9 +365,11 @@ static json_t *weights_json(const finding *f)
                              "tensors", (json_int_t)f->types[i].tensors,
                              "numbers", (json_int_t)f->types[i].numbers,
                              "bytes", (json_int_t)f->types[i].bytes));
-    return json_pack("{s:I, s:I, s:i, s:s, s:o}", "bytes", (json_int_t)f->bytes,
-                     "largest_layer_bytes", (json_int_t)f->layer_bytes, "files",
-                     f->n_file, "main_type", f->config.dtype, "types", types);
+    return json_pack("{s:I, s:I, s:I, s:i, s:s, s:o}", "bytes",
+                     (json_int_t)f->bytes, "largest_layer_bytes",
+                     (json_int_t)f->layer_bytes, "largest_piece_bytes",
+                     (json_int_t)moe_model_piece(f->model), "files", f->n_file,
+                     "main_type", f->config.dtype, "types", types);
 }
 
 static json_t *tensors_json(const finding *f)

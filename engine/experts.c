@@ -48,14 +48,21 @@ static moe_err sort_by_expert(moe_forward *fw, int layer)
     return MOE_OK;
 }
 
+static size_t expert_bytes(const moe_layer *l, int e)
+{
+    return moe_tensor_bytes(&l->w1[e]) + moe_tensor_bytes(&l->w3[e]) +
+           moe_tensor_bytes(&l->w2[e]);
+}
+
 /*
- * The next runs whose hidden values fit, from assignment *next of expert *e on.
+ * The next runs whose hidden values and weights fit, from assignment *next of expert *e on.
  * An expert is cut only when it has more rows than fit, and then into equal
  * parts: its weights are widened once for each.
  */
-static int next_runs(moe_forward *fw, int *e, int64_t *next)
+static int next_runs(moe_forward *fw, const moe_layer *l, int *e, int64_t *next)
 {
     int64_t room = fw->expert_rows;
+    size_t bytes = 0;
     int n_run = 0;
 
     for (; *e < fw->c->n_expert; (*e)++) {
@@ -65,6 +72,10 @@ static int next_runs(moe_forward *fw, int *e, int64_t *next)
 
         if (*next < first)
             *next = first;
+        bytes += *next < end ? expert_bytes(l, *e) : 0;
+        if (n_run > 0 && fw->stream && fw->opts.weight_bytes > 0 &&
+            bytes > (size_t)fw->opts.weight_bytes)
+            return n_run;
         while (*next < end) {
             int64_t n = end - *next < part ? end - *next : part;
 
@@ -193,7 +204,7 @@ moe_err moe_experts_run(moe_forward *fw, int layer)
 
     if ((err = sort_by_expert(fw, layer)) != MOE_OK)
         return err;
-    while ((n_run = next_runs(fw, &e, &next)) > 0) {
+    while ((n_run = next_runs(fw, l, &e, &next)) > 0) {
         int ahead = next_used(fw, fw->runs[n_run - 1].expert);
 
         if (fw->stream && ahead < fw->c->n_expert)

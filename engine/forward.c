@@ -159,21 +159,16 @@ size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
     return bytes;
 }
 
-/* Models that fill half of the memory or more are read anew for each batch:
- * pages that were used are given back at once. */
-static bool is_large(const moe_model *model)
+/* Is the model to be read anew for each batch? Only what is mapped from files
+ * can be: pages that lie in memory alone would come back as zeros. */
+static bool is_large(const moe_forward *fw)
 {
     double have =
-        (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    double need = (double)moe_tensor_bytes(&model->embed) +
-                  (double)moe_tensor_bytes(&model->head);
+        (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 2;
 
-    for (int i = 0; i < model->config.n_layer; i++)
-        for (int e = 0; e < model->config.n_expert; e++)
-            need += (double)moe_tensor_bytes(&model->layers[i].w1[e]) +
-                    (double)moe_tensor_bytes(&model->layers[i].w2[e]) +
-                    (double)moe_tensor_bytes(&model->layers[i].w3[e]);
-    return need > have / 2;
+    if (fw->opts.weight_bytes > 0)
+        have = (double)fw->opts.weight_bytes;
+    return fw->model->weights && (double)moe_model_bytes(fw->model) > have;
 }
 
 moe_err moe_forward_new(moe_forward **out, const moe_model *model,
@@ -201,7 +196,7 @@ moe_err moe_forward_new(moe_forward **out, const moe_model *model,
                        (long long)opts->max_tok, (long long)fw->opts.max_tok);
         goto done;
     }
-    fw->stream = is_large(model);
+    fw->stream = is_large(fw);
     bytes = lay_out(fw, NULL, moe_pool_size(pool));
     fw->arena = moe_calloc_aligned(bytes, 1);
     if (!fw->arena) {
@@ -409,6 +404,8 @@ static moe_err embed(moe_forward *fw)
     }
     moe_attention_tiles(fw);
     moe_forward_rows(fw, b->n_tok, embed_rows, NULL);
+    if (fw->stream)
+        moe_weights_drop(&fw->model->embed);
     return leave(fw, -1);
 }
 
@@ -463,6 +460,23 @@ static void advise(const moe_forward *fw, int layer,
     advice(&l->wo);
 }
 
+/* A page that is read also brings its neighbours in, of tensors that were given
+ * back before: once more, when nothing of the layer is read any more. */
+static void drop_layer(const moe_forward *fw, int layer)
+{
+    const moe_layer *l = &fw->model->layers[layer];
+
+    if (!fw->stream)
+        return;
+    advise(fw, layer, moe_weights_drop);
+    moe_weights_drop(&l->router);
+    for (int e = 0; e < fw->c->n_expert; e++) {
+        moe_weights_drop(&l->w1[e]);
+        moe_weights_drop(&l->w2[e]);
+        moe_weights_drop(&l->w3[e]);
+    }
+}
+
 static moe_err run_layer(moe_forward *fw, int layer)
 {
     moe_err err;
@@ -474,6 +488,7 @@ static moe_err run_layer(moe_forward *fw, int layer)
     if (err != MOE_OK || (err = route(fw, layer)) != MOE_OK ||
         (err = moe_experts_run(fw, layer)) != MOE_OK)
         return err;
+    drop_layer(fw, layer);
     return leave(fw, layer);
 }
 
@@ -494,6 +509,8 @@ moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
         return err;
     for (int i = 0; i <= n_layer; i++) {
         err = i < n_layer ? run_layer(fw, i) : moe_head_run(fw);
+        if (i == n_layer && fw->stream)
+            moe_weights_drop(&fw->model->head);
         if (err == MOE_OK && fw->opts.tick)
             err = fw->opts.tick(fw->opts.tick_user, i + 1, n_layer + 1);
         if (err != MOE_OK || (err = moe_stop_check()) != MOE_OK)

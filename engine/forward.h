@@ -44,6 +44,10 @@ typedef struct moe_forward_opts {
      * vocabulary scores of a tile of tokens) aims at so many bytes; 0: 256 MiB,
      * enough that widening weights costs little beside multiplying them. */
     int64_t tile_bytes;
+    /* Weights that may be in memory at once, at least moe_model_piece; 0: half
+     * of the machine's memory. Of a model that has more, each is read anew for
+     * each batch and its pages are given back when it was used. */
+    int64_t weight_bytes;
     bool nll; /* compute the head and the loss               */
     /* told after each layer: layers done of n_layer + 1 (the head is the last);
      * may be NULL; a failure ends the pass */

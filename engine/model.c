@@ -427,6 +427,50 @@ static void digest_config(moe_digest *d, const moe_config *c)
     moe_digest_add(d, text, strlen(text));
 }
 
+static size_t attention_bytes(const moe_layer *l)
+{
+    return moe_tensor_bytes(&l->wq) + moe_tensor_bytes(&l->wk) +
+           moe_tensor_bytes(&l->wv) + moe_tensor_bytes(&l->wo);
+}
+
+static size_t expert_bytes(const moe_layer *l, int e)
+{
+    return moe_tensor_bytes(&l->w1[e]) + moe_tensor_bytes(&l->w2[e]) +
+           moe_tensor_bytes(&l->w3[e]);
+}
+
+size_t moe_model_bytes(const moe_model *m)
+{
+    size_t n = moe_tensor_bytes(&m->embed);
+
+    if (m->head.data != m->embed.data)
+        n += moe_tensor_bytes(&m->head);
+    for (int i = 0; i < m->config.n_layer; i++) {
+        n += attention_bytes(&m->layers[i]) +
+             moe_tensor_bytes(&m->layers[i].router);
+        for (int e = 0; e < m->config.n_expert; e++)
+            n += expert_bytes(&m->layers[i], e);
+    }
+    return n;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+size_t moe_model_piece(const moe_model *m)
+{
+    size_t n = larger(moe_tensor_bytes(&m->embed), moe_tensor_bytes(&m->head));
+
+    for (int i = 0; i < m->config.n_layer; i++) {
+        n = larger(n, attention_bytes(&m->layers[i]));
+        for (int e = 0; e < m->config.n_expert; e++)
+            n = larger(n, expert_bytes(&m->layers[i], e));
+    }
+    return n;
+}
+
 moe_err moe_model_digest(char out[96], const moe_model *model)
 {
     const int n = moe_weights_count(model->weights);
@@ -454,6 +498,7 @@ moe_err moe_model_digest(char out[96], const moe_model *model)
             digest_sample(d, t->tensor.data, bytes);
         else
             moe_digest_add(d, t->tensor.data, bytes);
+        moe_weights_drop(&t->tensor);
     }
     moe_digest_end(d, hex);
     moe_digest_free(d);

@@ -43,6 +43,12 @@ void moe_model_close(moe_model *model);
 moe_err moe_model_config(moe_config *out, moe_layout *layout,
                          const char *path) MOE_MUST_CHECK;
 
+/* All that is stored of embedding, layers and output matrix; and the most of it
+ * that one step of the forward pass reads: the matrices of an attention block,
+ * an expert, the embedding or the output matrix. */
+size_t moe_model_bytes(const moe_model *model);
+size_t moe_model_piece(const moe_model *model);
+
 /*
  * A digest that names the model: SHA-256 over configuration, tensor names,
  * types, shapes and data. Of models over 256 MiB each tensor gives only its

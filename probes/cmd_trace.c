@@ -12,6 +12,7 @@
 #include "engine/base/progress.h"
 #include "engine/model.h"
 #include "probes/ranks.h"
+#include "probes/recorder.h"
 #include "probes/trace_read.h"
 #include "probes/tracer.h"
 
@@ -26,6 +27,9 @@ enum {
     DEFAULT_BATCH = 16384,
     DEFAULT_CONTEXT = 4096, /* when the model does not say */
     MAX_CONTEXT = 32768,    /* unless asked for more       */
+    LARGE_TILE = 256 << 20, /* scratch of a tile of tokens */
+    SMALL_TILE = 1 << 20,
+    MEMORY_REST = 24 << 20, /* libraries, SQLite and the corpus, measured */
     MAX_FACTS = 32
 };
 
@@ -42,7 +46,7 @@ typedef struct job {
     const moe_usage *use;
     const char *output, *backend, *precision, *record, *shard;
     bool force, resume, no_bos, no_nll;
-    int64_t context, batch, threads, commit_s;
+    int64_t context, batch, memory, threads, commit_s;
     int argc;
     char **argv;
     const char *const *paths;
@@ -250,26 +254,67 @@ static moe_err choose_windows(job *j)
     return MOE_OK;
 }
 
-/* Tokens of a batch: as asked for, as in the run that is resumed, or as many as
- * half of the memory holds; at least one window. */
-static void choose_batch(job *j)
+static int64_t mebibytes(int64_t bytes)
+{
+    return (bytes + (1 << 20) - 1) >> 20;
+}
+
+/* Bytes that a batch of n tokens needs beside the weights. */
+static int64_t scratch(job *j, int64_t n, int64_t tile_bytes)
+{
+    j->forward.max_tok = n;
+    j->forward.tile_bytes = tile_bytes;
+    return (int64_t)moe_forward_bytes(&j->model->config, &j->forward,
+                                      moe_pool_size(j->pool)) +
+           (int64_t)moe_recorder_bytes(&j->shape, n);
+}
+
+/*
+ * Tokens of a batch: as asked for, as in the run that is resumed, or as many as
+ * the memory holds; at least one window. With --memory, what the program holds
+ * by now, what it will at least, and the largest piece of the weights must fit
+ * as well; all that is left over is for weights.
+ */
+static moe_err choose_batch(job *j)
 {
     const char *was = j->old ? moe_trace_get(j->old, "batch") : NULL;
-    double memory =
+    const int64_t piece = (int64_t)moe_model_piece(j->model);
+    const int64_t wanted = j->batch ? j->batch
+                           : was    ? strtoll(was, NULL, 10)
+                                    : 0;
+    double physical =
         (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    int64_t n = j->batch ? j->batch : was ? strtoll(was, NULL, 10) : 0;
+    int64_t limit = (int64_t)(physical / 2 / moe_ranks_local(j->ranks));
+    int64_t tile = 0, n = wanted > 0 ? wanted : DEFAULT_BATCH, least;
 
-    for (n = n > 0 ? n : DEFAULT_BATCH; !j->batch && !was; n /= 2) {
-        j->forward.max_tok = n;
-        if (n <= j->opts.context ||
-            (double)moe_forward_bytes(&j->model->config, &j->forward,
-                                      moe_pool_size(j->pool)) <=
-                memory / 2 / moe_ranks_local(j->ranks))
-            break;
+    if (j->memory) {
+        limit = j->memory - (int64_t)moe_memory_used() - MEMORY_REST - piece;
+        tile = j->memory / 8 < LARGE_TILE ? j->memory / 8 : LARGE_TILE;
     }
-    j->opts.batch = n > j->opts.context ? n : j->opts.context;
-    if (j->opts.batch > INT32_MAX)
-        j->opts.batch = INT32_MAX;
+    for (; wanted <= 0 && n > j->opts.context; n /= 2)
+        if (scratch(j, n, tile) <= limit)
+            break;
+    if (n < j->opts.context)
+        n = j->opts.context;
+    if (n > INT32_MAX)
+        n = INT32_MAX;
+    j->opts.batch = n;
+    if (j->memory == 0) {
+        j->forward.tile_bytes = 0;
+        return MOE_OK;
+    }
+    while (tile > SMALL_TILE && scratch(j, n, tile) > limit)
+        tile = tile / 2 > SMALL_TILE ? tile / 2 : SMALL_TILE;
+    least = scratch(j, n, tile) - limit;
+    if (least > 0)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: a memory of %" PRId64 " MiB, where a batch of "
+                        "%" PRId64 " tokens and the largest piece of the "
+                        "weights (%" PRId64 " MiB) need %" PRId64 " MiB",
+                        j->model->path, j->memory >> 20, n, mebibytes(piece),
+                        mebibytes(j->memory + least));
+    j->forward.weight_bytes = piece - least;
+    return MOE_OK;
 }
 
 static moe_err describe(job *j)
@@ -376,7 +421,8 @@ static moe_err open_all(job *j, const char *model,
             MOE_OK ||
         (err = moe_pool_new(&j->pool, (int)j->threads)) != MOE_OK)
         return err;
-    choose_batch(j);
+    if ((err = choose_batch(j)) != MOE_OK)
+        return err;
     j->opts.after = -1;
     if (j->old) {
         j->opts.after =
@@ -516,6 +562,9 @@ int moe_cmd_trace(int argc, char **argv)
         MOE_OPT_FLAG(0, "no-bos", &j.no_bos, "no BOS before each window"),
         MOE_OPT_INT('B', "batch", "N", &j.batch, 1, INT32_MAX,
                     "tokens of a forward pass [16384, or what memory holds]"),
+        MOE_OPT_BYTES(0, "memory", "SIZE", &j.memory, 1,
+                      "what the program may hold, weights included, as 4G "
+                      "[no bound]"),
         MOE_OPT_STR('b', "backend", "NAME", &j.backend,
                     "what multiplies matrices [the best here]"),
         MOE_OPT_CHOICE(0, "precision", "NAME", &j.precision,

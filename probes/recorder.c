@@ -129,6 +129,19 @@ static bool batch_init(batch *b, const moe_trace_shape *s, int64_t max_tok)
            b->gate && b->margin && b->entropy && (b->logits || !s->has_logits);
 }
 
+/* As batch_init has them, for both batches. */
+size_t moe_recorder_bytes(const moe_trace_shape *s, int64_t max_tok)
+{
+    const size_t slots = (size_t)s->n_router, k = (size_t)s->top_k;
+    const size_t route =
+        k * (sizeof(int32_t) + sizeof(float)) + 2 * sizeof(float) +
+        (s->has_logits ? (size_t)s->n_expert : 0) * sizeof(float);
+    const size_t token =
+        2 * sizeof(int32_t) + sizeof(int64_t) + 1 + sizeof(float);
+
+    return ((size_t)max_tok * 2 + CHUNK) * (token + slots * route);
+}
+
 static bool turn_init(turned *t, const moe_trace_shape *s)
 {
     const size_t slots = (size_t)s->n_router,

@@ -27,6 +27,8 @@ typedef struct moe_recorder moe_recorder;
 moe_err moe_recorder_new(moe_recorder **out, const moe_trace_shape *shape,
                          moe_pool *pool, int64_t max_tok,
                          double commit_s) MOE_MUST_CHECK;
+/* What it allocates, about. */
+size_t moe_recorder_bytes(const moe_trace_shape *shape, int64_t max_tok);
 /* Stops the thread; what it wrote stays uncommitted. */
 void moe_recorder_free(moe_recorder *r);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { LINE = 64, HUGE_PAGE = 2 << 20 };
 
@@ -40,6 +41,17 @@ void *moe_calloc_aligned(size_t n, size_t size)
         (void)madvise(p, bytes, MADV_HUGEPAGE);
     memset(p, 0, bytes);
     return p;
+}
+
+size_t moe_memory_used(void)
+{
+    FILE *f = fopen("/proc/self/statm", "re");
+    unsigned long all, used;
+    int n = f ? fscanf(f, "%lu %lu", &all, &used) : 0;
+
+    if (f)
+        fclose(f);
+    return n == 2 ? (size_t)used * (size_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 char *moe_strdup(const char *s)

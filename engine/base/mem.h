@@ -20,6 +20,10 @@ void *moe_reallocarray(void *old, size_t n, size_t size);
  * from 4 MiB on, to huge pages: for activations and weight panels. */
 void *moe_calloc_aligned(size_t n, size_t size);
 
+/* Bytes of this process that are in memory now; 0 when the system does not
+ * tell. */
+size_t moe_memory_used(void);
+
 /* A copy of a string; NULL when there is no memory. */
 char *moe_strdup(const char *s);
 
