@@ -50,7 +50,8 @@ typedef struct moe_study {
     const char *provenance; /* one line: model, corpus, digests           */
     /* Whole while finish() runs; NULL when no analysis has MOE_NEEDS_RECORD. */
     const moe_record *record;
-    moe_pool *pool; /* for finish(); never inside window()        */
+    moe_pool *pool;   /* for finish(); never inside window()        */
+    const void *user; /* of moe_study_run_own(); else NULL          */
 } moe_study;
 
 enum {
@@ -117,6 +118,12 @@ moe_err moe_study_run(moe_tables *out, const moe_trace *trace,
                       const char *const *names, int n,
                       const moe_study_opts *opts,
                       moe_pool *pool) MOE_MUST_CHECK;
+
+/* The same for one analysis that is in no list; user is in the study. */
+moe_err moe_study_run_own(moe_tables *out, const moe_trace *trace,
+                          const moe_analysis *own, const void *user,
+                          const moe_study_opts *opts,
+                          moe_pool *pool) MOE_MUST_CHECK;
 
 /* The value of a setting that the analysis declares: of --set, or its fallback.
  * The text is borrowed; an integer is checked to lie in [low, high]. */

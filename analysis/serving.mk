@@ -5,7 +5,12 @@ libanalysis_a_SOURCES += \
 	%D%/an_confidence.c \
 	%D%/an_parallel.c \
 	%D%/an_segments.c \
+	%D%/compare.c %D%/compare.h \
 	%D%/placement.c %D%/placement.h \
+	%D%/saturation.c \
 	%D%/spread.c %D%/spread.h \
 	%D%/stacks.c %D%/stacks.h \
-	%D%/tally.c %D%/tally.h
+	%D%/tally.c %D%/tally.h \
+	%D%/twin.c %D%/twin.h
+moetrace_SOURCES += %D%/cmd_compare.c
+dist_man_MANS += %D%/moetrace-compare.1

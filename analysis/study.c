@@ -670,30 +670,27 @@ static moe_err look_up(const moe_analysis **run, const moe_trace *trace,
     return err;
 }
 
-moe_err moe_study_run(moe_tables *out, const moe_trace *trace,
-                      const char *const *names, int n,
-                      const moe_study_opts *opts, moe_pool *pool)
+/* Run the analyses, which the trace allows. */
+static moe_err run_all(moe_tables *out, const moe_trace *trace,
+                       const moe_analysis *const *run, int n, const void *user,
+                       const moe_study_opts *opts, moe_pool *pool)
 {
-    const moe_analysis **run = moe_calloc((size_t)n, sizeof *run);
     moe_tables made = {0};
     int had = out->n;
     plan p = {0};
     moe_err err;
 
-    if (!run)
-        return moe_fail(MOE_ERR_NOMEM, "out of memory for %d analyses", n);
-    if (moe_trace_n_tok(trace) > UINT32_MAX) { /* what moe_counts can hold */
-        free(run);
+    if (moe_trace_n_tok(trace) > UINT32_MAX) /* what moe_counts can hold */
         return moe_fail(MOE_ERR_UNSUPPORTED,
                         "%s: %lld tokens, at most %lld can be analysed",
                         moe_trace_path(trace),
                         (long long)moe_trace_n_tok(trace),
                         (long long)UINT32_MAX);
-    }
-    if ((err = look_up(run, trace, names, n)) == MOE_OK &&
-        (err = check_settings(opts, run, n)) == MOE_OK &&
-        (err = plan_make(&p, trace, opts, pool)) == MOE_OK)
+    if ((err = check_settings(opts, run, n)) == MOE_OK &&
+        (err = plan_make(&p, trace, opts, pool)) == MOE_OK) {
+        p.study.user = user;
         err = run_pass(&made, &p, run, n);
+    }
     for (int t = 0; t < made.n && err == MOE_OK; t++) {
         err = moe_tables_add(out, made.item[t]); /* frees it on failure */
         made.item[t] = NULL;
@@ -702,6 +699,29 @@ moe_err moe_study_run(moe_tables *out, const moe_trace *trace,
         moe_table_free(out->item[--out->n]);
     moe_tables_fini(&made);
     plan_fini(&p);
+    return err;
+}
+
+moe_err moe_study_run(moe_tables *out, const moe_trace *trace,
+                      const char *const *names, int n,
+                      const moe_study_opts *opts, moe_pool *pool)
+{
+    const moe_analysis **run = moe_calloc((size_t)n, sizeof *run);
+    moe_err err;
+
+    if (!run)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %d analyses", n);
+    if ((err = look_up(run, trace, names, n)) == MOE_OK)
+        err = run_all(out, trace, run, n, NULL, opts, pool);
     free(run);
     return err;
+}
+
+moe_err moe_study_run_own(moe_tables *out, const moe_trace *trace,
+                          const moe_analysis *own, const void *user,
+                          const moe_study_opts *opts, moe_pool *pool)
+{
+    moe_err err = check_needs(trace, own);
+
+    return err == MOE_OK ? run_all(out, trace, &own, 1, user, opts, pool) : err;
 }

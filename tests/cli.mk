@@ -10,7 +10,7 @@ CLI_TESTS = \
 	tests/cli/published.sh \
 	tests/cli/readme.sh \
 	tests/cli/demo_study.sh \
-	tests/cli/analyze.sh \
+	tests/cli/analyze.sh tests/cli/compare.sh \
 	tests/cli/trace.sh \
 	tests/cli/resume.sh
 dist_check_SCRIPTS += $(CLI_TESTS)
