@@ -15,10 +15,12 @@
 static const char *const by_choices[] = {"domain", "language", "both", "none",
                                          NULL};
 
+static const char *const compat_choices[] = {"mixtral-paper", "olmoe", NULL};
+
 typedef struct wish {
     moe_study_opts study;
     moe_common common;
-    const char *by, *formula, *output;
+    const char *by, *formula, *output, *compat;
     bool list, html;
 } wish;
 
@@ -140,6 +142,41 @@ static int check_names(const moe_usage *use, const wish *w, char **arg, int n)
     return 0;
 }
 
+static bool is_named(const char *name, char **names, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0 || strcmp(names[i], "all") == 0)
+            return true;
+    return false;
+}
+
+/* Published definitions where they differ from ours; --set goes before them. */
+static void make_compatible(wish *w, char **names, int n)
+{
+    static const char *const parts[][2] = {
+        {"coactivation", "coactivation.compat=olmoe"},
+        {"vocabulary", "vocabulary.compat=olmoe"}};
+    moe_strings *given = &w->study.settings;
+    int room = (int)(sizeof given->item / sizeof *given->item);
+
+    if (!w->compat)
+        return;
+    if (strcmp(w->compat, "mixtral-paper") == 0) {
+        w->study.paper_layers = true;
+        return;
+    }
+    w->study.with_bos = true;
+    for (int p = 0; p < 2; p++) {
+        size_t name = strcspn(parts[p][1], "=") + 1;
+        bool wanted = is_named(parts[p][0], names, n);
+
+        for (int i = 0; i < given->n; i++)
+            wanted = wanted && strncmp(given->item[i], parts[p][1], name) != 0;
+        if (wanted && given->n < room)
+            given->item[given->n++] = parts[p][1];
+    }
+}
+
 int moe_cmd_analyze(int argc, char **argv)
 {
     wish w = {.study = {.seed = 1, .n_resample = 1000}, .by = "domain"};
@@ -156,6 +193,8 @@ int moe_cmd_analyze(int argc, char **argv)
                     "documents of this domain only"),
         MOE_OPT_STR(0, "only-language", "NAME", &w.study.only_language,
                     "documents of this language only"),
+        MOE_OPT_CHOICE(0, "compat", "WHAT", &w.compat, compat_choices,
+                       "count as mixtral-paper or olmoe did [neither]"),
         MOE_OPT_INT(0, "seed", "N", &w.study.seed, 0, INT64_MAX,
                     "of every random draw [1]"),
         MOE_OPT_INT(0, "resamples", "N", &w.study.n_resample, 0, 1000000,
@@ -203,5 +242,6 @@ int moe_cmd_analyze(int argc, char **argv)
     if ((rc = check_names(&use, &w, arg, n)) != 0)
         return rc;
     w.study.by = group_by(w.by);
+    make_compatible(&w, arg + 1, n - 1);
     return moe_cli_end(&use, analyze(&w, arg[0], arg + 1, n - 1));
 }

@@ -130,6 +130,19 @@ printf '%s\n' document,position,layer,rank,expert 0,0,0,0,1 0,0,0,1,2 \
     fail "all fails without gates: $(cat "$dir/err")"
 grep -q confidence "$dir/err" && grep -q '"name": "balance"' "$dir/out" ||
     fail "all without gates: $(cat "$dir/err")"
+
+# --compat is what its parts are.
+"$moetrace" analyze "$db" coactivation vocabulary --compat olmoe --csv >"$dir/one"
+"$moetrace" analyze "$db" coactivation vocabulary --with-bos --csv \
+    --set coactivation.compat=olmoe --set vocabulary.compat=olmoe >"$dir/two"
+cmp -s "$dir/one" "$dir/two" || fail "--compat olmoe is not its parts"
+"$moetrace" analyze "$db" coactivation --compat olmoe --csv \
+    --set coactivation.compat=none >"$dir/one"
+"$moetrace" analyze "$db" coactivation --with-bos --csv >"$dir/two"
+cmp -s "$dir/one" "$dir/two" || fail "--set does not go before --compat"
+"$moetrace" analyze "$db" repeats --compat mixtral-paper --csv >"$dir/one"
+"$moetrace" analyze "$db" repeats --paper-layers --csv >"$dir/two"
+cmp -s "$dir/one" "$dir/two" || fail "--compat mixtral-paper is not its parts"
 "$moetrace" analyze "$db" shares -o "$dir/out.txt" && [ -s "$dir/out.txt" ] ||
     fail "-o writes nothing"
 "$moetrace" analyze "$db" tokens --html | grep -q '<section class="moe-tokens">' ||
