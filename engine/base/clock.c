@@ -25,17 +25,32 @@ void moe_clock_utc(char out[21])
         out[0] = '\0';
 }
 
+static long seconds_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t); /* safe in a signal handler */
+    return (long)t.tv_sec;
+}
+
+/* timeout(1) and some shells send the same wish twice at once: what follows
+ * within a second or two is no second one. */
 static void on_signal(int number)
 {
-    stop = 1;
-    (void)number;
+    static volatile sig_atomic_t first;
+
+    if (!stop) {
+        first = (sig_atomic_t)seconds_now();
+        stop = 1;
+    } else if (seconds_now() - first > 1) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
 }
 
 void moe_stop_install(void)
 {
-    /* SA_RESETHAND: the second signal meets the default action. */
-    struct sigaction act = {.sa_handler = on_signal,
-                            .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
     sigemptyset(&act.sa_mask);
     sigaction(SIGINT, &act, NULL);

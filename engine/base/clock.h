@@ -11,8 +11,8 @@ double moe_clock_s(void); /* monotonic seconds, from any origin */
 /* The time of day as "2026-01-31T12:00:00Z" into out[21]. */
 void moe_clock_utc(char out[21]);
 
-/* From now on SIGINT and SIGTERM only raise a flag; a second one ends the
- * process at once. */
+/* From now on SIGINT and SIGTERM only raise a flag; another one, more than a
+ * second later, ends the process at once. */
 void moe_stop_install(void);
 int moe_stop_requested(void);
 /* MOE_ERR_INTERRUPTED with its text when a stop was asked for, else MOE_OK. */

@@ -112,7 +112,7 @@ stopped=0
 for share in 10 20 30 40 50 60 70 80 90; do
     delay=$(awk -v s=$share -v t=$whole_run 'BEGIN { print s * t / 1e11 }')
     got=0
-    timeout --foreground -s INT $delay "$moetrace" trace -q model texts --batch 300 \
+    timeout -s INT $delay "$moetrace" trace -q model texts --batch 300 \
         --commit 0 -o stopped.db >out 2>err || got=$?
     [ ! -s out ] || fail "interrupted: something on standard output"
     [ $got = 0 ] && break
