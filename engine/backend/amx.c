@@ -135,92 +135,82 @@ static void tiles_end(void)
     __asm__ volatile("tilerelease" : : : "memory");
 }
 
+/* The four sums of a block: tiles 0 to 3. */
+AMX static inline void sums_load(const float *c)
+{
+    _tile_loadd(0, c, 64);
+    _tile_loadd(1, c + 256, 64);
+    _tile_loadd(2, c + 512, 64);
+    _tile_loadd(3, c + 768, 64);
+}
+
+AMX static inline void sums_store(float *c)
+{
+    _tile_stored(0, c, 64);
+    _tile_stored(1, c + 256, 64);
+    _tile_stored(2, c + 512, 64);
+    _tile_stored(3, c + 768, 64);
+}
+
+/* Tiles 4 and 5 of x times tiles 6 and 7 of w. */
+AMX static inline void sums_add(void)
+{
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+}
+
 /* c += (ah + al) b over n steps of k; c is four tiles: rows 0-15 and 16-31 of x
  * by columns 0-15 and 16-31. */
 AMX static void block_2(float *c, const char *ah, const char *al, const char *b,
                         int n)
 {
-    _tile_loadd(0, c, 64);
-    _tile_loadd(1, c + 256, 64);
-    _tile_loadd(2, c + 512, 64);
-    _tile_loadd(3, c + 768, 64);
+    sums_load(c);
     for (int i = 0; i < n; i++, ah += PAIR, al += PAIR, b += PAIR) {
         _tile_loadd(6, b, 64);
         _tile_loadd(4, al, 64);
         _tile_loadd(7, b + TILE, 64);
         _tile_loadd(5, al + TILE, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        sums_add();
         _tile_loadd(4, ah, 64);
         _tile_loadd(5, ah + TILE, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        sums_add();
     }
-    _tile_stored(0, c, 64);
-    _tile_stored(1, c + 256, 64);
-    _tile_stored(2, c + 512, 64);
-    _tile_stored(3, c + 768, 64);
+    sums_store(c);
 }
 
 AMX static void block_3(float *c, const char *ah, const char *al, const char *b,
                         const char *bl, int n)
 {
-    _tile_loadd(0, c, 64);
-    _tile_loadd(1, c + 256, 64);
-    _tile_loadd(2, c + 512, 64);
-    _tile_loadd(3, c + 768, 64);
+    sums_load(c);
     for (int i = 0; i < n; i++, ah += PAIR, al += PAIR, b += PAIR, bl += PAIR) {
         _tile_loadd(6, b, 64);
         _tile_loadd(4, al, 64);
         _tile_loadd(7, b + TILE, 64);
         _tile_loadd(5, al + TILE, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        sums_add();
         _tile_loadd(4, ah, 64);
         _tile_loadd(5, ah + TILE, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        sums_add();
         _tile_loadd(6, bl, 64);
         _tile_loadd(7, bl + TILE, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        sums_add();
     }
-    _tile_stored(0, c, 64);
-    _tile_stored(1, c + 256, 64);
-    _tile_stored(2, c + 512, 64);
-    _tile_stored(3, c + 768, 64);
+    sums_store(c);
 }
 
 AMX static void block_1(float *c, const char *a, const char *b, int n)
 {
-    _tile_loadd(0, c, 64);
-    _tile_loadd(1, c + 256, 64);
-    _tile_loadd(2, c + 512, 64);
-    _tile_loadd(3, c + 768, 64);
+    sums_load(c);
     for (int i = 0; i < n; i++, a += PAIR, b += PAIR) {
         _tile_loadd(6, b, 64);
         _tile_loadd(4, a, 64);
         _tile_loadd(7, b + TILE, 64);
         _tile_loadd(5, a + TILE, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        sums_add();
     }
-    _tile_stored(0, c, 64);
-    _tile_stored(1, c + 256, 64);
-    _tile_stored(2, c + 512, 64);
-    _tile_stored(3, c + 768, 64);
+    sums_store(c);
 }
 
 /* 32 floats as bf16, and what the rounding left over as bf16 again. */
