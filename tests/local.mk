@@ -32,6 +32,7 @@ include tests/import.mk
 include tests/analysis.mk
 include tests/report.mk
 include tests/serving.mk
+include tests/train.mk
 include tests/cli.mk
 TESTS += $(check_PROGRAMS)
 endif

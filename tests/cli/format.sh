@@ -3,7 +3,7 @@
 # version 14 (Debian 12) decides; without it only the simple rules are checked.
 set -eu
 cd "$TOP_SRCDIR"
-files=$(find main.c main.h engine datasets probes analysis tests -name '*.[ch]' \
+files=$(find main.c main.h engine datasets train probes analysis tests -name '*.[ch]' \
     ! -path 'datasets/demo/*')
 rc=0
 

@@ -3,7 +3,7 @@
 set -eu
 cd "$TOP_SRCDIR"
 rc=0
-for h in $(find main.h engine datasets probes analysis tests -name '*.h' \
+for h in $(find main.h engine datasets train probes analysis tests -name '*.h' \
     ! -path 'datasets/demo/*' | sort); do
     printf '#include "%s"\nint moe_alone;\n' "$h" |
         ${CC:-cc} -std=gnu11 -fsyntax-only -Wall -Wextra -pedantic -Werror \

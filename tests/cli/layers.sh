@@ -10,7 +10,7 @@ bad=$dir/bad
 # Sources of the program and its archives: FILE.
 sources()
 {
-    find main.c main.h engine datasets probes analysis -name '*.[ch]' \
+    find main.c main.h engine datasets train probes analysis -name '*.[ch]' \
         ! -path 'datasets/demo/*' | sort
 }
 
@@ -26,6 +26,7 @@ may()
 may '^engine/base/' 'engine/base/[a-z_0-9]+\.h'
 may '^engine/' 'engine/[a-z_0-9/]+\.(h|def)'
 may '^datasets/' '(engine/base|datasets)/[a-z_0-9]+\.(h|def)'
+may '^train/' '(engine|datasets|train)/[a-z_0-9/]+\.(h|def)'
 may '^probes/' '(engine/base/[a-z_0-9]+|engine/(hook|model|forward|router|tensor|weights/weights)|datasets/[a-z_0-9]+|probes/[a-z_0-9]+)\.(h|def)'
 may '^analysis/' '(engine/base/[a-z_0-9]+|probes/trace|probes/trace_read|analysis/[a-z_0-9]+)\.(h|def)'
 

@@ -8,13 +8,13 @@ trap 'rm -rf "$dir"' EXIT
 rc=0
 
 # All words of the makefiles, %D% being the folder of the makefile.
-for mk in Makefile.am $(find engine datasets probes analysis notebooks-data \
+for mk in Makefile.am $(find engine datasets train probes analysis notebooks-data \
     tests -name '*.mk'); do
     folder=$(dirname "$mk")
     sed -e 's/#.*//' -e "s|%D%|$folder|g" -e 's|^\./||' "$mk"
 done | tr -s ' \t\\' '\n\n\n' | sort -u >"$dir/named"
 
-find main.c main.h engine datasets probes analysis tests \
+find main.c main.h engine datasets train probes analysis tests \
     ! -path 'datasets/demo/*' \( -name '*.[ch]' -o -name '*.def' -o \
     -name '*.[17]' -o -path 'tests/cli/*.sh' \) | sort >"$dir/there"
 if comm -13 "$dir/named" "$dir/there" | grep .; then

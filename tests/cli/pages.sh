@@ -20,7 +20,7 @@ listed=$(sed -n 's/^MOE_COMMAND(\([a-z]*\),.*/\1/p' commands.def)
 for c in $commands; do
     "$moetrace" "$c" --help >"$dir/help" || fail "moetrace $c --help fails"
     options=$(sed -n 's/^  \(-[a-zA-Z], \|    \)--\([a-z0-9-]*\).*/\2/p' "$dir/help")
-    page=$(find engine datasets probes analysis -name "moetrace-$c.1")
+    page=$(find engine datasets train probes analysis -name "moetrace-$c.1")
     grep -q "^\.It Xr moetrace-$c 1\$" "$TOP_BUILDDIR/moetrace.1" ||
         fail "moetrace.1 does not list $c"
     [ -n "$options" ] || fail "moetrace $c --help shows no options"
@@ -43,7 +43,7 @@ for c in $commands; do
 done
 
 for page in ${commands:+"$TOP_BUILDDIR/moetrace.1"} \
-    $(find engine datasets probes analysis -name 'moetrace*.[17]'); do
+    $(find engine datasets train probes analysis -name 'moetrace*.[17]'); do
     if command -v mandoc >/dev/null; then
         mandoc -Tlint -Werror "$page" >"$dir/lint" 2>&1 || fail "$(cat "$dir/lint")"
     fi

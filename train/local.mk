@@ -1,0 +1,8 @@
+# pre-training: parameters, one step of forward and backward, the optimiser
+noinst_LIBRARIES += libtrain.a
+# Only then are square roots turned into vector code; no result changes.
+libtrain_a_CFLAGS = $(AM_CFLAGS) -fno-math-errno
+libtrain_a_SOURCES = \
+	%D%/adamw.c %D%/adamw.h \
+	%D%/net.c %D%/net.h \
+	%D%/step.h
