@@ -12,6 +12,7 @@
 #include "engine/base/progress.h"
 #include "engine/cases.h"
 #include "engine/forward.h"
+#include "engine/llama_bench.h"
 #include "engine/router.h"
 #include "engine/synthetic.h"
 #include "probes/trace_write.h"
@@ -22,12 +23,17 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { MAX_ROUNDS = 1000 };
+enum { MAX_ROUNDS = 1000, MAX_LLAMA = 8 };
 
-static const char *const stages[MOE_STAGE_END] = {
-    [MOE_STAGE_EMBED] = "embed",   [MOE_STAGE_ATTENTION] = "attention",
-    [MOE_STAGE_ROUTER] = "router", [MOE_STAGE_EXPERTS] = "experts",
-    [MOE_STAGE_HEAD] = "head",     [MOE_STAGE_HOOKS] = "hooks",
+/* In the order of the table. */
+static const struct {
+    moe_stage stage;
+    const char *name;
+} stages[] = {
+    {MOE_STAGE_READ, "read"},     {MOE_STAGE_CONVERT, "convert"},
+    {MOE_STAGE_EMBED, "embed"},   {MOE_STAGE_ATTENTION, "attention"},
+    {MOE_STAGE_ROUTER, "router"}, {MOE_STAGE_EXPERTS, "experts"},
+    {MOE_STAGE_HEAD, "head"},
 };
 
 /* One backend with one precision. */
@@ -39,10 +45,17 @@ typedef struct contender {
     double flops;   /* of one round */
 } contender;
 
+/* llama.cpp, or a relative of it. */
+typedef struct llama {
+    const char *program;
+    moe_llama_result last;
+    double *wall_s; /* [rounds] */
+} llama;
+
 typedef struct bench {
     const char *path, *shape, *type; /* a model's path, or a synthetic one  */
     int64_t n_layer, n_tok, length, rounds;
-    moe_strings backends, precisions;
+    moe_strings backends, precisions, programs;
     bool no_nll;
     int n_threads;
 
@@ -53,6 +66,8 @@ typedef struct bench {
     moe_batch tokens;
     contender cases[MOE_MAX_CASES];
     int n_case;
+    llama llamas[MAX_LLAMA];
+    int n_llama;
     double record_s; /* for the whole batch; NaN: not measured */
 } bench;
 
@@ -162,25 +177,62 @@ static moe_err open_cases(bench *b)
     return MOE_OK;
 }
 
+static moe_err open_llamas(bench *b)
+{
+    for (; b->n_llama < b->programs.n; b->n_llama++) {
+        llama *l = &b->llamas[b->n_llama];
+
+        l->program = b->programs.item[b->n_llama];
+        l->wall_s = moe_calloc((size_t)b->rounds, sizeof *l->wall_s);
+        if (!l->wall_s)
+            return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld rounds",
+                            (long long)b->rounds);
+    }
+    return MOE_OK;
+}
+
+static moe_err pass(bench *b, contender *c, int64_t round)
+{
+    double before = moe_forward_flops(c->fw), began = moe_clock_s();
+    moe_err err = moe_forward_run(c->fw, &b->tokens, NULL, 0);
+
+    c->wall_s[round] = moe_clock_s() - began;
+    c->flops = moe_forward_flops(c->fw) - before;
+    moe_info("%s %s: %.3f s", c->backend->name,
+             moe_precision_names[c->precision], c->wall_s[round]);
+    return err;
+}
+
+static moe_err llama_pass(bench *b, llama *l, int64_t round)
+{
+    moe_err err = moe_llama_bench_run(&l->last, l->program, b->path, b->n_tok,
+                                      b->n_threads);
+
+    if (err == MOE_OK) {
+        l->wall_s[round] = (double)b->n_tok / l->last.tokens_per_s;
+        moe_info("%s: %.3f s", l->program, l->wall_s[round]);
+    }
+    return err;
+}
+
 /* Interleaved, so that a busy spell of the machine hits all alike. */
 static moe_err run_rounds(bench *b)
 {
     moe_progress bar;
     moe_err err = MOE_OK;
+    int64_t done = 0;
 
-    moe_progress_begin(&bar, "passes", b->rounds * b->n_case);
-    for (int64_t r = 0; r < b->rounds && err == MOE_OK; r++)
+    moe_progress_begin(&bar, "passes", b->rounds * (b->n_case + b->n_llama));
+    for (int64_t r = 0; r < b->rounds && err == MOE_OK; r++) {
         for (int i = 0; i < b->n_case && err == MOE_OK; i++) {
-            contender *c = &b->cases[i];
-            double before = moe_forward_flops(c->fw), began = moe_clock_s();
-
-            err = moe_forward_run(c->fw, &b->tokens, NULL, 0);
-            c->wall_s[r] = moe_clock_s() - began;
-            c->flops = moe_forward_flops(c->fw) - before;
-            moe_progress_show(&bar, r * b->n_case + i + 1, c->backend->name);
-            moe_info("%s %s: %.3f s", c->backend->name,
-                     moe_precision_names[c->precision], c->wall_s[r]);
+            err = pass(b, &b->cases[i], r);
+            moe_progress_show(&bar, ++done, b->cases[i].backend->name);
         }
+        for (int i = 0; i < b->n_llama && err == MOE_OK; i++) {
+            err = llama_pass(b, &b->llamas[i], r);
+            moe_progress_show(&bar, ++done, "llama.cpp");
+        }
+    }
     moe_progress_end(&bar);
     return err;
 }
@@ -325,9 +377,9 @@ static int by_value(const void *a, const void *b)
 }
 
 /* The rounds are sorted by now. */
-static double median(const contender *c, int64_t rounds)
+static double median(const double *wall_s, int64_t rounds)
 {
-    return (c->wall_s[(rounds - 1) / 2] + c->wall_s[rounds / 2]) / 2;
+    return (wall_s[(rounds - 1) / 2] + wall_s[rounds / 2]) / 2;
 }
 
 /* Rates are compared with openblas, else with the first. */
@@ -368,6 +420,49 @@ static void note_model(moe_table *t, const bench *b)
                    b->no_nll ? 0 : 2e-6 * c->d_model * c->n_vocab);
 }
 
+/* The name of a program, or its path when another has the same name. */
+static const char *llama_name(const bench *b, int i)
+{
+    const char *path = b->llamas[i].program, *name = strrchr(path, '/');
+
+    name = name ? name + 1 : path;
+    for (int j = 0; j < b->n_llama; j++) {
+        const char *other = strrchr(b->llamas[j].program, '/');
+
+        other = other ? other + 1 : b->llamas[j].program;
+        if (j != i && strcmp(name, other) == 0)
+            return path;
+    }
+    return name;
+}
+
+static void note_llamas(moe_table *t, const bench *b)
+{
+    for (int i = 0; i < b->n_llama; i++) {
+        const moe_llama_result *r = &b->llamas[i].last;
+
+        moe_table_note(t, "%s: build %s, %s, %lld tokens at once",
+                       llama_name(b, i), r->build[0] ? r->build : "unknown",
+                       r->model[0] ? r->model : "model unknown",
+                       (long long)r->n_batch);
+    }
+}
+
+/* One line of the table; the rounds are sorted. */
+static void add_rate(moe_table *t, const bench *b, const char *name,
+                     const char *precision, const double *wall_s, double flops)
+{
+    double n = (double)b->n_tok, s = median(wall_s, b->rounds);
+
+    moe_table_text(t, name);
+    moe_table_text(t, precision);
+    moe_table_real(t, n / s);
+    moe_table_real(t, n / wall_s[b->rounds - 1]);
+    moe_table_real(t, n / wall_s[0]);
+    moe_table_real(t, flops / s * 1e-9);
+    moe_table_real(t, median(baseline(b)->wall_s, b->rounds) / s);
+}
+
 static moe_table *rates(const bench *b)
 {
     static const moe_column columns[] = {
@@ -382,69 +477,71 @@ static moe_table *rates(const bench *b)
          MOE_CELL_REAL, 0, 1},
         {"ratio", NULL, "rate against openblas, or the first", MOE_CELL_REAL, 0,
          2},
-        {"record", NULL, "time to record the routes, against the pass",
-         MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
     };
     moe_table *t = moe_table_new(
         "rates", "Tokens a second",
         "medians over rounds in which the backends take turns; GFLOP/s counts "
         "two operations to a multiply-add of products with stored weights",
         columns, sizeof columns / sizeof *columns);
-    double base = median(baseline(b), b->rounds), n = (double)b->n_tok;
 
-    for (int i = 0; t && i < b->n_case; i++) {
-        const contender *c = &b->cases[i];
-        double s = median(c, b->rounds);
-
-        moe_table_text(t, c->backend->name);
-        moe_table_text(t, moe_precision_names[c->precision]);
-        moe_table_real(t, n / s);
-        moe_table_real(t, n / c->wall_s[b->rounds - 1]);
-        moe_table_real(t, n / c->wall_s[0]);
-        moe_table_real(t, c->flops / s * 1e-9);
-        moe_table_real(t, base / s);
-        moe_table_real(t, b->record_s / s);
-    }
-    if (t)
+    for (int i = 0; t && i < b->n_case; i++)
+        add_rate(t, b, b->cases[i].backend->name,
+                 moe_precision_names[b->cases[i].precision], b->cases[i].wall_s,
+                 b->cases[i].flops);
+    for (int i = 0; t && i < b->n_llama; i++)
+        add_rate(t, b, llama_name(b, i), NULL, b->llamas[i].wall_s,
+                 b->cases[0].flops);
+    if (t) {
         note_model(t, b);
+        note_llamas(t, b);
+    }
     return t;
+}
+
+static void add_share(moe_table *t, const contender *c, const char *stage,
+                      double seconds, double of)
+{
+    moe_table_text(t, c->backend->name);
+    moe_table_text(t, moe_precision_names[c->precision]);
+    moe_table_text(t, stage);
+    moe_table_real(t, seconds);
+    moe_table_real(t, seconds / of);
 }
 
 static moe_table *shares(const bench *b)
 {
+    const int n_stage = sizeof stages / sizeof *stages;
     static const moe_column columns[] = {
         {"backend", NULL, "who multiplies", MOE_CELL_TEXT, 0, 0},
         {"precision", NULL, "arithmetic of the products", MOE_CELL_TEXT, 0, 0},
         {"stage", NULL, "part of the pass", MOE_CELL_TEXT, 0, 0},
         {"seconds", NULL, "in one pass, mean", MOE_CELL_REAL, 0, 3},
-        {"share", NULL, "of the pass", MOE_CELL_REAL, MOE_SHOW_PERCENT, 1},
+        {"share", NULL, "of the pass", MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
     };
     moe_table *t = moe_table_new(
         "stages", "Where the time goes",
-        "wall time of each stage; widening of weights belongs to the stage "
-        "that multiplies by them",
+        "wall time of each stage; read: waiting for weights to come from the "
+        "disk; convert: widening and packing them, for all products; record: "
+        "storing the routes in a trace, which is no part of the pass",
         columns, sizeof columns / sizeof *columns);
 
     for (int i = 0; t && i < b->n_case; i++) {
         const contender *c = &b->cases[i];
         const double *s = moe_forward_seconds(c->fw);
+        /* The pass that was recorded came on top for the first. */
+        double passes =
+            (double)b->rounds + (i == 0 && !isnan(b->record_s) ? 1 : 0);
         double sum = 0;
 
-        for (int j = 0; j < MOE_STAGE_END; j++)
-            sum += j == MOE_STAGE_HOOKS ? 0 : s[j];
-        for (int j = 0; j < MOE_STAGE_END; j++) {
-            /* The pass that was recorded came on top for the first. */
-            double passes =
-                (double)b->rounds + (i == 0 && !isnan(b->record_s) ? 1 : 0);
+        for (int j = 0; j < n_stage; j++)
+            sum += s[stages[j].stage] / passes;
+        for (int j = 0; j < n_stage; j++) {
+            double seconds = s[stages[j].stage] / passes;
 
-            if (j == MOE_STAGE_HOOKS || (j == MOE_STAGE_HEAD && b->no_nll))
-                continue;
-            moe_table_text(t, c->backend->name);
-            moe_table_text(t, moe_precision_names[c->precision]);
-            moe_table_text(t, stages[j]);
-            moe_table_real(t, s[j] / passes);
-            moe_table_real(t, s[j] / sum);
+            if (stages[j].stage != MOE_STAGE_HEAD || !b->no_nll)
+                add_share(t, c, stages[j].name, seconds, sum);
         }
+        add_share(t, c, "record", b->record_s, sum);
     }
     return t;
 }
@@ -478,11 +575,13 @@ static moe_err run(bench *b, const moe_common *common)
         (err = moe_pool_new(&b->pool, (int)common->threads)) != MOE_OK)
         return err;
     b->n_threads = moe_pool_size(b->pool);
-    if ((err = open_cases(b)) != MOE_OK || (err = run_rounds(b)) != MOE_OK ||
-        (err = time_record(b)) != MOE_OK)
+    if ((err = open_cases(b)) != MOE_OK || (err = open_llamas(b)) != MOE_OK ||
+        (err = run_rounds(b)) != MOE_OK || (err = time_record(b)) != MOE_OK)
         return err;
     for (int i = 0; i < b->n_case; i++)
         qsort(b->cases[i].wall_s, (size_t)b->rounds, sizeof(double), by_value);
+    for (int i = 0; i < b->n_llama; i++)
+        qsort(b->llamas[i].wall_s, (size_t)b->rounds, sizeof(double), by_value);
     return report(b, common);
 }
 
@@ -492,6 +591,8 @@ static void close_all(bench *b)
         moe_forward_free(b->cases[i].fw);
         free(b->cases[i].wall_s);
     }
+    for (int i = 0; i < b->n_llama; i++)
+        free(b->llamas[i].wall_s);
     moe_pool_free(b->pool);
     free(b->ids);
     free(b->start);
@@ -529,6 +630,9 @@ int moe_cmd_bench(int argc, char **argv)
                      "only this precision; may be given again [all]"),
         MOE_OPT_FLAG(0, "no-nll", &b.no_nll,
                      "leave out the output matrix and the loss"),
+        MOE_OPT_LIST(0, "llama-bench", "PROGRAM", &b.programs,
+                     "let llama.cpp's benchmark take turns, on the same GGUF "
+                     "file, without the output matrix; may be given again"),
         MOE_OPT_END,
     };
     moe_common common = {0};
@@ -553,6 +657,17 @@ int moe_cmd_bench(int argc, char **argv)
     b.path = n_args ? arg[0] : NULL;
     if (b.length > b.n_tok)
         b.length = b.n_tok;
+    if (b.programs.n && (b.shape || b.length != b.n_tok))
+        return moe_cli_usage_error(
+            &use, b.shape ? "--llama-bench needs a GGUF file, not --shape"
+                          : "--llama-bench needs one sequence: --length must "
+                            "be at least --tokens");
+    if (b.programs.n > MAX_LLAMA)
+        return moe_cli_usage_error(&use, "%d times --llama-bench, at most %d",
+                                   b.programs.n, MAX_LLAMA);
+    /* It computes the scores of the last token only. */
+    if (b.programs.n)
+        b.no_nll = true;
     rc = moe_cli_end(&use, run(&b, &common));
     close_all(&b);
     return rc;

@@ -15,6 +15,7 @@ libengine_a_SOURCES += \
 	%D%/head.c \
 	%D%/hook.h \
 	%D%/ids.c %D%/ids.h \
+	%D%/llama_bench.c %D%/llama_bench.h \
 	%D%/ops.c %D%/ops.h \
 	%D%/policy/model.c %D%/policy/policy.h \
 	%D%/router.c %D%/router.h \

@@ -252,6 +252,12 @@ void moe_forward_lap(moe_forward *fw, moe_stage stage)
     fw->since = now;
 }
 
+void moe_forward_spend(moe_forward *fw, moe_stage stage, double seconds)
+{
+    fw->seconds[stage] += seconds;
+    fw->since += seconds;
+}
+
 typedef struct rows_job {
     moe_forward *fw;
     moe_rows_fn fn;
@@ -281,8 +287,13 @@ void moe_forward_rows(moe_forward *fw, int64_t n, moe_rows_fn fn, void *arg)
 
 moe_err moe_forward_multiply(moe_forward *fw, int n)
 {
+    double before = fw->backend->convert_s(fw->backend_state);
+
     fw->flops += 2 * moe_panels_work(fw->list, n);
     fw->backend->multiply(fw->backend_state, fw->list, n);
+    moe_forward_spend(fw, MOE_STAGE_CONVERT,
+                      (fw->backend->convert_s(fw->backend_state) - before) /
+                          moe_pool_size(fw->pool));
     return moe_stop_check();
 }
 

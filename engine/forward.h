@@ -30,7 +30,9 @@ typedef enum moe_stage {
     MOE_STAGE_EXPERTS = 3,
     MOE_STAGE_HEAD = 4, /* final norm, output matrix, loss             */
     MOE_STAGE_HOOKS = 5,
-    MOE_STAGE_END = 6
+    MOE_STAGE_READ = 6,    /* waiting for weights to come from the disk   */
+    MOE_STAGE_CONVERT = 7, /* weights widened and packed, of all products */
+    MOE_STAGE_END = 8
 } moe_stage;
 
 typedef struct moe_forward_opts {
@@ -76,7 +78,8 @@ moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
                         const moe_hook *hooks, int n_hook) MOE_MUST_CHECK;
 
 const moe_backend *moe_forward_backend(const moe_forward *fw);
-/* Wall seconds per stage since moe_forward_new. */
+/* Wall seconds per stage since moe_forward_new, [MOE_STAGE_END]; what workers
+ * do at the same time counts with the mean of all. */
 const double *moe_forward_seconds(const moe_forward *fw);
 /* Floating point operations of the products with stored weights so far, two to
  * a multiply-add: attention matrices, experts, output matrix. Router, scores

@@ -93,6 +93,9 @@ void moe_forward_norm(moe_forward *fw, const moe_tensor *weight);
 /* Time since the last call belongs to this stage. */
 void moe_forward_lap(moe_forward *fw, moe_stage stage);
 
+/* Of the time since the last lap, so much belongs to this stage instead. */
+void moe_forward_spend(moe_forward *fw, moe_stage stage, double seconds);
+
 /* Does some hook want the site? */
 bool moe_forward_wanted(const moe_forward *fw, moe_site site);
 /* Show the event to the hooks that want it. */

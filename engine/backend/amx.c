@@ -51,6 +51,7 @@ typedef struct worker {
     float *sum;       /* [M_BLOCK / 32, N_BLOCK / 32, 4] tiles                */
     float *row;       /* [16, K_BLOCK] widened weights                        */
     char *left;       /* both terms of a block of A of a small product        */
+    double convert_s;
 } worker;
 
 typedef struct operand { /* the activations of one or more products */
@@ -426,6 +427,7 @@ static void convert(worker *w, const moe_tensor *t, int64_t n0, int64_t strips,
                     int64_t k0, int64_t n_k, int64_t offset)
 {
     int64_t n_step = ceil_div(n_k, STEP);
+    double began = moe_clock_s();
 
     for (int64_t j = 0; j < strips * STRIP; j += 16) {
         int64_t at =
@@ -437,6 +439,7 @@ static void convert(worker *w, const moe_tensor *t, int64_t n0, int64_t strips,
             pack_terms(w->high + at, w->low ? w->low + at : NULL, w->row, t,
                        n0 + j, k0, n_k);
     }
+    w->convert_s += moe_clock_s() - began;
 }
 
 /* sum += rows of x [m0, m0 + 32 m_strips) by converted weights of one k block:
@@ -645,6 +648,16 @@ static void small_block(const amx *a, worker *w, bool trans, int m, int n,
     add_sums(c, ldc, w->sum, m, n, beta);
 }
 
+static double convert_s(const void *state)
+{
+    const amx *a = state;
+    double sum = 0;
+
+    for (int i = 0; i < a->n_worker; i++)
+        sum += a->workers[i].convert_s;
+    return sum;
+}
+
 static void small(void *state, int index, bool trans, int m, int n, int k,
                   const float *x, int lda, const float *b, int ldb, float beta,
                   float *c, int ldc)
@@ -766,6 +779,7 @@ const moe_backend moe_backend_amx = {
     .scratch_bytes = scratch_bytes,
     .multiply = multiply,
     .small = small,
+    .convert_s = convert_s,
     .close = close_state,
 };
 

@@ -63,6 +63,9 @@ struct moe_backend {
     void (*small)(void *state, int worker, bool trans, int m, int n, int k,
                   const float *a, int lda, const float *b, int ldb, float beta,
                   float *c, int ldc);
+    /* Seconds since open that went into converting weights: widening, packing,
+     * and the page faults that this meets. All workers together. */
+    double (*convert_s)(const void *state);
     void (*close)(void *state);
 };
 

@@ -53,6 +53,7 @@ typedef struct worker {
     kernel kernels[MAX_KERNELS];
     int n_kernel, oldest;
     dnnl_stream_t stream;
+    double convert_s;
 } worker;
 
 typedef struct operand {
@@ -287,12 +288,14 @@ static void widen(const onednn *o, worker *w, const moe_tensor *t, int64_t n0,
                   int64_t n)
 {
     size_t row = moe_dtype_bytes(t->dtype, t->shape[1]);
+    double began = moe_clock_s();
 
     (void)o;
     for (int64_t i = 0; i < n; i++)
         moe_dequant(w->wide + i * t->shape[1],
                     (const char *)t->data + (size_t)(n0 + i) * row, t->dtype,
                     t->shape[1]);
+    w->convert_s += moe_clock_s() - began;
 }
 
 static void by_sgemm(const onednn *o, worker *w, const moe_product *p,
@@ -318,6 +321,7 @@ static void by_matmul(onednn *o, worker *w, const moe_product *p,
         int64_t m = (left + M_STEP - 1) / M_STEP * M_STEP;
         kernel *e = find_kernel(o, w, m, n, k);
         bool first = m0 == 0;
+        double began = moe_clock_s();
 
         if (!e) {
             by_sgemm(o, w, p, n0, n);
@@ -329,6 +333,7 @@ static void by_matmul(onednn *o, worker *w, const moe_product *p,
             set_handle(e->w, w->packed[i]);
             run2(e->order, w->stream, e->plain, e->w);
         }
+        w->convert_s += moe_clock_s() - began;
         add_term(w, e, x->high + m0 * k, 0, true);
         if (split)
             add_term(w, e, x->low + m0 * k, 0, false);
@@ -543,6 +548,16 @@ static moe_err open_state(void **state, moe_pool *pool, moe_precision precision,
     return MOE_OK;
 }
 
+static double convert_s(const void *state)
+{
+    const onednn *o = state;
+    double sum = 0;
+
+    for (int i = 0; i < o->n_worker; i++)
+        sum += o->workers[i].convert_s;
+    return sum;
+}
+
 static void small(void *state, int index, bool trans, int m, int n, int k,
                   const float *a, int lda, const float *b, int ldb, float beta,
                   float *c, int ldc)
@@ -564,6 +579,7 @@ const moe_backend moe_backend_onednn = {
     .scratch_bytes = scratch_bytes,
     .multiply = multiply,
     .small = small,
+    .convert_s = convert_s,
     .close = close_state,
 };
 

@@ -32,7 +32,8 @@ enum {
 
 typedef struct openblas {
     moe_pool *pool;
-    float *panels; /* [pool size, PANEL_FLOATS] */
+    float *panels;     /* [pool size, PANEL_FLOATS] */
+    double *convert_s; /* [pool size]               */
 } openblas;
 
 typedef struct job {
@@ -70,6 +71,7 @@ static void close_openblas(void *state)
     if (!o)
         return;
     free(o->panels);
+    free(o->convert_s);
     free(o);
 }
 
@@ -86,7 +88,9 @@ static moe_err open_openblas(void **state, moe_pool *pool,
     o->pool = pool;
     o->panels = moe_calloc_aligned((size_t)moe_pool_size(pool),
                                    PANEL_FLOATS * sizeof *o->panels);
-    if (!o->panels) {
+    o->convert_s =
+        moe_calloc((size_t)moe_pool_size(pool), sizeof *o->convert_s);
+    if (!o->panels || !o->convert_s) {
         close_openblas(o);
         return moe_fail(MOE_ERR_NOMEM,
                         "backend openblas: out of memory for %d panels",
@@ -134,11 +138,13 @@ static void run(void *user, int64_t task, int worker)
     for (int64_t c = 0; c < k; c += PIECE) {
         int64_t length = k - c < PIECE ? k - c : PIECE;
         size_t offset = moe_dtype_bytes(p->w->dtype, c);
+        double began = moe_clock_s();
 
         for (int64_t r = 0; r < at.n_row; r++)
             moe_dequant(panel + r * length,
                         rows + (size_t)r * row_bytes + offset, p->w->dtype,
                         length);
+        j->o->convert_s[worker] += moe_clock_s() - began;
         product(y, p->ldy, x + c, p->ldx, panel, length, at.n_tok, at.n_row,
                 length, c ? 1.0f : 0.0f);
     }
@@ -161,6 +167,16 @@ static void multiply(void *state, const moe_product *list, int n)
             run(&j, i, 0);
     else
         moe_pool_run(j.o->pool, n_task, run, &j);
+}
+
+static double convert_s(const void *state)
+{
+    const openblas *o = state;
+    double sum = 0;
+
+    for (int i = 0; i < moe_pool_size(o->pool); i++)
+        sum += o->convert_s[i];
+    return sum;
 }
 
 static void small(void *state, int worker, bool trans, int m, int n, int k,
@@ -226,5 +242,6 @@ const moe_backend moe_backend_openblas = {
     .scratch_bytes = scratch_bytes,
     .multiply = multiply,
     .small = small,
+    .convert_s = convert_s,
     .close = close_openblas,
 };

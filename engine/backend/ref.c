@@ -15,7 +15,8 @@ enum { PANEL_ROWS = 16 };
 typedef struct ref {
     moe_pool *pool;
     int64_t max_k;
-    float *rows; /* [pool size, max_k] */
+    float *rows;       /* [pool size, max_k] */
+    double *convert_s; /* [pool size]        */
 } ref;
 
 typedef struct job {
@@ -52,6 +53,7 @@ static void close_ref(void *state)
     if (!r)
         return;
     free(r->rows);
+    free(r->convert_s);
     free(r);
 }
 
@@ -67,7 +69,9 @@ static moe_err open_ref(void **state, moe_pool *pool, moe_precision precision,
     r->max_k = max->k;
     r->rows = moe_calloc_aligned((size_t)moe_pool_size(pool),
                                  (size_t)max->k * sizeof *r->rows);
-    if (!r->rows) {
+    r->convert_s =
+        moe_calloc((size_t)moe_pool_size(pool), sizeof *r->convert_s);
+    if (!r->rows || !r->convert_s) {
         close_ref(r);
         return moe_fail(MOE_ERR_NOMEM,
                         "backend ref: out of memory for rows of %lld numbers",
@@ -93,13 +97,16 @@ static void run(void *user, int64_t task, int worker)
     const moe_product *p = at.product;
     int64_t k = p->w->shape[1];
     float *row = j->r->rows + worker * j->r->max_k;
+    double began;
 
     if (moe_stop_requested())
         return;
     for (int64_t r = at.row; r < at.row + at.n_row; r++) {
         moe_tensor w = moe_tensor_slab(p->w, r);
 
+        began = moe_clock_s();
         moe_dequant(row, w.data, w.dtype, k);
+        j->r->convert_s[worker] += moe_clock_s() - began;
         for (int64_t i = at.tok; i < at.tok + at.n_tok; i++)
             p->y[i * p->ldy + r] = dot(p->x + i * p->ldx, row, k);
     }
@@ -116,6 +123,16 @@ static void multiply(void *state, const moe_product *list, int n)
 
     moe_panels_cut(&j.cut, 4 * moe_pool_size(j.r->pool), 16);
     moe_pool_run(j.r->pool, moe_panels_count(&j.cut), run, &j);
+}
+
+static double convert_s(const void *state)
+{
+    const ref *r = state;
+    double sum = 0;
+
+    for (int i = 0; i < moe_pool_size(r->pool); i++)
+        sum += r->convert_s[i];
+    return sum;
 }
 
 static void small(void *state, int worker, bool trans, int m, int n, int k,
@@ -147,5 +164,6 @@ const moe_backend moe_backend_ref = {
     .scratch_bytes = scratch_bytes,
     .multiply = multiply,
     .small = small,
+    .convert_s = convert_s,
     .close = close_ref,
 };
