@@ -18,6 +18,12 @@ struct moe_corpus {
     int n_source, at;
     char *domain, *language; /* for documents without one */
     char digest[MOE_DIGEST_HEX];
+
+    bool form_feed;
+    moe_document whole; /* what is being cut, at `cut` of its text */
+    size_t cut;
+    int64_t n_part;
+    moe_buf part, part_path;
 };
 
 static bool is_lines(const char *path)
@@ -72,6 +78,7 @@ moe_err moe_corpus_open(moe_corpus **out, const char *const *paths, int n_paths,
         (err = check_label("language", opts->language)) != MOE_OK)
         goto done;
     c->source = moe_calloc((size_t)n_paths, sizeof *c->source);
+    c->form_feed = opts->form_feed;
     c->domain = moe_strdup(opts->domain ? opts->domain : "");
     c->language = moe_strdup(opts->language ? opts->language : "");
     if (!c->source || !c->domain || !c->language) {
@@ -99,6 +106,8 @@ void moe_corpus_close(moe_corpus *c)
     for (int i = 0; i < c->n_source; i++)
         c->source[i]->close(c->source[i]);
     free(c->source);
+    moe_buf_fini(&c->part);
+    moe_buf_fini(&c->part_path);
     free(c->domain);
     free(c->language);
     free(c);
@@ -124,17 +133,95 @@ static moe_err chain_digest(moe_corpus *c, const moe_document *doc)
     return MOE_OK;
 }
 
+/* The next document as the sources have it. */
+static moe_err next_whole(moe_corpus *c, moe_document *doc, bool *more)
+{
+    moe_err err = MOE_OK;
+
+    *more = false;
+    for (; c->at < c->n_source; c->at++) {
+        err = c->source[c->at]->next(c->source[c->at], doc, more);
+        if (err != MOE_OK || *more)
+            break;
+    }
+    return err;
+}
+
+/* Bytes of the line at s, its end included. */
+static size_t line_length(const char *s, size_t n)
+{
+    const char *end = memchr(s, '\n', n);
+
+    return end ? (size_t)(end - s) + 1 : n;
+}
+
+static bool is_form_feed(const char *line, size_t n)
+{
+    if (n && line[n - 1] == '\n')
+        n--;
+    if (n && line[n - 1] == '\r')
+        n--;
+    return n == 1 && line[0] == '\f';
+}
+
+/* The next part of `whole` that is not empty; its text is copied, since it must
+ * end with a zero byte. */
+static moe_err next_part(moe_corpus *c, moe_document *doc, bool *found)
+{
+    const moe_document *w = &c->whole;
+    size_t begin, end, line = 0;
+
+    *found = false;
+    while (c->cut < w->n_bytes && !*found) {
+        begin = end = c->cut;
+        for (; end < w->n_bytes; end += line) {
+            line = line_length(w->text + end, w->n_bytes - end);
+            if (is_form_feed(w->text + end, line))
+                break;
+        }
+        c->cut = end < w->n_bytes ? end + line : end;
+        if (end == begin)
+            continue;
+        moe_buf_clear(&c->part);
+        moe_buf_add(&c->part, w->text + begin, end - begin);
+        moe_buf_clear(&c->part_path);
+        moe_buf_puts(&c->part_path, w->path);
+        if (++c->n_part > 1)
+            moe_buf_printf(&c->part_path, "#%lld", (long long)c->n_part);
+        if (c->part.failed || c->part_path.failed)
+            return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", w->path);
+        *doc = *w;
+        doc->path = c->part_path.data;
+        doc->text = c->part.data;
+        doc->n_bytes = c->part.size;
+        *found = true;
+    }
+    return MOE_OK;
+}
+
+static moe_err next_of_any(moe_corpus *c, moe_document *doc, bool *found)
+{
+    bool more = true;
+    moe_err err;
+
+    if (!c->form_feed)
+        return next_whole(c, doc, found);
+    while ((err = next_part(c, doc, found)) == MOE_OK && !*found) {
+        c->whole = (moe_document){0};
+        c->cut = 0;
+        c->n_part = 0;
+        if ((err = next_whole(c, &c->whole, &more)) != MOE_OK || !more)
+            return err;
+    }
+    return err;
+}
+
 moe_err moe_corpus_next(moe_corpus *c, moe_document *doc, bool *more)
 {
     moe_document next = {0};
     bool found = false;
-    moe_err err = MOE_OK;
+    moe_err err = next_of_any(c, &next, &found);
 
-    for (; c->at < c->n_source; c->at++) {
-        err = c->source[c->at]->next(c->source[c->at], &next, &found);
-        if (err != MOE_OK || found)
-            break;
-    }
     if (err != MOE_OK)
         return err;
     if (found) {

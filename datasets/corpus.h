@@ -44,7 +44,10 @@ typedef struct moe_corpus_opts {
     const char *language_field; /* NULL: language, else meta.language, lang  */
     const char *domain;         /* label for documents without one; NULL: "" */
     const char *language;
-    bool skip_bad; /* count and pass over bad lines             */
+    bool skip_bad;  /* count and pass over bad lines             */
+    bool form_feed; /* a line that holds one form feed and no more ends a
+                       document and begins the next; parts without text are
+                       passed over, "PATH#2" is the second of its text    */
 } moe_corpus_opts;
 
 typedef struct moe_corpus moe_corpus;

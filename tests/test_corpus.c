@@ -272,6 +272,25 @@ static void a_text_is_one_document_also_when_empty(void **state)
     assert_reads("t/nothing", NULL, "");
 }
 
+static void a_line_with_a_form_feed_ends_a_document_when_asked(void **state)
+{
+    const moe_corpus_opts opts = {.form_feed = true};
+
+    (void)state;
+    puts_file("f/x", "a\n\f\nb\f\n\f b\n\f\r\n\f\n\n\f");
+    assert_reads("f/x", NULL, "[x|||]a\n\f\nb\f\n\f b\n\f\r\n\f\n\n\f");
+    assert_reads("f/x", &opts, "[x|||]a\n[x#2|||]b\f\n\f b\n[x#3|||]\n");
+    puts_file("f/y", "\f\nwhole");
+    assert_reads("f/y", &opts, "[y|||]whole");
+    puts_file("f/z", "\f\n\f");
+    assert_reads("f/z", &opts, "");
+    puts_file("f/m.csv",
+              "path,domain,language\nx,law,en\nz,art,de\ny,math,it\n");
+    assert_reads("f/m.csv", &opts,
+                 "[x|law|en|]a\n[x#2|law|en|]b\f\n\f b\n[x#3|law|en|]\n"
+                 "[y|math|it|]whole");
+}
+
 static void several_paths_are_read_in_the_order_given(void **state)
 {
     const char *paths[3];
@@ -567,6 +586,7 @@ int main(void)
         cmocka_unit_test(
             a_folder_is_read_in_order_and_names_domain_and_language),
         cmocka_unit_test(a_text_is_one_document_also_when_empty),
+        cmocka_unit_test(a_line_with_a_form_feed_ends_a_document_when_asked),
         cmocka_unit_test(several_paths_are_read_in_the_order_given),
         cmocka_unit_test(json_lines_are_read_as_the_pile_has_them),
         cmocka_unit_test(fields_of_json_lines_may_have_any_name),
