@@ -7,6 +7,7 @@ libdatasets_a_SOURCES = \
 	%D%/gz.c \
 	%D%/jsonl.c \
 	%D%/lines.c %D%/lines.h \
+	%D%/sample.c %D%/sample.h \
 	%D%/stream.c \
 	%D%/text.c \
 	%D%/zst.c

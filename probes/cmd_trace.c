@@ -3,7 +3,9 @@
 
 #include "main.h"
 
+#include "analysis/table.h"
 #include "datasets/corpus.h"
+#include "datasets/sample.h"
 #include "engine/base/cli.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
@@ -34,6 +36,8 @@ enum {
 };
 
 static const char *const records[] = {"logits", NULL};
+static const char *const strata[] = {"domain", "language", "domain,language",
+                                     NULL};
 
 /* A row of the view run; a resumed run must agree on those that `must`. */
 typedef struct fact {
@@ -44,9 +48,10 @@ typedef struct fact {
 
 typedef struct job {
     const moe_usage *use;
-    const char *output, *backend, *precision, *record, *shard;
+    const char *output, *backend, *precision, *record, *shard, *sample_by;
     bool force, resume, no_bos, no_nll;
-    int64_t context, batch, memory, threads, commit_s;
+    int64_t context, batch, memory, threads, commit_s, seed;
+    double rate; /* of the sample; 1: all documents */
     int argc;
     char **argv;
     const char *const *paths;
@@ -76,6 +81,7 @@ static void job_fini(job *j)
     moe_trace_close(j->writer);
     moe_trace_close_read(j->old);
     moe_corpus_close(j->corpus);
+    moe_sample_free(j->opts.sample);
     moe_pool_free(j->pool);
     moe_model_close(j->model);
     free(j->layers);
@@ -96,6 +102,18 @@ static void add(job *j, const char *key, const char *what, bool must,
 static char *number(int64_t n)
 {
     return moe_format("%" PRId64, n);
+}
+
+/* "0.1 by domain, seed 7" */
+static char *sample_text(const job *j)
+{
+    char rate[32];
+
+    if (!j->opts.sample)
+        return moe_strdup("all");
+    moe_number(rate, j->rate);
+    return moe_format("%s%s%s, seed %" PRId64, rate, j->sample_by ? " by " : "",
+                      j->sample_by ? j->sample_by : "", j->seed);
 }
 
 static moe_err add_facts(job *j)
@@ -135,6 +153,7 @@ static moe_err add_facts(job *j)
     add(j, "batch", "batch size", true, number(j->opts.batch));
     add(j, "shard", "shard", true,
         moe_format("%" PRId64 "/%" PRId64, j->opts.shard, j->opts.n_shard));
+    add(j, "sample", "sample", true, sample_text(j));
     add(j, "threads", "", false, number(moe_pool_size(j->pool)));
     add(j, "host", "", false, moe_strdup(host));
     add(j, "started", "", false, moe_strdup(now));
@@ -217,6 +236,29 @@ static int parse_shard(job *j)
     j->opts.shard = i;
     j->opts.n_shard = n;
     return 0;
+}
+
+static int parse_sample(job *j)
+{
+    if (!(j->rate > 0 && j->rate <= 1))
+        return moe_cli_usage_error(
+            j->use, "--sample: %g where more than 0, up to 1 is expected",
+            j->rate);
+    if (j->sample_by && j->rate == 1)
+        return moe_cli_usage_error(j->use, "--sample-by needs --sample");
+    return 0;
+}
+
+/* A sample of everything is none. */
+static moe_err choose_sample(job *j)
+{
+    const char *by = j->sample_by ? j->sample_by : "";
+
+    return j->rate == 1
+               ? MOE_OK
+               : moe_sample_new(&j->opts.sample, j->rate, (uint64_t)j->seed,
+                                strstr(by, "domain") != NULL,
+                                strstr(by, "language") != NULL);
 }
 
 static moe_err choose_windows(job *j)
@@ -416,6 +458,7 @@ static moe_err open_all(job *j, const char *model,
         }
     }
     if ((err = moe_model_open(&j->model, model)) != MOE_OK ||
+        (err = choose_sample(j)) != MOE_OK ||
         (err = choose_windows(j)) != MOE_OK || (err = describe(j)) != MOE_OK ||
         (err = moe_corpus_open(&j->corpus, j->paths, j->n_path, corpus)) !=
             MOE_OK ||
@@ -451,6 +494,10 @@ static moe_err close_run(job *j, const moe_tracer_sum *sum)
             MOE_OK &&
         (err = moe_trace_set(j->writer, "corpus_whole",
                              sum->whole ? "yes" : "no")) == MOE_OK &&
+        (err = moe_trace_set_int(j->writer, "corpus_documents", sum->n_read)) ==
+            MOE_OK &&
+        (err = moe_trace_set_int(j->writer, "corpus_sampled",
+                                 sum->n_sampled)) == MOE_OK &&
         (err = moe_trace_set_int(j->writer, "documents", sum->n_doc)) ==
             MOE_OK &&
         (err = moe_trace_set_int(j->writer, "tokens", sum->n_tok)) == MOE_OK &&
@@ -534,7 +581,7 @@ static moe_err run(job *j, const char *model, const moe_corpus_opts *corpus)
         return trace(j, model, corpus);
     if ((err = join_ranks(j)) == MOE_OK)
         err = trace(j, model, corpus);
-    moe_trace_close(j->writer); /* rank 0 reads it */
+    moe_trace_close(j->writer); /* the last rank reads it */
     j->writer = NULL;
     command = moe_cli_line(j->argc, j->argv);
     err =
@@ -550,7 +597,7 @@ int moe_cmd_trace(int argc, char **argv)
 {
     moe_common common = {0};
     moe_corpus_opts corpus = {0};
-    job j = {.commit_s = 5};
+    job j = {.commit_s = 5, .rate = 1};
     const moe_backend *backend = NULL;
     const moe_opt opts[] = {
         MOE_OPT_STR('o', "output", "FILE", &j.output, "database to write"),
@@ -576,6 +623,12 @@ int moe_cmd_trace(int argc, char **argv)
                        "also record: logits (of all experts)"),
         MOE_OPT_STR(0, "shard", "I/N", &j.shard,
                     "only every N-th document, from the I-th [1/1]"),
+        MOE_OPT_REAL(0, "sample", "RATE", &j.rate,
+                     "only this share of the documents, drawn by --seed [1]"),
+        MOE_OPT_CHOICE(0, "sample-by", "LABEL", &j.sample_by, strata,
+                       "the same share of each domain, language, or "
+                       "domain,language"),
+        MOE_OPT_INT(0, "seed", "N", &j.seed, 0, INT64_MAX, "of the sample [0]"),
         MOE_OPT_INT('n', "limit-tokens", "N", &j.opts.limit_tok, 1, INT64_MAX,
                     "stop after N tokens [all]"),
         MOE_OPT_INT(0, "limit-documents", "N", &j.opts.limit_doc, 1, INT64_MAX,
@@ -622,7 +675,7 @@ int moe_cmd_trace(int argc, char **argv)
         return moe_cli_usage_error(&use, "--backend: %s", moe_error_text());
     if (err != MOE_OK)
         return moe_cli_end(&use, err);
-    if ((rc = parse_shard(&j)) != 0)
+    if ((rc = parse_shard(&j)) != 0 || (rc = parse_sample(&j)) != 0)
         return rc;
     j.forward.backend = backend->name;
     j.forward.nll = !j.no_nll;

@@ -33,6 +33,9 @@ typedef struct source {
     int64_t total;            /* tokens so far                        */
     int64_t shard, n_shard;   /* 0: not said                          */
     bool limited;             /* the corpus was not read to its end   */
+    bool cut;                 /* but to a limit                       */
+    bool sampled;             /* its ids have gaps of their own       */
+    int64_t n_sampled;        /* documents of all shards; -1: unknown */
 } source;
 
 typedef struct merge {
@@ -135,10 +138,23 @@ static moe_err get_limited(source *s)
 
     if ((err = get_key(&whole, s, "corpus_whole")) == MOE_OK)
         err = get_key(&finished, s, "finished");
-    s->limited = !finished || (whole && strcmp(whole, "no") == 0);
+    s->cut = finished && whole && strcmp(whole, "no") == 0;
+    s->limited = !finished || s->cut;
     free(whole);
     free(finished);
     return err;
+}
+
+/* Is it of a sample, and of how many documents? */
+static moe_err get_sampled(source *s)
+{
+    char *sample = NULL;
+    moe_err err = get_key(&sample, s, "sample");
+
+    s->sampled = sample && strcmp(sample, "all") != 0;
+    s->n_sampled = -1;
+    free(sample);
+    return err == MOE_OK ? get_number(&s->n_sampled, s, "corpus_sampled") : err;
 }
 
 static moe_err step_document(source *s)
@@ -212,6 +228,7 @@ static moe_err source_open(source *s, const char *path, bool unfinished)
         (err = moe_trace_shape_load(&s->shape, &s->lay, &s->layers, s->db,
                                     path)) != MOE_OK ||
         (err = get_shard(s)) != MOE_OK || (err = get_limited(s)) != MOE_OK ||
+        (err = get_sampled(s)) != MOE_OK ||
         (err = check_finished(s, unfinished)) != MOE_OK ||
         (err = moe_trace_prepare(
              &s->document, s->db, path,
@@ -256,6 +273,14 @@ static moe_err strangers(const source *a, const source *b, const char *what,
                     in_b ? in_b : "unknown");
 }
 
+/* Does a key tell how far the corpus was read? */
+static bool is_of_reading(const char *key)
+{
+    return strcmp(key, "corpus_digest") == 0 ||
+           strcmp(key, "corpus_documents") == 0 ||
+           strcmp(key, "corpus_sampled") == 0;
+}
+
 /* Every key of a that decides about rows has the same value in b. */
 static moe_err same_keys(const source *a, const source *b)
 {
@@ -272,8 +297,7 @@ static moe_err same_keys(const source *a, const source *b)
 
         if (!key || !value)
             err = no_memory(a->path);
-        else if (!is_free(key) &&
-                 !(limited && strcmp(key, "corpus_digest") == 0) &&
+        else if (!is_free(key) && !(limited && is_of_reading(key)) &&
                  (err = get_key(&other, b, key)) == MOE_OK &&
                  (!other || strcmp(value, other) != 0))
             err = strangers(a, b, key, value, other);
@@ -415,18 +439,25 @@ static moe_err set_keys(merge *m, moe_trace_writer *w)
     const source *a = &m->src[0];
     sqlite3_stmt *st = NULL;
     moe_buf from = {0};
-    bool limited = false;
+    bool limited = false, found = false;
     int rc = SQLITE_DONE;
-    moe_err err = moe_trace_prepare(&st, a->db, a->path,
-                                    "SELECT key, value FROM t_run ORDER BY id");
+    moe_err err;
 
     for (int i = 0; i < m->n; i++)
         limited |= m->src[i].limited;
+    /* of ranks, one that came through has read what the others have not */
+    for (int i = 0; i < m->n && limited && m->opts->unfinished; i++)
+        if (!m->src[i].limited) {
+            a = &m->src[i];
+            limited = false;
+            found = true;
+        }
+    err = moe_trace_prepare(&st, a->db, a->path,
+                            "SELECT key, value FROM t_run ORDER BY id");
     while (err == MOE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *key = (const char *)sqlite3_column_text(st, 0);
         const char *value = (const char *)sqlite3_column_text(st, 1);
-        bool keep = key && !is_free(key) &&
-                    !(limited && strcmp(key, "corpus_digest") == 0);
+        bool keep = key && !is_free(key) && !(limited && is_of_reading(key));
 
         for (int i = 0; key && told[i]; i++)
             keep |= strcmp(key, told[i]) == 0;
@@ -451,13 +482,12 @@ static moe_err set_keys(merge *m, moe_trace_writer *w)
         (err = moe_trace_set(w, "program", PACKAGE_STRING)) == MOE_OK &&
         (err = moe_trace_set(w, "command", m->opts->command)) == MOE_OK &&
         (err = moe_trace_set(w, "merged_from", from.data)) == MOE_OK &&
-        (!limited ||
-         (err = moe_trace_set(w, "corpus_whole", "no")) == MOE_OK) &&
+        (!(limited || found) ||
+         (err = moe_trace_set(w, "corpus_whole", found ? "yes" : "no")) ==
+             MOE_OK) &&
         (m->opts->allow_gaps ||
          (err = moe_trace_set(w, "shard", "1/1")) == MOE_OK) &&
-        (err = set_started(m, w)) == MOE_OK &&
-        (err = set_sum(m, w, "documents")) == MOE_OK &&
-        (err = set_sum(m, w, "tokens")) == MOE_OK)
+        (err = set_started(m, w)) == MOE_OK)
         err = set_sum(m, w, "invalid_utf8");
     moe_buf_fini(&from);
     return err;
@@ -595,6 +625,8 @@ static moe_err check_next(merge *m, int64_t id, int from)
     if (id == m->last)
         return moe_fail(MOE_ERR_ARG, "%s and %s both have document %" PRId64,
                         m->src[m->last_from].path, m->src[from].path, id);
+    if (m->src[from].sampled)
+        missing = 0;
     if (missing && !m->opts->allow_gaps)
         return moe_fail(MOE_ERR_ARG,
                         "document %" PRId64 " is in none of the traces; "
@@ -624,6 +656,44 @@ static moe_err copy_documents(merge *m)
             (err = step_document(&m->src[next])) != MOE_OK)
             return err;
     }
+}
+
+/* Of a sample ids tell nothing, but a run that went to the end of the corpus
+ * says how many documents the sample has. */
+static moe_err check_sample(merge *m)
+{
+    int64_t want = -1;
+
+    for (int i = 0; i < m->n; i++) {
+        if (m->src[i].cut)
+            return MOE_OK;
+        if (m->src[i].n_sampled >= 0)
+            want = m->src[i].n_sampled;
+    }
+    if (!m->src[0].sampled || want <= m->sum.n_doc)
+        return MOE_OK;
+    m->sum.n_missing = want - m->sum.n_doc;
+    return m->opts->allow_gaps
+               ? MOE_OK
+               : moe_fail(MOE_ERR_ARG,
+                          "%" PRId64 " of the %" PRId64 " documents of the "
+                          "sample are in none of the traces; --allow-gaps "
+                          "goes without",
+                          m->sum.n_missing, want);
+}
+
+/* What was copied is what the run has. */
+static moe_err set_counts(const merge *m)
+{
+    char *sql = moe_format("INSERT INTO t_run(key, value) VALUES"
+                           "('documents', '%" PRId64 "'),"
+                           "('tokens', '%" PRId64 "')",
+                           m->sum.n_doc, m->sum.n_tok);
+    moe_err err =
+        sql ? moe_trace_exec(m->db, m->path, sql) : no_memory(m->path);
+
+    free(sql);
+    return err;
 }
 
 /* The new database with its keys; rows follow through a connection of ours. */
@@ -658,7 +728,8 @@ static moe_err fill(merge *m)
 
     for (int i = 0; i < m->n && err == MOE_OK; i++)
         err = copy_pieces(m, &m->src[i]);
-    if (err == MOE_OK && (err = copy_documents(m)) == MOE_OK)
+    if (err == MOE_OK && (err = copy_documents(m)) == MOE_OK &&
+        (err = check_sample(m)) == MOE_OK && (err = set_counts(m)) == MOE_OK)
         err = moe_trace_exec(m->db, m->path, "COMMIT");
     return err;
 }

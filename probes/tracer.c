@@ -22,7 +22,6 @@ struct moe_tracer {
     moe_corpus *corpus;
     moe_tracer_sum sum;
     moe_progress bar;
-    int64_t n_read;    /* documents of the corpus, of all shards  */
     int64_t n_skipped; /* tokens that were recorded before        */
     int32_t *ids;      /* of one document                         */
     int32_t *window;   /* [context] BOS and a part of it          */
@@ -218,39 +217,67 @@ static bool limit_reached(const moe_tracer *t)
            (t->opts.limit_tok && t->sum.n_tok >= t->opts.limit_tok);
 }
 
+/* Is the document, which was just read, one to be traced here? */
+static moe_err is_ours(moe_tracer *t, bool *ours, int64_t id,
+                       const moe_document *doc)
+{
+    bool sampled = true;
+    moe_err err = MOE_OK;
+
+    t->sum.n_read++;
+    if (t->opts.sample)
+        err = moe_sample_next(t->opts.sample, &sampled, doc);
+    t->sum.n_sampled += sampled;
+    *ours = sampled && id % t->opts.n_shard == t->opts.shard - 1 &&
+            (!t->opts.take || t->opts.take(id, t->opts.user));
+    return err;
+}
+
+/* There was something to trace, and what was recorded before came by. */
+static moe_err check_read(const moe_tracer *t)
+{
+    const moe_tracer_sum *sum = &t->sum;
+
+    if (sum->n_read == 0)
+        return moe_fail(MOE_ERR_ARG, "%s: no documents", t->opts.corpus);
+    if (sum->n_read <= t->opts.after)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: another corpus: %" PRId64
+                        " documents to trace where "
+                        "document %" PRId64 " was recorded",
+                        t->opts.corpus, sum->n_read, t->opts.after);
+    if (sum->n_sampled == 0)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: the sample has none of %" PRId64 " documents",
+                        t->opts.corpus, sum->n_read);
+    if (sum->n_tok == 0 && t->opts.n_shard == 1 && !t->opts.take)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: no text in any of %" PRId64 " documents",
+                        t->opts.corpus, sum->n_sampled);
+    return MOE_OK;
+}
+
 static moe_err trace_all(moe_tracer *t)
 {
     moe_document doc;
-    bool more = true;
+    bool more = true, ours = false;
     moe_err err;
 
     while (!limit_reached(t)) {
-        int64_t id = t->n_read;
+        const int64_t id = t->sum.n_read;
 
         if ((err = moe_stop_check()) != MOE_OK ||
             (err = moe_corpus_next(t->corpus, &doc, &more)) != MOE_OK)
             return err;
         if (!more)
             break;
-        t->n_read++;
-        if (id % t->opts.n_shard == t->opts.shard - 1 &&
-            (!t->opts.take || t->opts.take(id, t->opts.user)) &&
-            (err = add_document(t, id, &doc)) != MOE_OK)
+        if ((err = is_ours(t, &ours, id, &doc)) != MOE_OK ||
+            (ours && (err = add_document(t, id, &doc)) != MOE_OK))
             return err;
     }
     t->sum.whole = !more;
-    if (t->n_read == 0)
-        return moe_fail(MOE_ERR_ARG, "%s: no documents", t->opts.corpus);
-    if (t->n_read <= t->opts.after)
-        return moe_fail(MOE_ERR_ARG,
-                        "%s: another corpus: %" PRId64
-                        " documents to trace where "
-                        "document %" PRId64 " was recorded",
-                        t->opts.corpus, t->n_read, t->opts.after);
-    if (t->sum.n_tok == 0 && t->opts.n_shard == 1)
-        return moe_fail(MOE_ERR_ARG,
-                        "%s: no text in any of %" PRId64 " documents",
-                        t->opts.corpus, t->n_read);
+    if ((err = check_read(t)) != MOE_OK)
+        return err;
     return run_batch(t);
 }
 

@@ -6,6 +6,7 @@
 #define MOE_PROBES_TRACER_H
 
 #include "datasets/corpus.h"
+#include "datasets/sample.h"
 #include "engine/base/pool.h"
 #include "engine/forward.h"
 #include "engine/model.h"
@@ -17,7 +18,8 @@ typedef struct moe_tracer_opts {
     int32_t bos;            /* id before each window; -1: none            */
     int64_t batch;          /* tokens of a forward pass, >= context       */
     int64_t shard, n_shard; /* documents shard - 1 + i * n_shard          */
-    /* Which of them, asked in rising order; NULL: all. With `user`.      */
+    moe_sample *sample;     /* which documents, of all shards; NULL: all     */
+    /* Which of those, asked in rising order; NULL: all. With `user`.     */
     bool (*take)(int64_t id, void *user);
     int64_t limit_tok, limit_doc; /* 0: no limit; the document at which the
                                    * token limit falls is cut there        */
@@ -32,9 +34,10 @@ typedef struct moe_tracer_opts {
 /* What came by, that which was recorded before included. */
 typedef struct moe_tracer_sum {
     int64_t n_doc, n_tok;
-    int64_t n_new;                    /* documents recorded by this tracer  */
-    int64_t n_computed;               /* tokens that went through the model */
-    int64_t n_empty;                  /* documents without text             */
+    int64_t n_read, n_sampled; /* documents of the corpus, of all shards    */
+    int64_t n_new;             /* documents recorded by this tracer  */
+    int64_t n_computed;        /* tokens that went through the model */
+    int64_t n_empty;           /* documents without text             */
     int64_t n_invalid, n_invalid_doc; /* bytes that are not UTF-8, and where */
     char read[MOE_DIGEST_HEX];        /* digest of all that was read        */
     bool whole; /* the corpus was read to its end, not to a limit         */

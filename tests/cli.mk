@@ -12,6 +12,6 @@ CLI_TESTS = \
 	tests/cli/demo_study.sh \
 	tests/cli/analyze.sh tests/cli/compare.sh \
 	tests/cli/trace.sh \
-	tests/cli/resume.sh
+	tests/cli/resume.sh tests/cli/sample.sh
 dist_check_SCRIPTS += $(CLI_TESTS)
 TESTS += $(CLI_TESTS)

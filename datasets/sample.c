@@ -1,0 +1,159 @@
+#include "config.h"
+
+#include "datasets/sample.h"
+
+#include "engine/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of one label, or of two. `sum` is the fraction of s + j rate, in units of
+ * 2^-64: an overflow is a step of the floor. */
+typedef struct stratum {
+    char *domain, *language;
+    uint64_t sum;
+} stratum;
+
+struct moe_sample {
+    bool all, by_domain, by_language;
+    uint64_t rate, seed; /* rate in units of 2^-64 */
+    uint64_t n_seen;
+    stratum *strata; /* [n] rising by labels */
+    size_t n, capacity;
+};
+
+/* The finaliser of splitmix64 (Steele, Lea and Flood 2014). */
+static uint64_t mix(uint64_t x)
+{
+    x += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
+/* The terminating zero is mixed in: "a", "bc" is not "ab", "c". */
+static uint64_t mix_text(uint64_t x, const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+
+    do
+        x = mix(x ^ *p);
+    while (*p++);
+    return x;
+}
+
+moe_err moe_sample_new(moe_sample **out, double rate, uint64_t seed,
+                       bool by_domain, bool by_language)
+{
+    moe_sample *s;
+
+    if (!(rate > 0 && rate <= 1))
+        return moe_fail(MOE_ERR_ARG, "a sample of %g of the documents", rate);
+    if (!(s = moe_calloc(1, sizeof *s)))
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for a sample");
+    s->all = rate == 1;
+    s->rate = s->all ? 0 : (uint64_t)ldexp(rate, 64);
+    s->seed = mix(seed);
+    s->by_domain = by_domain;
+    s->by_language = by_language;
+    *out = s;
+    return MOE_OK;
+}
+
+void moe_sample_free(moe_sample *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n; i++) {
+        free(s->strata[i].domain);
+        free(s->strata[i].language);
+    }
+    free(s->strata);
+    free(s);
+}
+
+static int compare(const stratum *a, const char *domain, const char *language)
+{
+    int order = strcmp(a->domain, domain);
+
+    return order ? order : strcmp(a->language, language);
+}
+
+static moe_err insert(moe_sample *s, size_t at, const char *domain,
+                      const char *language)
+{
+    stratum new = {moe_strdup(domain), moe_strdup(language),
+                   mix_text(mix_text(s->seed, domain), language)};
+
+    if (s->n == s->capacity) {
+        size_t n = s->capacity ? 2 * s->capacity : 16;
+        stratum *grown = moe_reallocarray(s->strata, n, sizeof *grown);
+
+        if (grown) {
+            s->strata = grown;
+            s->capacity = n;
+        }
+    }
+    if (!new.domain || !new.language || s->n == s->capacity) {
+        free(new.domain);
+        free(new.language);
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for a sample");
+    }
+    memmove(s->strata + at + 1, s->strata + at,
+            (s->n - at) * sizeof *s->strata);
+    s->strata[at] = new;
+    s->n++;
+    return MOE_OK;
+}
+
+/* The stratum of a document, a new one when it is the first of it. */
+static moe_err find(moe_sample *s, stratum **out, const moe_document *doc)
+{
+    const char *domain = s->by_domain ? doc->domain : "";
+    const char *language = s->by_language ? doc->language : "";
+    size_t low = 0, high = s->n;
+    moe_err err;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = compare(&s->strata[middle], domain, language);
+
+        if (order == 0) {
+            *out = &s->strata[middle];
+            return MOE_OK;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (s->n == MOE_SAMPLE_MAX_STRATA)
+        return moe_fail(MOE_ERR_ARG,
+                        "%s: more than %d strata to sample from: '%s', '%s'",
+                        doc->path, MOE_SAMPLE_MAX_STRATA, domain, language);
+    if ((err = insert(s, low, domain, language)) == MOE_OK)
+        *out = &s->strata[low];
+    return err;
+}
+
+moe_err moe_sample_next(moe_sample *s, bool *taken, const moe_document *doc)
+{
+    const uint64_t place = s->n_seen++;
+    stratum *of = NULL;
+    moe_err err;
+
+    if (s->all) {
+        *taken = true;
+        return MOE_OK;
+    }
+    if (!s->by_domain && !s->by_language) {
+        *taken = mix(s->seed ^ mix(place)) < s->rate;
+        return MOE_OK;
+    }
+    if ((err = find(s, &of, doc)) != MOE_OK)
+        return err;
+    of->sum += s->rate;
+    *taken = of->sum < s->rate;
+    return MOE_OK;
+}
