@@ -7,19 +7,41 @@
 #include <mpi.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct moe_mpi {
     bool started;
     int rank, size, local;
-    MPI_Win window; /* the next number, in the memory of rank 0 */
-    int64_t *next, alone;
+    MPI_Win window; /* of numbers in the memory of rank 0 */
+    int64_t *number, alone;
 };
+
+enum { NEXT, N_ENDED, N_FAILED, N_NUMBER };
 
 /* A process that mpirun did not start would start a runtime of its own. */
 static bool was_launched(void)
 {
     return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMI_SIZE") ||
            getenv("PMIX_RANK");
+}
+
+/* Open MPI's --enable-recovery: the other ranks go on when one is lost. It would
+ * be waited for in MPI_Finalize, without end. */
+static bool survives(void)
+{
+    const char *recovery = getenv("OMPI_MCA_orte_enable_recovery");
+
+    return recovery && strcmp(recovery, "0") != 0;
+}
+
+/* Add to one of the numbers; what it was. */
+static int64_t fetch_and_add(moe_mpi *m, int which, int64_t n)
+{
+    int64_t was;
+
+    MPI_Fetch_and_op(&n, &was, MPI_INT64_T, 0, which, MPI_SUM, m->window);
+    MPI_Win_flush(0, m->window);
+    return was;
 }
 
 moe_err moe_mpi_open(moe_mpi **out)
@@ -40,11 +62,12 @@ moe_err moe_mpi_open(moe_mpi **out)
                             MPI_INFO_NULL, &machine);
         MPI_Comm_size(machine, &m->local);
         MPI_Comm_free(&machine);
-        MPI_Win_allocate(m->rank == 0 ? (MPI_Aint)sizeof *m->next : 0,
-                         sizeof *m->next, MPI_INFO_NULL, MPI_COMM_WORLD,
-                         &m->next, &m->window);
-        if (m->rank == 0)
-            *m->next = 0;
+        MPI_Win_allocate(m->rank == 0 ? N_NUMBER * (MPI_Aint)sizeof *m->number
+                                      : 0,
+                         sizeof *m->number, MPI_INFO_NULL, MPI_COMM_WORLD,
+                         &m->number, &m->window);
+        for (int i = 0; m->rank == 0 && i < N_NUMBER; i++)
+            m->number[i] = 0;
         MPI_Barrier(MPI_COMM_WORLD);
         MPI_Win_lock_all(0, m->window);
     }
@@ -54,7 +77,7 @@ moe_err moe_mpi_open(moe_mpi **out)
 
 void moe_mpi_close(moe_mpi *m)
 {
-    if (m && m->started) {
+    if (m && m->started && !survives()) {
         MPI_Win_unlock_all(m->window);
         MPI_Win_free(&m->window);
         MPI_Finalize();
@@ -79,14 +102,7 @@ int moe_mpi_local(const moe_mpi *m)
 
 int64_t moe_mpi_next(moe_mpi *m)
 {
-    const int64_t one = 1;
-    int64_t n;
-
-    if (!m->started)
-        return m->alone++;
-    MPI_Fetch_and_op(&one, &n, MPI_INT64_T, 0, 0, MPI_SUM, m->window);
-    MPI_Win_flush(0, m->window);
-    return n;
+    return m->started ? fetch_and_add(m, NEXT, 1) : m->alone++;
 }
 
 int moe_mpi_meet(moe_mpi *m, moe_err err)
@@ -96,4 +112,18 @@ int moe_mpi_meet(moe_mpi *m, moe_err err)
     if (m->started)
         MPI_Allreduce(&failed, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
     return sum;
+}
+
+bool moe_mpi_last(moe_mpi *m, int *n_failed, moe_err err)
+{
+    const int failed = err != MOE_OK;
+    bool last;
+
+    *n_failed = failed;
+    if (!m->started)
+        return true;
+    fetch_and_add(m, N_FAILED, failed);
+    last = fetch_and_add(m, N_ENDED, 1) == m->size - 1;
+    *n_failed = (int)fetch_and_add(m, N_FAILED, 0);
+    return last;
 }

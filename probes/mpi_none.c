@@ -64,3 +64,10 @@ int moe_mpi_meet(moe_mpi *m, moe_err err)
     (void)m;
     return err != MOE_OK;
 }
+
+bool moe_mpi_last(moe_mpi *m, int *n_failed, moe_err err)
+{
+    (void)m;
+    *n_failed = err != MOE_OK;
+    return true;
+}

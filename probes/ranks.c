@@ -307,6 +307,7 @@ moe_err moe_ranks_finish(moe_ranks *r, moe_merge_sum *sum, bool *joined,
                          moe_err err, const char *command)
 {
     int failed;
+    bool last;
 
     *joined = false;
     if (err == MOE_ERR_INTERRUPTED) {
@@ -315,13 +316,13 @@ moe_err moe_ranks_finish(moe_ranks *r, moe_merge_sum *sum, bool *joined,
         r->interrupted = moe_mpi_size(r->mpi) > 1;
         return err;
     }
-    failed = moe_mpi_meet(r->mpi, err);
-    if (err == MOE_OK && failed && moe_mpi_rank(r->mpi) == 0)
+    last = moe_mpi_last(r->mpi, &failed, err);
+    if (err == MOE_OK && failed && last)
         err = moe_fail(MOE_ERR_IO,
                        "%s: %d of %d ranks failed; %s.rank-*.db hold what is "
                        "done, --resume goes on with them",
                        r->output, failed, moe_mpi_size(r->mpi), r->output);
-    if (err == MOE_OK && !failed && moe_mpi_rank(r->mpi) == 0) {
+    if (err == MOE_OK && !failed && last) {
         err = join(r, sum, command);
         *joined = err == MOE_OK;
     }

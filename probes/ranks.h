@@ -1,8 +1,8 @@
 /*
  * One run by several processes (mpirun): each takes documents as it becomes free
- * and records them in a file of its own, OUT.rank-R.db; when all are done, rank 0
- * joins the files. What a lost or interrupted run leaves are such files, which a
- * resumed run counts as done, whatever its own number of processes.
+ * and records them in a file of its own, OUT.rank-R.db; the last one to end joins
+ * the files. What a lost or interrupted run leaves are such files, which a resumed
+ * run counts as done, whatever its own number of processes.
  */
 #ifndef MOE_PROBES_RANKS_H
 #define MOE_PROBES_RANKS_H
@@ -30,8 +30,8 @@ const char *moe_ranks_old(const moe_ranks *r, int i);
 /* Is this document this process's? Ids must rise from call to call. */
 bool moe_ranks_take(moe_ranks *r, int64_t id);
 
-/* Wait for the others; `err` is how this process ended. If all went well rank 0
- * joins the files and *joined is true there. */
+/* `err` is how this process ended. If all went well the last of all joins the
+ * files, and *joined is true there; nobody waits. */
 moe_err moe_ranks_finish(moe_ranks *r, moe_merge_sum *sum, bool *joined,
                          moe_err err, const char *command) MOE_MUST_CHECK;
 

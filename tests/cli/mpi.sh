@@ -1,7 +1,8 @@
 #!/bin/sh
 # Four ranks give the rows of one process, also when one of them is killed and the
-# run is resumed by fewer. Needs a build --with-mpi; without it, being started as
-# one of several is an error.
+# run is resumed by fewer; where mpirun lets the others live they trace all that
+# the lost one had not taken. Needs a build --with-mpi; without it, being started
+# as one of several is an error.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -64,6 +65,52 @@ if ranks 2 -o run.db 2>err || ! grep -q 'run.db: exists already' err; then
 fi
 ranks 2 -o run.db --force
 same run.db
+
+# more ranks than documents, and a sample
+head -2 corpus.jsonl >two.jsonl
+mpirun --oversubscribe -n 4 "$moetrace" trace -q "$model" two.jsonl --threads 1 \
+    -o two.db || rc=1
+[ "$("$moetrace" export two.db -o two && grep -c ,two.jsonl: two/document.csv)" = 2 ] ||
+    rc=1
+"$moetrace" trace -q "$model" corpus.jsonl --context 64 --sample 0.4 --seed 3 \
+    --sample-by domain -o some.db
+mv want all
+"$moetrace" export some.db -o want
+ranks 3 --sample 0.4 --seed 3 --sample-by domain -o sampled.db
+same sampled.db
+rm -r want
+mv all want
+
+# The others live: all but the documents that the lost rank had in hand are there,
+# and what it had committed.
+mpirun --oversubscribe --enable-recovery -n 3 "$moetrace" trace -q "$model" \
+    corpus.jsonl --context 64 --batch 64 --commit 0 --threads 1 -o alive.db \
+    >/dev/null 2>&1 &
+mpi=$!
+i=0
+while [ ! -s alive.db.rank-1.db ] && [ $i -lt 200 ]; do
+    sleep 0.02
+    i=$((i + 1))
+done
+for p in /proc/[0-9]*; do
+    if grep -qs "^PPid:.$mpi\$" "$p/status"; then
+        kill -9 "${p#/proc/}" 2>/dev/null || true
+        break
+    fi
+done
+wait $mpi || true
+if [ -e alive.db ]; then # it was dead before it took anything, or all was done
+    ls alive.db.rank-* 2>/dev/null && rc=1
+else
+    "$moetrace" merge -q --allow-gaps -o living.db alive.db.rank-*.db
+    "$moetrace" export living.db -o living
+    [ "$(grep -c ,corpus.jsonl: living/document.csv)" -ge 14 ] || {
+        cat living/document.csv
+        rc=1
+    }
+    ranks 2 -o alive.db --resume
+fi
+same alive.db
 
 # a rank dies when it has begun
 become_ranks 3 -o lost.db >/dev/null 2>&1 &
