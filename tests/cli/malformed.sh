@@ -1,0 +1,123 @@
+#!/bin/sh
+# Malformed input of every kind ends in one clear line and exit 1, and leaves every
+# existing file as it was.
+set -eu
+moetrace=$TOP_BUILDDIR/moetrace
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+command -v sqlite3 >/dev/null || exit 77
+cd "$dir"
+rc=0
+
+# refused TEXT COMMAND...: exit 1, one line with this text, no file changed
+refused()
+{
+    text=$1
+    shift
+    got=0
+    "$moetrace" "$@" >../moetrace.out 2>../moetrace.err || got=$?
+    if [ $got != 1 ] || [ -s ../moetrace.out ] ||
+        [ "$(wc -l <../moetrace.err)" != 1 ] ||
+        ! grep -q -- "$text" ../moetrace.err; then
+        echo "$*: exit $got, '$text' expected, not:"
+        cat ../moetrace.out ../moetrace.err
+        rc=1
+    fi
+    find . -type f -exec cksum {} + | sort -k 3 >../moetrace.now
+    cmp -s ../moetrace.before ../moetrace.now || {
+        echo "$*: changed files:"
+        diff ../moetrace.before ../moetrace.now || true
+        rc=1
+    }
+}
+
+mkdir files
+cd files
+for i in 1 2; do
+    "$TOP_BUILDDIR/tests/tiny" -o model$i --layers 2 --dim 32 --ffn 32 --heads 2 \
+        --kv-heads 1 --context 64 --seed $i
+done
+for i in 1 2 3 4 5 6; do
+    printf '{"text": "the cat number %d sat on a mat", "domain": "d"}\n' $i
+done >corpus.jsonl
+"$moetrace" trace -q model1 corpus.jsonl -o good.db
+"$moetrace" trace -q model1 corpus.jsonl --shard 1/2 -o first.db
+"$moetrace" trace -q model1 corpus.jsonl --shard 2/2 -o second.db
+"$moetrace" trace -q model2 corpus.jsonl --shard 2/2 -o stranger.db
+"$moetrace" export -q good.db -o x --npy
+
+# .npy files that lie: a shape larger than the data, and one that no memory holds
+n=$(sqlite3 good.db "SELECT count(*) FROM token")
+sed "s/($n, 2, 2)/($((n + 1)), 2, 2)/" x/expert.npy >longer.npy
+sed "s/($n, 2, 2)/(9, 2, 2)/" x/expert.npy >shorter.npy
+sed "s/($n, 2, 2), }           /($n, 9999999999, 2),}/" x/expert.npy >huge.npy
+for f in longer shorter huge; do
+    if cmp -s x/expert.npy $f.npy; then
+        echo "$f.npy is what was exported"
+        rc=1
+    fi
+done
+head -c 100 x/expert.npy >cut.npy
+# JSON that is cut in the middle of a line
+printf '{"layer": 0, "token_index": 0, "experts": [1, 0]}\n{"layer": 1, "tok' \
+    >cut.jsonl
+head -c 150 corpus.jsonl >texts.jsonl
+head -c 60 corpus.jsonl | gzip | head -c 40 >texts.jsonl.gz
+# databases: newer, none at all, another program's, with rows removed, cut
+cp good.db newer.db
+sqlite3 newer.db "PRAGMA user_version = 2"
+echo "this is no database, although it is longer than its header would be; it goes
+on, and on, so that all hundred bytes of such a header are there" >none.db
+sqlite3 other.db "CREATE TABLE t(x); INSERT INTO t VALUES(1)"
+for table in t_token t_route t_document t_layer t_run; do
+    cp good.db less-$table.db
+    sqlite3 less-$table.db "DELETE FROM $table WHERE rowid IN
+        (SELECT rowid FROM $table ORDER BY rowid LIMIT 1)" 2>/dev/null ||
+        sqlite3 less-$table.db "DELETE FROM $table WHERE (document, position) IN
+            (SELECT document, position FROM $table LIMIT 1)"
+    cmp -s good.db less-$table.db && rc=1
+done
+head -c 20000 good.db >cut.db
+: >empty.db
+cp good.db out.db
+find . -type f -exec cksum {} + | sort -k 3 >../moetrace.before
+
+for f in longer shorter huge cut; do
+    refused "$f.npy: " import vllm $f.npy -f -o out.db
+    refused "$f.npy: " import vllm $f.npy -o new.db
+done
+refused 'cut.jsonl:2: not valid JSON' import jsonl cut.jsonl -f -o out.db
+refused 'texts.jsonl:[0-9]*: .*JSON' trace -q model1 texts.jsonl -f -o out.db
+refused 'texts.jsonl.gz: ' trace -q model1 texts.jsonl.gz -f -o out.db
+refused 'not of one run: model_digest sha256:[0-9a-f]* and sha256:' \
+    merge -f -o out.db first.db stranger.db
+refused 'shard 2/2 is missing' merge -f -o out.db first.db
+refused 'are both shard 1/2' merge -f -o out.db first.db first.db
+
+# told FILE TEXT: by whatever reads a trace
+told()
+{
+    refused "$2" info $1 --verify
+    refused "$2" merge -f -o out.db $1
+    refused "$2" export $1 -o new
+    refused "$2" export $1 --routes-csv x/routes.csv -f
+    refused "$2" analyze $1 repeats --csv
+    refused "$2" compare good.db $1
+    refused "$2" report $1 -o new
+    refused "$2" trace -q model1 corpus.jsonl -o $1 --resume
+}
+told newer.db 'newer.db: written by a newer version: format 2, this program reads'
+told none.db 'none.db: not an SQLite database'
+told other.db 'other.db: a database, but no trace'
+told empty.db 'empty.db: empty, not a trace'
+told cut.db 'cut.db: damaged'
+for table in t_token t_route t_document t_layer t_run; do
+    refused "less-$table.db: .*damaged" info less-$table.db --verify
+    refused "less-$table.db: .*damaged" merge -f -o out.db less-$table.db
+done
+for table in t_token t_route t_layer t_run; do
+    refused "less-$table.db: .*damaged" analyze less-$table.db repeats cache --csv
+    refused "less-$table.db: .*damaged" export less-$table.db -o new
+    refused "less-$table.db: .*damaged" report less-$table.db -o new
+done
+exit $rc
