@@ -9,15 +9,14 @@ moetrace=$TOP_BUILDDIR/moetrace
 model=$TOP_SRCDIR/datasets/demo/model
 rc=0
 
-for i in 1 2 3 4 5 6 7 8; do
-    printf '{"text": "Text %d of a corpus, %s.", "domain": "d%d"}\n' \
-        $i "$(seq -s ' and ' $((i * i)))" $((i % 3))
-done >corpus.jsonl
-"$moetrace" trace -q "$model" corpus.jsonl --context 32 -o whole.db
-for i in 3 1 2; do
-    "$moetrace" trace -q "$model" corpus.jsonl --context 32 --shard $i/3 -o $i.db
+# some documents of the bundled corpus
+corpus=$TOP_SRCDIR/datasets/demo/corpus
+sampled="--sample 0.04 --sample-by domain --seed 2"
+"$moetrace" trace -q "$model" "$corpus" $sampled -o whole.db
+for i in 5 3 1 7 2 6 4; do
+    "$moetrace" trace -q "$model" "$corpus" $sampled --shard $i/7 -o $i.db
 done
-"$moetrace" merge -q -o merged.db 2.db 3.db 1.db
+"$moetrace" merge -q -o merged.db 7.db 2.db 3.db 1.db 6.db 4.db 5.db
 for f in whole merged; do
     "$moetrace" export $f.db -o $f
 done
@@ -41,9 +40,9 @@ done
 cmp whole.csv again.csv || rc=1
 [ "$(wc -l <whole.csv)" -gt 100 ] || { cat whole.csv; rc=1; }
 
-"$moetrace" trace -q "$model" corpus.jsonl --context 16 --shard 1/3 -o other.db
-if "$moetrace" merge -o none.db other.db 2.db 3.db 2>err || [ -e none.db ] ||
-    ! grep -q 'not of one run: context 16 and 32$' err; then
+"$moetrace" trace -q "$model" "$corpus" $sampled --context 64 --shard 1/7 -o other.db
+if "$moetrace" merge -o none.db other.db 2.db 3.db 4.db 5.db 6.db 7.db 2>err ||
+    [ -e none.db ] || ! grep -q 'not of one run: context 64 and 256$' err; then
     echo "a shard with another context is no stranger"
     cat err
     rc=1
