@@ -88,14 +88,14 @@ static moe_err check_new(const wish *w)
 static moe_err draw(const wish *w, const moe_tables *tables)
 {
     moe_plot plot = {.name = w->name, .width_mm = w->width_mm};
-    const moe_table *t = moe_tables_find(tables, w->figure->analysis);
+    const moe_table *t = moe_tables_find(tables, w->figure->table);
     moe_plot_result result = MOE_PLOT_DRAWN;
     moe_err err;
 
     if (!t)
         err = moe_fail(MOE_ERR_FORMAT, "figure %s: no table %s",
-                       w->figure->name, w->figure->analysis);
-    else if ((err = w->figure->build(&plot, t)) == MOE_OK)
+                       w->figure->name, w->figure->table);
+    else if ((err = moe_figure_build(w->figure, &plot, t)) == MOE_OK)
         err = moe_plot_write(&result, &plot, w->dir, w->format);
     if (err == MOE_OK && result == MOE_PLOT_NO_GNUPLOT)
         moe_warn("gnuplot is not installed (Debian: gnuplot-nox): %s/%s.csv "
@@ -148,6 +148,8 @@ static int check(const moe_usage *use, wish *w, char **arg, int n,
     if (width && !moe_style_width(&w->width_mm, width))
         return moe_cli_usage_error(use, "--width %s: 60mm to 400mm expected",
                                    width);
+    if (w->figure->setting)
+        w->study.settings = (moe_strings){1, {w->figure->setting}};
     for (int i = 0; by_choices[i]; i++)
         if (strcmp(by_choices[i], w->by) == 0)
             w->study.by = (moe_group_by)i;

@@ -15,8 +15,22 @@ typedef struct maker {
     moe_cube *cube;
     const moe_table *table;
     int column[MOE_CUBE_AXES], value;
-    size_t n_text, text_room;
+    size_t n_text;
+    const moe_cube_where *where; /* [n_where] */
+    int n_where;
 } maker;
+
+static bool wanted(const maker *m, int64_t row)
+{
+    for (int i = 0; i < m->n_where; i++) {
+        int c = moe_table_find(m->table, m->where[i].column);
+
+        if (c < 0 || moe_table_kind(m->table, row, c) != MOE_CELL_TEXT ||
+            strcmp(moe_table_get_text(m->table, row, c), m->where[i].text) != 0)
+            return false;
+    }
+    return true;
+}
 
 void moe_cube_fini(moe_cube *c)
 {
@@ -73,6 +87,9 @@ static const char *label_of(const maker *m, int64_t row, int axis,
         snprintf(digits, DIGITS, "%lld",
                  (long long)moe_table_get_int(m->table, row, c));
         return digits;
+    case MOE_CELL_REAL:
+        snprintf(digits, DIGITS, "%.6g", moe_table_get_real(m->table, row, c));
+        return digits;
     default:
         return "";
     }
@@ -120,14 +137,17 @@ static moe_err find_labels(maker *m)
 
     for (int a = 0; a < c->n_axis; a++) {
         bool number =
-            moe_table_column(m->table, m->column[a])->kind == MOE_CELL_INT;
+            moe_table_column(m->table, m->column[a])->kind != MOE_CELL_TEXT;
         int at = 0;
 
         for (int64_t row = 0; row < rows; row++) {
             char digits[DIGITS];
-            const char *label = label_of(m, row, a, digits);
+            const char *label;
             moe_err err;
 
+            if (!wanted(m, row))
+                continue;
+            label = label_of(m, row, a, digits);
             at = place(m, a, label, at < 0 ? 0 : at);
             if (at >= 0)
                 continue;
@@ -160,6 +180,8 @@ static moe_err fill(maker *m)
     for (int64_t row = 0; row < moe_table_rows(m->table); row++) {
         int64_t cell = 0;
 
+        if (!wanted(m, row))
+            continue;
         for (int a = 0; a < c->n_axis; a++) {
             char digits[DIGITS];
 
@@ -175,8 +197,16 @@ static moe_err fill(maker *m)
 moe_err moe_cube_make(moe_cube *out, const moe_table *t, const char *value,
                       const char *const *axes, int n_axis)
 {
+    return moe_cube_make_where(out, t, value, axes, n_axis, NULL, 0);
+}
+
+moe_err moe_cube_make_where(moe_cube *out, const moe_table *t,
+                            const char *value, const char *const *axes,
+                            int n_axis, const moe_cube_where *where,
+                            int n_where)
+{
     moe_cube made = {.n_axis = n_axis};
-    maker m = {.cube = &made, .table = t};
+    maker m = {.cube = &made, .table = t, .where = where, .n_where = n_where};
     int64_t rows = moe_table_rows(t);
     moe_err err = MOE_OK;
 

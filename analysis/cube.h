@@ -21,10 +21,15 @@ typedef struct moe_cube {
     char *text;    /* where labels that were numbers are kept                 */
 } moe_cube;
 
+/* Only rows whose column holds that text. */
+typedef struct moe_cube_where {
+    const char *column, *text;
+} moe_cube_where;
+
 /*
  * moe_cube_make - arrange the column `value` of t by the columns `axes`.
  *
- *   axes  [n_axis] at most MOE_CUBE_AXES names, text or whole numbers
+ *   axes  [n_axis] at most MOE_CUBE_AXES names of columns
  *
  * Labels of text columns are borrowed from the table. Where rows repeat a cell,
  * the last one counts. A column that is missing is MOE_ERR_ARG; a block of more
@@ -32,6 +37,11 @@ typedef struct moe_cube {
  */
 moe_err moe_cube_make(moe_cube *out, const moe_table *t, const char *value,
                       const char *const *axes, int n_axis) MOE_MUST_CHECK;
+/* The same of some rows: those that meet all n_where conditions. */
+moe_err moe_cube_make_where(moe_cube *out, const moe_table *t,
+                            const char *value, const char *const *axes,
+                            int n_axis, const moe_cube_where *where,
+                            int n_where) MOE_MUST_CHECK;
 void moe_cube_fini(moe_cube *c);
 
 /* The place of a label on an axis; -1: none. */

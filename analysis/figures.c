@@ -3,18 +3,12 @@
 #include "analysis/figures.h"
 
 #include "analysis/cube.h"
+#include "analysis/panels.h"
 #include "analysis/style.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Room in mm around panels: numbers of the y axis, numbers and name of the x
- * axis, a panel's title, one row of the key. */
-static const double left_mm = 13, right_mm = 2, foot_mm = 10, title_mm = 5,
-                    key_mm = 3.7;
-
-enum { LABEL_MAX = 28, WIDE_MM = 120 };
 
 int moe_figure_layers(int out[3], int n)
 {
@@ -25,135 +19,6 @@ int moe_figure_layers(int out[3], int n)
         if (found == 0 || want[i] != out[found - 1])
             out[found++] = want[i];
     return found;
-}
-
-/* A label short enough for a key, as gnuplot's string. Cut between characters
- * of UTF-8. */
-static void quote_label(moe_buf *out, const char *label)
-{
-    size_t n = strlen(label);
-    char *cut;
-
-    if (n <= LABEL_MAX) {
-        moe_plot_quote(out, label);
-        return;
-    }
-    for (n = LABEL_MAX - 2; n > 0 && ((unsigned char)label[n] & 0xc0) == 0x80;)
-        n--;
-    cut = moe_format("%.*s\xe2\x80\xa6", (int)n, label);
-    if (cut)
-        moe_plot_quote(out, cut);
-    else
-        out->failed = 1;
-    free(cut);
-}
-
-static void line_style(moe_buf *out, int group)
-{
-    moe_style_mark m = moe_style_group(group);
-
-    moe_buf_printf(out, "lc rgb '#%06x' ", (unsigned)m.rgb);
-    if (*m.dash) {
-        moe_buf_puts(out, "dt (");
-        for (const char *p = m.dash; *p; p++)
-            moe_buf_add(out, *p == ' ' ? "," : p, 1);
-        moe_buf_puts(out, ") ");
-    }
-}
-
-/* A step of 1, 2 or 5 times a power of ten that cuts [0, top] in about n. */
-static double step_of(double top, int n)
-{
-    double raw = top / n, power = pow(10, floor(log10(raw)));
-
-    return raw <= power       ? power
-           : raw <= 2 * power ? 2 * power
-           : raw <= 5 * power ? 5 * power
-                              : 10 * power;
-}
-
-/* The end of an axis that begins at 0: a whole number of steps. */
-static double axis_end(double top, double step)
-{
-    return ceil(top / step - 1e-9) * step;
-}
-
-/* How the key over all panels is laid out. */
-typedef struct key {
-    int columns, rows;
-    double height_mm;
-} key;
-
-static key key_of(const char *const *label, int n, int extra, double width_mm)
-{
-    size_t longest = 0;
-    key k;
-
-    for (int i = 0; i < n; i++)
-        longest = strlen(label[i]) > longest ? strlen(label[i]) : longest;
-    if (longest > LABEL_MAX)
-        longest = LABEL_MAX;
-    if (extra > 1 && longest < sizeof "chance given the load" - 1)
-        longest = sizeof "chance given the load" - 1;
-    if (longest < 10)
-        longest = 10;
-    /* A letter and the sample as gnuplot reckons them at this size. */
-    k.columns = (int)(width_mm / (2 * (double)longest + 9));
-    if (k.columns < 1)
-        k.columns = 1;
-    if (k.columns > n + extra)
-        k.columns = n + extra;
-    k.rows = (n + extra + k.columns - 1) / k.columns;
-    k.height_mm = key_mm * k.rows + 3;
-    return k;
-}
-
-static void begin_panels(moe_buf *out)
-{
-    moe_buf_puts(out, "set multiplot\nset termoption noenhanced\n");
-}
-
-/* Axes at the left and below, and a quiet grid. */
-static void set_axes(moe_buf *out)
-{
-    moe_buf_puts(out,
-                 "set border 3 lw 0.6 lc rgb 'black'\nset tics out nomirror "
-                 "scale 0.4\nset grid ytics lt 1 lw 0.4 lc rgb 'gray'\n"
-                 "set xlabel offset 0,0.6\n");
-}
-
-static void end_panels(moe_buf *out)
-{
-    moe_buf_puts(out, "unset multiplot\n");
-}
-
-/* Where the next panel goes, in mm from the upper left corner. */
-static void place_panel(moe_buf *out, const moe_plot *p, double x, double y,
-                        double w, double h)
-{
-    moe_buf_printf(out,
-                   "set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
-                   "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
-                   x / p->width_mm, (x + w) / p->width_mm, 1 - y / p->height_mm,
-                   1 - (y + h) / p->height_mm);
-}
-
-/* The key has a panel of its own, as wide as the figure: gnuplot lays a key out
- * within the panel that it belongs to. What is to be explained follows. */
-static void open_key(moe_buf *out, const moe_plot *p, const key *k)
-{
-    place_panel(out, p, 0.5, 0.5, p->width_mm - 1, k->height_mm - 3);
-    moe_buf_printf(out,
-                   "unset border\nunset tics\nset xrange [0:1]\nset yrange "
-                   "[0:1]\nset key inside center center horizontal Left "
-                   "reverse maxcols %d maxrows %d samplen 1.6 spacing 1 "
-                   "noenhanced\nplot ",
-                   k->columns, k->rows);
-}
-
-static void close_key(moe_buf *out)
-{
-    moe_buf_puts(out, "unset key\n");
 }
 
 static void wide_header(moe_buf *csv, const char *first,
@@ -167,37 +32,26 @@ static void wide_header(moe_buf *csv, const char *first,
     moe_buf_puts(csv, "\n");
 }
 
-static void add_number(moe_buf *csv, double v)
-{
-    char number[32];
-
-    moe_buf_puts(csv, ",");
-    if (isfinite(v)) {
-        moe_number(number, v);
-        moe_buf_puts(csv, number);
-    }
-}
-
 /* Axes of the cube of shares. */
 enum { LAYER, CHOICE, EXPERT, GROUP };
 
 static void share_key(moe_buf *out, const moe_plot *p, const moe_cube *c,
-                      const key *k)
+                      const moe_panels_box *k)
 {
-    open_key(out, p, k);
+    moe_panels_open_key(out, p, k);
     for (int g = 0; g < c->n[GROUP]; g++) {
         moe_buf_printf(out,
                        "NaN with boxes fs solid 1 border -1 lw 0.25 lc rgb "
                        "'#%06x' title ",
                        (unsigned)moe_style_group(g).rgb);
-        quote_label(out, c->label[GROUP][g]);
+        moe_panels_label(out, c->label[GROUP][g]);
         moe_buf_puts(out, ", \\\n  ");
     }
     moe_buf_printf(out,
                    "NaN with lines lw 1 dt (5,4) lc rgb '#%06x' title "
                    "'chance, 1/%d'\n",
                    (unsigned)moe_style_chance_rgb, c->n[EXPERT]);
-    close_key(out);
+    moe_panels_close_key(out);
 }
 
 /* Bars of all groups at every expert: one panel. Columns of the file: layer,
@@ -236,7 +90,7 @@ static void share_data(moe_plot *p, const moe_cube *c)
                 moe_plot_field(&p->csv, c->label[CHOICE][r]);
                 moe_buf_printf(&p->csv, ",%s", c->label[EXPERT][e]);
                 for (int g = 0; g < c->n[GROUP]; g++)
-                    add_number(&p->csv, moe_cube_at(c, l, r, e, g));
+                    moe_panels_number(&p->csv, moe_cube_at(c, l, r, e, g));
                 moe_buf_puts(&p->csv, "\n");
             }
 }
@@ -246,36 +100,41 @@ static void share_data(moe_plot *p, const moe_cube *c)
 static void share_panels(moe_plot *p, const moe_cube *c, int from, int to)
 {
     int layer[3], n_layer = moe_figure_layers(layer, c->n[LAYER]);
-    int across = p->width_mm < WIDE_MM ? 1 : to - from;
+    int across = p->width_mm < MOE_PANELS_WIDE ? 1 : to - from;
     int panels = n_layer * (to - from), rows = panels / across;
-    key k = key_of(c->label[GROUP], c->n[GROUP], 1, p->width_mm);
-    double w = (p->width_mm - left_mm - right_mm - 3 * (across - 1)) / across;
+    moe_panels_box k =
+        moe_panels_key(c->label[GROUP], c->n[GROUP], 1, p->width_mm);
+    double w =
+        (p->width_mm - MOE_PANELS_LEFT - MOE_PANELS_RIGHT - 3 * (across - 1)) /
+        across;
     double h = 27, gap = 5, most = 0, step;
 
-    p->height_mm = k.height_mm + rows * (title_mm + h + gap) + foot_mm - gap;
+    p->height_mm = k.height_mm + rows * (MOE_PANELS_TITLE + h + gap) +
+                   MOE_PANELS_FOOT - gap;
     for (int l = 0; l < n_layer; l++)
         for (int r = from; r < to; r++)
             for (int e = 0; e < c->n[EXPERT]; e++)
                 for (int g = 0; g < c->n[GROUP]; g++)
                     most = fmax(most, moe_cube_at(c, layer[l], r, e, g));
     most = fmax(most, 1.0 / c->n[EXPERT]) * 100;
-    step = step_of(most, 4);
-    begin_panels(&p->body);
+    step = moe_panels_step(most, 4);
+    moe_panels_begin(&p->body);
     share_key(&p->body, p, c, &k);
-    set_axes(&p->body);
+    moe_panels_axes(&p->body);
     moe_buf_printf(
         &p->body,
         "set yrange [0:%g]\nset ytics %g nomirror format '%%g %%%%'\n"
         "set xrange [-0.5:%g]\nset xtics 0,%d nomirror scale 0 offset 0,0.3\n",
-        axis_end(most, step), step, c->n[EXPERT] - 0.5,
+        moe_panels_top(most, step), step, c->n[EXPERT] - 0.5,
         c->n[EXPERT] > 20 ? c->n[EXPERT] / 10 : 1);
     for (int i = 0; i < panels; i++) {
         int l = i / (to - from), r = from + i % (to - from);
         bool first = i % across == 0, last = i / across == rows - 1;
 
-        place_panel(&p->body, p, left_mm + i % across * (w + 3),
-                    k.height_mm + title_mm + i / across * (h + title_mm + gap),
-                    w, h);
+        moe_panels_place(&p->body, p, MOE_PANELS_LEFT + i % across * (w + 3),
+                         k.height_mm + MOE_PANELS_TITLE +
+                             i / across * (h + MOE_PANELS_TITLE + gap),
+                         w, h);
         moe_buf_printf(&p->body, "set title 'Layer %s%s%s' offset 0,-0.7\n",
                        c->label[LAYER][layer[l]], to - from > 1 ? ", " : "",
                        to - from > 1 ? c->label[CHOICE][r] : "");
@@ -283,7 +142,7 @@ static void share_panels(moe_plot *p, const moe_cube *c, int from, int to)
                        last ? "Expert" : "", first ? "%g %%" : "");
         share_panel(&p->body, p, c, layer[l], r);
     }
-    end_panels(&p->body);
+    moe_panels_end(&p->body);
 }
 
 static moe_err share_cube(moe_cube *c, const moe_table *t)
@@ -376,32 +235,24 @@ static void repeats_data(moe_plot *p, const repetition *r, int n_group)
             moe_buf_printf(&p->csv, "%d,", c);
             moe_plot_field(&p->csv, r->rate.label[0][c]);
             moe_buf_printf(&p->csv, ",%s", r->rate.label[1][l]);
-            add_number(&p->csv, moe_cube_at(&r->uniform, c, l, 0, 0));
-            add_number(&p->csv, least);
-            add_number(&p->csv, most);
+            moe_panels_number(&p->csv, moe_cube_at(&r->uniform, c, l, 0, 0));
+            moe_panels_number(&p->csv, least);
+            moe_panels_number(&p->csv, most);
             for (int g = 0; g < n_group; g++)
-                add_number(&p->csv, moe_cube_at(&r->rate, c, l, g, 0));
+                moe_panels_number(&p->csv, moe_cube_at(&r->rate, c, l, g, 0));
             moe_buf_puts(&p->csv, "\n");
         }
 }
 
-/* How a group's line looks, without its data. */
-static void repeats_line(moe_buf *out, int group)
-{
-    moe_buf_printf(out, "with linespoints lw 1.3 ps 0.55 pt %d ",
-                   moe_style_group(group).point);
-    line_style(out, group);
-}
-
 static void repeats_key(moe_buf *out, const moe_plot *p, const repetition *r,
-                        int n_group, const key *k)
+                        int n_group, const moe_panels_box *k)
 {
-    open_key(out, p, k);
+    moe_panels_open_key(out, p, k);
     for (int g = 0; g < n_group; g++) {
         moe_buf_puts(out, "NaN ");
-        repeats_line(out, g);
+        moe_panels_line(out, g);
         moe_buf_puts(out, "title ");
-        quote_label(out, r->rate.label[2][g]);
+        moe_panels_label(out, r->rate.label[2][g]);
         moe_buf_puts(out, ", \\\n  ");
     }
     moe_buf_printf(
@@ -410,7 +261,7 @@ static void repeats_key(moe_buf *out, const moe_plot *p, const repetition *r,
         "\\\n  NaN with boxes fs solid 1 noborder lc rgb '#d0d0d0' "
         "title 'chance given the load'\n",
         (unsigned)moe_style_chance_rgb);
-    close_key(out);
+    moe_panels_close_key(out);
 }
 
 static void repeats_panel(moe_buf *out, const moe_plot *p, int choice,
@@ -429,7 +280,7 @@ static void repeats_panel(moe_buf *out, const moe_plot *p, int choice,
                        ", \\\n  '%s.csv' skip 1 using ($1==%d ? $3 : "
                        "NaN):(100*$%d) ",
                        file, choice, g + 7);
-        repeats_line(out, g);
+        moe_panels_line(out, g);
         moe_buf_puts(out, "notitle");
     }
     moe_buf_puts(out, "\n");
@@ -442,17 +293,18 @@ static moe_err build_repeats(moe_plot *p, const moe_table *t)
 
     if (err == MOE_OK) {
         int n = groups_of(&r.rate, 2), n_choice = r.rate.n[0];
-        int across = p->width_mm < WIDE_MM ? 1 : n_choice;
+        int across = p->width_mm < MOE_PANELS_WIDE ? 1 : n_choice;
         int rows = (n_choice + across - 1) / across, n_layer = r.rate.n[1];
-        key k = key_of(r.rate.label[2], n, 2, p->width_mm);
-        double w = (p->width_mm - left_mm * across - right_mm) / across;
-        double h = 52, gap = title_mm + foot_mm;
+        moe_panels_box k = moe_panels_key(r.rate.label[2], n, 2, p->width_mm);
+        double w = (p->width_mm - MOE_PANELS_LEFT * across - MOE_PANELS_RIGHT) /
+                   across;
+        double h = 52, gap = MOE_PANELS_TITLE + MOE_PANELS_FOOT;
 
         repeats_data(p, &r, n);
         p->height_mm = k.height_mm + rows * (h + gap);
-        begin_panels(&p->body);
+        moe_panels_begin(&p->body);
         repeats_key(&p->body, p, &r, n, &k);
-        set_axes(&p->body);
+        moe_panels_axes(&p->body);
         moe_buf_printf(&p->body, "set xlabel 'Layer'\nset xtics %d nomirror\n",
                        n_layer > 12 ? 5 : 1);
         for (int c = 0; c < n_choice; c++) {
@@ -464,22 +316,24 @@ static moe_err build_repeats(moe_plot *p, const moe_table *t)
                     most =
                         fmax(most, fmax(moe_cube_at(&r.rate, c, l, g, 0),
                                         moe_cube_at(&r.uniform, c, l, g, 0)));
-            step = step_of(most > 0 ? 100 * most : 1, 5);
+            step = moe_panels_step(most > 0 ? 100 * most : 1, 5);
             moe_buf_printf(
                 &p->body,
                 "set yrange [0:%g]\nset ytics %g nomirror format '%%g %%%%'\n"
                 "set xrange [%g:%g]\n"
                 "set title '%s' offset 0,-0.7\n",
-                axis_end(100 * most, step), step,
+                moe_panels_top(100 * most, step), step,
                 strtod(r.rate.label[1][0], NULL) - 0.3,
                 strtod(r.rate.label[1][n_layer - 1], NULL) + 0.3,
                 strcmp(name, "first") == 0 ? "First choice repeats"
                                            : "An expert in common");
-            place_panel(&p->body, p, left_mm + c % across * (w + left_mm),
-                        k.height_mm + title_mm + c / across * (h + gap), w, h);
+            moe_panels_place(
+                &p->body, p,
+                MOE_PANELS_LEFT + c % across * (w + MOE_PANELS_LEFT),
+                k.height_mm + MOE_PANELS_TITLE + c / across * (h + gap), w, h);
             repeats_panel(&p->body, p, c, n);
         }
-        end_panels(&p->body);
+        moe_panels_end(&p->body);
     }
     repetition_fini(&r);
     return err;
@@ -495,7 +349,7 @@ static void heat_data(moe_plot *p, const moe_cube *c, int either)
                 moe_plot_field(&p->csv, c->label[GROUP][g]);
                 moe_buf_printf(&p->csv, ",%d,%s,%s", l, c->label[LAYER][l],
                                c->label[EXPERT][e]);
-                add_number(&p->csv, moe_cube_at(c, l, either, e, g));
+                moe_panels_number(&p->csv, moe_cube_at(c, l, either, e, g));
                 moe_buf_puts(&p->csv, "\n");
             }
 }
@@ -516,23 +370,14 @@ static void heat_layers(moe_buf *out, const moe_cube *c, int every, bool shown)
 static void heat_panel(moe_plot *p, const moe_cube *c, int g, double x,
                        double y, double w, double h)
 {
-    place_panel(&p->body, p, x, y, w, h);
+    moe_panels_place(&p->body, p, x, y, w, h);
     moe_buf_puts(&p->body, "set title ");
-    quote_label(&p->body, c->label[GROUP][g]);
+    moe_panels_label(&p->body, c->label[GROUP][g]);
     moe_buf_printf(&p->body,
                    " offset 0,-0.7\nplot '%s.csv' skip 1 using ($1==%d ? $5 : "
                    "NaN):3:(0.48):(0.47):(100*$6) with boxxyerror fs solid "
                    "noborder lc palette notitle\n",
                    p->name, g);
-}
-
-static void heat_palette(moe_buf *out)
-{
-    moe_buf_puts(out, "set palette defined (");
-    for (int i = 0; i < 16; i++)
-        moe_buf_printf(out, "%s%d '#%06x'", i ? ", " : "", i,
-                       (unsigned)moe_style_sequential[i]);
-    moe_buf_puts(out, ")\n");
 }
 
 static moe_err build_heatmap(moe_plot *p, const moe_table *t)
@@ -542,19 +387,20 @@ static moe_err build_heatmap(moe_plot *p, const moe_table *t)
 
     if (err == MOE_OK) {
         int n = c.n[GROUP], n_layer = c.n[LAYER], n_expert = c.n[EXPERT];
-        int across = p->width_mm < WIDE_MM ? 2 : 4;
+        int across = p->width_mm < MOE_PANELS_WIDE ? 2 : 4;
         int rows = (n + across - 1) / across;
         int every = n_layer > 12 ? 5 : 1, expert_step = (n_expert + 7) / 8;
-        double w =
-            (p->width_mm - left_mm - right_mm - 6 * (across - 1)) / across;
+        double w = (p->width_mm - MOE_PANELS_LEFT - MOE_PANELS_RIGHT -
+                    6 * (across - 1)) /
+                   across;
         double h = fmin(60, fmax(24, 2.0 * n_layer)), bar_mm = 15;
         double most = 100 * moe_cube_max(&c), step;
 
         heat_data(p, &c, c.n[CHOICE] - 1);
-        p->height_mm = rows * (title_mm + h + 8) + bar_mm;
-        begin_panels(&p->body);
-        set_axes(&p->body);
-        heat_palette(&p->body);
+        p->height_mm = rows * (MOE_PANELS_TITLE + h + 8) + bar_mm;
+        moe_panels_begin(&p->body);
+        moe_panels_axes(&p->body);
+        moe_panels_palette(&p->body, moe_style_sequential, 16);
         most = 0;
         for (int l = 0; l < n_layer; l++)
             for (int e = 0; e < n_expert; e++)
@@ -562,14 +408,15 @@ static moe_err build_heatmap(moe_plot *p, const moe_table *t)
                     most = fmax(
                         most, 100 * moe_cube_at(&c, l, c.n[CHOICE] - 1, e, g));
         most = most > 0 ? most : 1;
-        step = step_of(most, 4);
+        step = moe_panels_step(most, 4);
         moe_buf_printf(
             &p->body,
             "unset grid\nset cbrange [0:%g]\nset yrange [%g:-0.5]\nset xrange "
             "[-0.5:%g]\nset xtics 0,%d nomirror scale 0 offset 0,0.4\nunset "
             "key\nset "
             "border 0\nunset colorbox\n",
-            axis_end(most, step), n_layer - 0.5, n_expert - 0.5, expert_step);
+            moe_panels_top(most, step), n_layer - 0.5, n_expert - 0.5,
+            expert_step);
         for (int g = 0; g < n; g++) {
             bool last = g == n - 1;
 
@@ -584,14 +431,16 @@ static moe_err build_heatmap(moe_plot *p, const moe_table *t)
                     "noborder\nset cbtics %g format '%%g %%%%' scale "
                     "0 offset 0,0.5\nset cblabel 'Share of "
                     "assignments (chance: %.4g %%)' offset 0,0.9\n",
-                    left_mm / p->width_mm, (bar_mm - 5) / p->height_mm,
-                    (across > 2 ? 0.5 : 0.9) * (p->width_mm - left_mm) /
+                    MOE_PANELS_LEFT / p->width_mm, (bar_mm - 5) / p->height_mm,
+                    (across > 2 ? 0.5 : 0.9) * (p->width_mm - MOE_PANELS_LEFT) /
                         p->width_mm,
                     2.5 / p->height_mm, step, 100.0 / n_expert);
-            heat_panel(p, &c, g, left_mm + g % across * (w + 6),
-                       title_mm + g / across * (title_mm + h + 8), w, h);
+            heat_panel(p, &c, g, MOE_PANELS_LEFT + g % across * (w + 6),
+                       MOE_PANELS_TITLE +
+                           g / across * (MOE_PANELS_TITLE + h + 8),
+                       w, h);
         }
-        end_panels(&p->body);
+        moe_panels_end(&p->body);
     }
     moe_cube_fini(&c);
     return err;
@@ -621,7 +470,7 @@ static moe_err effect_data(moe_plot *p, const moe_table *t, double *most)
                            ? NAN
                            : moe_table_get_real(t, row, column[i]);
 
-            add_number(&p->csv, v);
+            moe_panels_number(&p->csv, v);
             *most = fmax(*most, v);
         }
         moe_buf_puts(&p->csv, "\n");
@@ -633,7 +482,7 @@ static moe_err build_effect(moe_plot *p, const moe_table *t)
 {
     static const char *const label[] = {"domain alone",
                                         "domain beyond the token"};
-    key k = key_of(label, 2, 0, p->width_mm);
+    moe_panels_box k = moe_panels_key(label, 2, 0, p->width_mm);
     int layer = moe_table_find(t, "layer");
     double most = 0, step;
     moe_err err = effect_data(p, t, &most);
@@ -643,20 +492,20 @@ static moe_err build_effect(moe_plot *p, const moe_table *t)
     if (moe_table_rows(t) == 0)
         return moe_fail(MOE_ERR_FORMAT, "table %s has no rows to draw",
                         moe_table_name(t));
-    p->height_mm = k.height_mm + 55 + foot_mm;
-    begin_panels(&p->body);
-    open_key(&p->body, p, &k);
+    p->height_mm = k.height_mm + 55 + MOE_PANELS_FOOT;
+    moe_panels_begin(&p->body);
+    moe_panels_open_key(&p->body, p, &k);
     for (int i = 0; i < 2; i++) {
         moe_buf_puts(&p->body, "NaN ");
-        repeats_line(&p->body, i);
+        moe_panels_line(&p->body, i);
         moe_buf_printf(&p->body, "title '%s'%s", label[i],
                        i ? "\n" : ", \\\n  ");
     }
-    close_key(&p->body);
-    set_axes(&p->body);
-    step = step_of(most > 0 ? most : 1, 5);
-    place_panel(&p->body, p, left_mm, k.height_mm + 1,
-                p->width_mm - left_mm - right_mm, 53);
+    moe_panels_close_key(&p->body);
+    moe_panels_axes(&p->body);
+    step = moe_panels_step(most > 0 ? most : 1, 5);
+    moe_panels_place(&p->body, p, MOE_PANELS_LEFT, k.height_mm + 1,
+                     p->width_mm - MOE_PANELS_LEFT - MOE_PANELS_RIGHT, 53);
     moe_buf_printf(
         &p->body,
         "set xrange [%g:%g]\nset yrange "
@@ -665,18 +514,18 @@ static moe_err build_effect(moe_plot *p, const moe_table *t)
         "using 1:2 ",
         (double)moe_table_get_int(t, 0, layer) - 0.3,
         (double)moe_table_get_int(t, moe_table_rows(t) - 1, layer) + 0.3,
-        axis_end(most > 0 ? most : 1, step), step,
+        moe_panels_top(most > 0 ? most : 1, step), step,
         moe_table_rows(t) > 12 ? 5 : 1, p->name);
-    repeats_line(&p->body, 0);
+    moe_panels_line(&p->body, 0);
     moe_buf_printf(
         &p->body,
         "notitle, \\\n  '%s.csv' skip 1 using 1:3:4:5 with "
         "yerrorbars ps 0 lw 1 lc rgb '#%06x' notitle, \\\n  '%s.csv' "
         "skip 1 using 1:3 ",
         p->name, (unsigned)moe_style_group(1).rgb, p->name);
-    repeats_line(&p->body, 1);
+    moe_panels_line(&p->body, 1);
     moe_buf_puts(&p->body, "notitle\n");
-    end_panels(&p->body);
+    moe_panels_end(&p->body);
     return MOE_OK;
 }
 
@@ -687,11 +536,11 @@ static const moe_figure figures[] = {
      "The "
      "dashed line is the share under uniform chance. Arranged as Figure 7 of "
      "the paper. Bars say nothing about which tokens an expert takes.",
-     "shares", true, build_shares},
+     "shares", "shares", true, NULL, build_shares, NULL},
     {"choices", "Share by expert, first and second choice",
      "The same for tokens' first choice alone, the second alone, and either. "
      "Arranged as Figure 9 of the paper.",
-     "shares", true, build_choices},
+     "shares", "shares", true, NULL, build_choices, NULL},
     {"repeats", "Repetition between adjacent tokens",
      "How often a token goes to the expert of the token before it: the same "
      "first choice, and at least one chosen expert in common. The dashed line "
@@ -699,29 +548,21 @@ static const moe_figure figures[] = {
      "under the load that was seen. As Figure 10 of the paper. Repetition may "
      "come from repeated words as well as from topic: the tables also hold the "
      "chance that is left when equal tokens swap their routes.",
-     "repeats", true, build_repeats},
+     "repeats", "repeats", true, NULL, build_repeats, NULL},
     {"heatmap", "Shares over layers and experts",
      "Share of assignments of every expert in every layer, one panel for each "
      "group, on one scale. Uniform routing would have one colour.",
-     "shares", true, build_heatmap},
+     "shares", "shares", true, NULL, build_heatmap, NULL},
     {"effect", "Domain effect, and what is left beyond vocabulary",
      "What the domain of a text tells about the expert of a token, in bits, by "
      "layer: by itself, and beyond the token (with 95 % intervals over "
      "documents, shuffles of routes among equal tokens subtracted). A domain "
      "that only differs in its words would have nothing left beyond them.",
-     "beyond", false, build_effect},
+     "beyond", "beyond", false, NULL, build_effect, NULL},
 };
 
-const moe_figure *moe_figure_at(int i)
+const moe_figure *moe_figure_own(int i)
 {
     return i >= 0 && (size_t)i < sizeof figures / sizeof *figures ? &figures[i]
                                                                   : NULL;
-}
-
-const moe_figure *moe_figure_find(const char *name)
-{
-    for (int i = 0; moe_figure_at(i); i++)
-        if (strcmp(figures[i].name, name) == 0)
-            return &figures[i];
-    return NULL;
 }

@@ -16,6 +16,11 @@
 
 enum { MAX_DEPTH = 4 };
 
+const moe_figure *moe_report_figure(const moe_report *r, int i)
+{
+    return r->other ? moe_figure_of_two(i) : moe_figure_at(i);
+}
+
 char *moe_report_name(const char *figure, const char *by)
 {
     return moe_format("%s-%s", figure, by);
@@ -170,6 +175,17 @@ static bool wanted(const moe_analysis *a, moe_group_by by)
     return strcmp(a->name, "tokens") != 0 && (drawn || by == MOE_BY_DOMAIN);
 }
 
+/* What the figures of these analyses ask for. */
+static void add_settings(moe_strings *to, const char *const *names, int n)
+{
+    const moe_figure *f;
+
+    for (int i = 0; (f = moe_figure_at(i)); i++)
+        for (int j = 0; f->setting && j < n; j++)
+            if (strcmp(f->analysis, names[j]) == 0)
+                to->item[to->n++] = f->setting;
+}
+
 static moe_err compute(moe_report *r, moe_report_set *set, moe_group_by by,
                        moe_pool *pool)
 {
@@ -184,6 +200,7 @@ static moe_err compute(moe_report *r, moe_report_set *set, moe_group_by by,
         if (fits(a, r->shape) && wanted(a, by))
             names[n++] = a->name;
     study.by = by;
+    add_settings(&study.settings, names, n);
     set->by = by == MOE_BY_DOMAIN ? "domain" : "language";
     if ((err = moe_study_run(&set->tables, r->trace, names, n, &study, pool)) ==
         MOE_OK)
@@ -206,7 +223,7 @@ static bool has_languages(const moe_trace *trace)
 static moe_err draw(moe_report *r, const char *dir, const moe_figure *f,
                     const moe_report_set *set)
 {
-    const moe_table *table = moe_tables_find(&set->tables, f->analysis);
+    const moe_table *table = moe_report_drawn(set, f);
     char *name = moe_report_name(f->name, set->by);
     moe_plot plot = {.name = name, .width_mm = r->opts->width_mm};
     moe_plot_result result;
@@ -214,8 +231,7 @@ static moe_err draw(moe_report *r, const char *dir, const moe_figure *f,
 
     if (!name)
         return moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-    if (table && moe_table_rows(table) > 0 &&
-        (err = f->build(&plot, table)) == MOE_OK &&
+    if (table && (err = moe_figure_build(f, &plot, table)) == MOE_OK &&
         (err = moe_plot_write(&result, &plot, dir,
                               MOE_PLOT_SVG | MOE_PLOT_PNG | MOE_PLOT_PDF)) ==
             MOE_OK) {
@@ -234,8 +250,8 @@ static moe_err draw_all(moe_report *r)
                       : moe_fail(MOE_ERR_NOMEM, "report: out of memory");
 
     for (int i = 0; i < r->n_set && err == MOE_OK; i++)
-        for (int f = 0; moe_figure_at(f) && err == MOE_OK; f++)
-            err = draw(r, dir, moe_figure_at(f), &r->set[i]);
+        for (int f = 0; moe_report_figure(r, f) && err == MOE_OK; f++)
+            err = draw(r, dir, moe_report_figure(r, f), &r->set[i]);
     free(dir);
     if (err == MOE_OK && r->no_gnuplot)
         moe_warn("gnuplot is not installed (Debian: gnuplot-nox): the figures' "

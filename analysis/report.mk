@@ -1,12 +1,18 @@
 # Figures and the report.
 libanalysis_a_SOURCES += \
+	%D%/chart.c %D%/chart.h %D%/chart_plot.c \
 	%D%/cube.c %D%/cube.h \
+	%D%/figure_charts.c \
 	%D%/figures.c %D%/figures.h \
 	%D%/html.c %D%/html.h \
+	%D%/page.h \
+	%D%/panels.c %D%/panels.h \
 	%D%/plot.c %D%/plot.h \
 	%D%/report.c %D%/report.h %D%/report_internal.h \
+	%D%/report_charts.c \
 	%D%/report_data.c \
 	%D%/report_findings.c \
+	%D%/report_frame.c \
 	%D%/report_page.c \
 	%D%/report_paper.c \
 	%D%/report_sample.c %D%/report_sample.h \
@@ -21,6 +27,7 @@ PAGE_FILES = \
 	%D%/page/page.css \
 	%D%/page/base.js \
 	%D%/page/charts.js \
+	%D%/page/lines.js \
 	%D%/page/explorer.js
 TABLE5 = notebooks-data/published/mixtral-paper-table5.csv
 EXTRA_DIST += $(PAGE_FILES) %D%/page/embed.awk
@@ -31,5 +38,6 @@ CLEANFILES += %D%/page_files.c
 		moe_page_css=$(srcdir)/%D%/page/page.css \
 		moe_page_base=$(srcdir)/%D%/page/base.js \
 		moe_page_charts=$(srcdir)/%D%/page/charts.js \
+		moe_page_lines=$(srcdir)/%D%/page/lines.js \
 		moe_page_explorer=$(srcdir)/%D%/page/explorer.js \
 		moe_page_table5=$(srcdir)/$(TABLE5) >$@.tmp && mv $@.tmp $@

@@ -297,8 +297,10 @@ done:
     free(local);
 }
 
-void moe_report_data(moe_buf *out, const moe_report *r)
+void moe_report_data(moe_buf *out, const void *report)
 {
+    const moe_report *r = report;
+
     moe_buf_puts(out, "{");
     style(out, r);
     moe_buf_printf(out, ",\"experts\":%d,\"top_k\":%d,\"layers\":[",
@@ -307,6 +309,7 @@ void moe_report_data(moe_buf *out, const moe_report *r)
         moe_buf_printf(out, "%s%ld", i ? "," : "", (long)r->shape->layer[i]);
     moe_buf_puts(out, "]");
     sets(out, r);
+    moe_report_charts(out, r);
     if (r->sample.n_doc > 0)
         explorer(out, r);
     moe_buf_puts(out, "}");

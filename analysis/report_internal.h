@@ -3,6 +3,8 @@
 #define MOE_ANALYSIS_REPORT_INTERNAL_H
 
 #include "analysis/cube.h"
+#include "analysis/figures.h"
+#include "analysis/page.h"
 #include "analysis/report.h"
 #include "analysis/report_sample.h"
 #include "engine/base/mem.h"
@@ -29,7 +31,8 @@ typedef struct moe_report {
     const moe_trace *trace;
     const moe_trace_shape *shape;
     const moe_report_opts *opts;
-    const char *dir; /* where it is written */
+    const char *dir;                /* where it is written */
+    const struct moe_report *other; /* the second trace of two, or NULL */
     moe_report_set set[MOE_REPORT_BY];
     int n_set;
     /* Domain and language together ("docs/de"): shares only, and only where some
@@ -51,13 +54,28 @@ moe_err moe_report_cubes(moe_report_set *set) MOE_MUST_CHECK;
 char *moe_report_name(const char *figure, const char *by);
 
 /* The data of charts and explorer as one JSON object. */
-void moe_report_data(moe_buf *out, const moe_report *r);
+void moe_report_data(moe_buf *out, const void *report);
 
 /* List items, one for each finding that the numbers carry. */
 void moe_report_findings(moe_buf *out, const moe_report *r);
 
 /* The paper's Table 5 beside this run. */
-moe_err moe_report_paper(moe_buf *out, const moe_report *r) MOE_MUST_CHECK;
+moe_err moe_report_paper(moe_buf *out, const moe_page_part *part,
+                         const void *report) MOE_MUST_CHECK;
+
+/* A figure that is a chart, with its files and numbers; and all charts of the
+ * sets as one JSON member, for the scripts. */
+moe_err moe_report_chart(moe_buf *out, const moe_report *r,
+                         const moe_figure *f) MOE_MUST_CHECK;
+void moe_report_charts(moe_buf *out, const moe_report *r);
+/* The figures of this report; NULL behind the last. */
+const moe_figure *moe_report_figure(const moe_report *r, int i);
+/* The table that a figure draws; NULL where nothing is in it to be drawn. */
+const moe_table *moe_report_drawn(const moe_report_set *set,
+                                  const moe_figure *f);
+/* Is there anything to draw? */
+bool moe_report_has(const moe_report *r, const moe_figure *f);
+void moe_report_files(moe_buf *out, const moe_report *r, const moe_figure *f);
 
 /* The whole page. */
 moe_err moe_report_page(moe_buf *out, const moe_report *r) MOE_MUST_CHECK;
@@ -71,12 +89,5 @@ void moe_report_rates(moe_buf *out, const moe_report_set *set);
 
 /* The tokens most bound to each expert, from the table "vocabulary". */
 void moe_report_words(moe_buf *out, const moe_report *r, const moe_table *t);
-
-/* The files of analysis/page/, as lines with their ends (page_files.c, made by
- * embed.awk); each list ends with NULL. */
-extern const char *const moe_page_css[], *const moe_page_base[],
-                                             *const moe_page_charts[],
-                                                 *const moe_page_explorer[],
-                                                     *const moe_page_table5[];
 
 #endif

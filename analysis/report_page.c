@@ -1,4 +1,4 @@
-/* The page: its frame and its sections. */
+/* The page of one trace: its sections. */
 #include "config.h"
 
 #include "analysis/report_internal.h"
@@ -6,123 +6,32 @@
 #include "analysis/figures.h"
 #include "analysis/html.h"
 #include "analysis/palette.h"
-#include "engine/base/digest.h"
-#include "engine/base/map.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SVG = 500 << 10, TABLE_ROWS = 60, EIGHT_TOKENS = 110 };
+enum { TABLE_ROWS = 60, MAX_SVG = 400 << 10, EIGHT_TOKENS = 110 };
 
-/* Sections in the order of the page: id, heading, name in the contents. */
-typedef struct section {
-    const char *id, *title;
-} section;
-
-static const section sections[] = {
-    {"findings", "Findings"},
-    {"run", "What was run"},
-    {"corpus", "On what"},
-    {"shares", "Shares by expert"},
-    {"choices", "First and second choice"},
-    {"repeats", "Repetition"},
-    {"paper", "Beside the paper"},
-    {"heatmap", "Layers and experts"},
-    {"effect", "Domain or words?"},
-    {"words", "Tokens of each expert"},
-    {"explore", "Token explorer"},
-    {"more", "All tables"},
-    {"method", "How to repeat"},
-};
-
-static void put_lines(moe_buf *out, const char *const *line)
+static moe_err run_section(moe_buf *out, const moe_page_part *part,
+                           const void *report)
 {
-    for (; *line; line++)
-        moe_buf_puts(out, *line);
-}
-
-static void open_section(moe_buf *out, const char *id, const char *title)
-{
-    moe_buf_printf(out,
-                   "<section id=\"%s\" aria-labelledby=\"h-%s\"><h2 "
-                   "id=\"h-%s\">%s</h2>\n",
-                   id, id, id, title);
-}
-
-/* A value of the run; fallback when the trace does not know. */
-static const char *run_value(const moe_report *r, const char *key,
-                             const char *fallback)
-{
-    const char *v = moe_trace_get(r->trace, key);
-
-    return v && *v ? v : fallback;
-}
-
-/* The model's name for headings. A folder that is only called "model" or by a
- * digest says little: with the one above it. */
-static const char *model_name(const moe_report *r, const char *fallback)
-{
-    const char *path = run_value(r, "model_path", NULL);
-    const char *name = run_value(r, "model", path ? path : fallback);
-    const char *from = path ? path + strlen(path) : NULL;
-
-    if (path && strlen(name) < strlen(path)) {
-        for (int part = 0; part < 2; part++)
-            for (from--; from > path && from[-1] != '/';)
-                from--;
-        return from < path ? path : from;
-    }
-    return name;
-}
-
-static void card(moe_buf *out, const char *name, const char *fmt, ...)
-    MOE_PRINTF(3, 4);
-
-static void card(moe_buf *out, const char *name, const char *fmt, ...)
-{
-    char text[160];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    moe_buf_printf(out, "<div><dt>%s</dt><dd>", name);
-    moe_html_bdi(out, text);
-    moe_buf_puts(out, "</dd></div>\n");
-}
-
-/* 1234567 as "1,234,567". */
-static void grouped(char out[32], int64_t n)
-{
-    char digits[32];
-    size_t len, o = 0;
-
-    snprintf(digits, sizeof digits, "%lld", (long long)n);
-    len = strlen(digits);
-    for (size_t i = 0; i < len && o + 2 < 32; i++) {
-        if (i > 0 && digits[i - 1] != '-' && (len - i) % 3 == 0)
-            out[o++] = ',';
-        out[o++] = digits[i];
-    }
-    out[o] = '\0';
-}
-
-static void run_section(moe_buf *out, const moe_report *r)
-{
+    const moe_report *r = report;
     const moe_trace_shape *s = r->shape;
     const char *key;
     char tokens[32];
 
-    grouped(tokens, moe_trace_n_tok(r->trace));
-    open_section(out, "run", "What was run");
+    (void)part;
+    moe_page_grouped(tokens, moe_trace_n_tok(r->trace));
     moe_buf_puts(out, "<dl class=\"cards\">\n");
-    card(out, "Model", "%s", model_name(r, "unknown"));
-    card(out, "Layers with a router", "%d of %d", s->n_router, s->n_layer);
-    card(out, "Experts, chosen per token", "%d, %d", s->n_expert, s->top_k);
-    card(out, "Documents", "%lld", (long long)moe_trace_n_doc(r->trace));
-    card(out, "Tokens, BOS included", "%s", tokens);
+    moe_page_card(out, "Model", "%s", moe_page_model(r->trace, "unknown"));
+    moe_page_card(out, "Layers with a router", "%d of %d", s->n_router,
+                  s->n_layer);
+    moe_page_card(out, "Experts, chosen per token", "%d, %d", s->n_expert,
+                  s->top_k);
+    moe_page_card(out, "Documents", "%lld",
+                  (long long)moe_trace_n_doc(r->trace));
+    moe_page_card(out, "Tokens, BOS included", "%s", tokens);
     moe_buf_puts(out, "</dl>\n");
     if (!moe_trace_get(r->trace, "finished"))
         moe_buf_puts(out, "<p class=\"warn\"><strong>The trace is not "
@@ -139,10 +48,11 @@ static void run_section(moe_buf *out, const moe_report *r)
         moe_buf_puts(out, "<tr><th scope=\"row\">");
         moe_html_text(out, key);
         moe_buf_puts(out, "</th><td class=\"text wrap mono\">");
-        moe_html_bdi(out, run_value(r, key, ""));
+        moe_html_bdi(out, moe_page_value(r->trace, key, ""));
         moe_buf_puts(out, "</td></tr>\n");
     }
-    moe_buf_puts(out, "</tbody></table></div></details>\n</section>\n");
+    moe_buf_puts(out, "</tbody></table></div></details>\n");
+    return MOE_OK;
 }
 
 /* Sums of one pair of domain and language. */
@@ -177,15 +87,17 @@ static int gather_texts(texts *list, int room, const moe_trace *trace,
     return n;
 }
 
-static void corpus_section(moe_buf *out, const moe_report *r)
+static moe_err corpus_section(moe_buf *out, const moe_page_part *part,
+                              const void *report)
 {
+    const moe_report *r = report;
     texts list[TABLE_ROWS];
     int64_t left_out;
     int n = gather_texts(list, TABLE_ROWS, r->trace, &left_out);
     const moe_table *perplexity =
         moe_tables_find(&r->set[0].tables, "perplexity");
 
-    open_section(out, "corpus", "On what");
+    (void)part;
     moe_buf_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" "
                       "aria-label=\"The corpus\"><table><caption>Documents "
                       "by domain and language; tokens with BOS</caption>\n"
@@ -197,8 +109,8 @@ static void corpus_section(moe_buf *out, const moe_report *r)
     for (int i = 0; i < n; i++) {
         char tokens[32], bytes[32];
 
-        grouped(tokens, list[i].n_tok);
-        grouped(bytes, list[i].n_bytes);
+        moe_page_grouped(tokens, list[i].n_tok);
+        moe_page_grouped(bytes, list[i].n_bytes);
         moe_buf_puts(out, "<tr><th scope=\"row\">");
         moe_html_bdi(out, *list[i].like->domain ? list[i].like->domain
                                                 : "(unknown)");
@@ -225,80 +137,22 @@ static void corpus_section(moe_buf *out, const moe_report *r)
                           "them</h3>\n");
         moe_report_table(out, perplexity, TABLE_ROWS, r->set[0].by);
     }
-    moe_buf_puts(out, "</section>\n");
+    return MOE_OK;
 }
 
-static void words_section(moe_buf *out, const moe_report *r)
+static moe_err words_section(moe_buf *out, const moe_page_part *part,
+                             const void *report)
 {
-    open_section(out, "words", "Tokens of each expert");
+    const moe_report *r = report;
+
+    (void)part;
     moe_buf_puts(out, "<p>What an expert takes more often than other experts "
                       "do, whatever the domain: the tokens that go to it most "
                       "above its share, among those that occur often enough. "
                       "An expert that seems to know a topic may only know its "
                       "words.</p>\n");
     moe_report_words(out, r, moe_tables_find(&r->set[0].tables, "vocabulary"));
-    moe_buf_puts(out, "</section>\n");
-}
-
-/* The drawing of a figure, if gnuplot made one. A very large one (many groups of
- * many experts) is only named: the page must stay small. */
-static moe_err put_svg(moe_buf *out, const moe_report *r, const char *name,
-                       const char *label, const char *class_name)
-{
-    char *path = moe_format("%s/figures/%s.svg", r->dir, name);
-    char *prefix = moe_format("%s-", name);
-    moe_map map = {0};
-    moe_err err = MOE_OK;
-
-    if (!path || !prefix) {
-        err = moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-        goto done;
-    }
-    moe_buf_printf(out, "<div class=\"%s\">", class_name);
-    if (!moe_path_exists(path)) {
-        moe_buf_puts(out, "<p class=\"note\">gnuplot did not draw this figure; "
-                          "its numbers and script are in "
-                          "<code>figures/</code>.</p>");
-    } else if ((err = moe_map_open(&map, path)) == MOE_OK) {
-        if (map.size <= MAX_SVG)
-            moe_svg_inline(out, (const char *)map.data, map.size, prefix,
-                           label);
-        else
-            moe_buf_printf(out,
-                           "<p class=\"note\">This drawing is large: see "
-                           "<a href=\"figures/%s.svg\">figures/%s.svg</a>.</p>",
-                           name, name);
-        moe_map_close(&map);
-    }
-    moe_buf_puts(out, "</div>\n");
-
-done:
-    free(path);
-    free(prefix);
-    return err;
-}
-
-static void put_files(moe_buf *out, const moe_report *r, const char *figure)
-{
-    int n = moe_figure_find(figure)->grouped ? r->n_set : 1;
-
-    moe_buf_puts(out, "<p class=\"files\">");
-    for (int i = 0; i < n; i++) {
-        const char *by = r->set[i].by;
-
-        moe_buf_printf(out, "%sBy %s: ", i ? " \xc2\xb7 " : "", by);
-        if (!r->no_gnuplot)
-            moe_buf_printf(out,
-                           "<a href=\"figures/%s-%s.svg\">SVG</a>, "
-                           "<a href=\"figures/%s-%s.pdf\">PDF</a>, "
-                           "<a href=\"figures/%s-%s.png\">PNG</a>, ",
-                           figure, by, figure, by, figure, by);
-        moe_buf_printf(out,
-                       "<a href=\"figures/%s-%s.csv\">numbers</a>, "
-                       "<a href=\"figures/%s-%s.gp\">script</a>",
-                       figure, by, figure, by);
-    }
-    moe_buf_puts(out, "</p>\n");
+    return MOE_OK;
 }
 
 /* The numbers of a figure as tables, one for each grouping. */
@@ -326,15 +180,16 @@ static void effect_tables(moe_buf *out, const moe_report *r)
     }
 }
 
-static moe_err figure_section(moe_buf *out, const moe_report *r,
-                              const char *figure)
+static moe_err figure_section(moe_buf *out, const moe_page_part *part,
+                              const void *report)
 {
+    const moe_report *r = report;
+    const char *figure = part->id;
     const moe_figure *f = moe_figure_find(figure);
     bool heatmap = strcmp(figure, "heatmap") == 0;
     bool plain = heatmap || !f->grouped; /* no script draws it anew */
     moe_err err = MOE_OK;
 
-    open_section(out, figure, f->title);
     moe_buf_printf(out, "<figure%s%s\" data-label=\"%s\"><figcaption>",
                    plain ? " class=\"static" : " data-chart=\"",
                    plain ? "" : figure, f->title);
@@ -345,7 +200,8 @@ static moe_err figure_section(moe_buf *out, const moe_report *r,
         char *label = moe_format("%s, by %s", f->title, r->set[i].by);
 
         err = name && label
-                  ? put_svg(out, r, name, label, i ? "canvas also" : "canvas")
+                  ? moe_page_svg(out, r->dir, name, label,
+                                 i ? "canvas also" : "canvas", MAX_SVG)
                   : moe_fail(MOE_ERR_NOMEM, "report: out of memory");
         free(name);
         free(label);
@@ -355,7 +211,7 @@ static moe_err figure_section(moe_buf *out, const moe_report *r,
                      "<p class=\"note\">Texts by language differ in domain "
                      "too, where a domain is not there in every "
                      "language.</p>\n");
-    put_files(out, r, figure);
+    moe_report_files(out, r, f);
     if (f->grouped)
         put_numbers(out, r, figure);
     moe_buf_puts(out, "</figure>\n");
@@ -369,7 +225,6 @@ static moe_err figure_section(moe_buf *out, const moe_report *r,
                      "where the first gets less, purple where it gets "
                      "more.</figcaption><div class=\"canvas\"></div>"
                      "</figure>\n");
-    moe_buf_puts(out, "</section>\n");
     return err;
 }
 
@@ -474,15 +329,15 @@ static void eight(moe_buf *out, const moe_report *r)
     moe_buf_puts(out, "</style></figure>\n");
 }
 
-static void explore_section(moe_buf *out, const moe_report *r)
+static moe_err explore_section(moe_buf *out, const moe_page_part *part,
+                               const void *report)
 {
+    const moe_report *r = report;
     const moe_sample *s = &r->sample;
     char tokens[32];
 
-    if (s->n_doc == 0)
-        return;
-    grouped(tokens, s->n_tok);
-    open_section(out, "explore", "Token explorer");
+    (void)part;
+    moe_page_grouped(tokens, s->n_tok);
     moe_buf_printf(
         out,
         "<p>%d of %lld documents, %s tokens: beginnings of documents taken in "
@@ -493,12 +348,15 @@ static void explore_section(moe_buf *out, const moe_report *r)
         "the paper: first, middle and last layer</h3>\n",
         s->n_doc, (long long)moe_trace_n_doc(r->trace), tokens);
     eight(out, r);
-    moe_buf_puts(out, "</section>\n");
+    return MOE_OK;
 }
 
-static void more_section(moe_buf *out, const moe_report *r)
+static moe_err more_section(moe_buf *out, const moe_page_part *part,
+                            const void *report)
 {
-    open_section(out, "more", "All tables");
+    const moe_report *r = report;
+
+    (void)part;
     moe_buf_puts(out,
                  "<p>Every table of this report, as computed. The CSV "
                  "files hold all digits; <a href=\"tables/dictionary.csv\">"
@@ -514,14 +372,16 @@ static void more_section(moe_buf *out, const moe_report *r)
             moe_report_table(out, table, TABLE_ROWS, r->set[i].by);
             moe_buf_puts(out, "</details>\n");
         }
-    moe_buf_puts(out, "</section>\n");
+    return MOE_OK;
 }
 
-static void method_section(moe_buf *out, const moe_report *r)
+static moe_err method_section(moe_buf *out, const moe_page_part *part,
+                              const void *report)
 {
-    const char *command = run_value(r, "command", NULL);
+    const moe_report *r = report;
+    const char *command = moe_page_value(r->trace, "command", NULL);
 
-    open_section(out, "method", "How to repeat");
+    (void)part;
     if (command) {
         moe_buf_puts(out, "<p>The trace:</p>\n<pre>");
         moe_html_text(out, command);
@@ -535,149 +395,148 @@ static void method_section(moe_buf *out, const moe_report *r)
         "documents or windows. Random draws use seed %lld. The files in "
         "<code>figures/</code> can be drawn again: <code>gnuplot "
         "NAME.gp</code> in that folder. The trace is a SQLite file: its views "
-        "answer what this page does not.</p>\n</section>\n",
+        "answer what this page does not.</p>\n",
         r->opts->version, r->opts->study.with_bos ? "counted" : "left out",
         (long long)r->opts->study.seed);
+    return MOE_OK;
 }
 
-static bool has_section(const moe_report *r, const char *id)
+/* ---- the list of sections ---- */
+
+static moe_err findings_section(moe_buf *out, const moe_page_part *part,
+                                const void *report)
 {
-    if (strcmp(id, "explore") == 0)
-        return r->sample.n_doc > 0;
-    if (strcmp(id, "words") == 0) {
-        const moe_table *t = moe_tables_find(&r->set[0].tables, "vocabulary");
-
-        return t && moe_table_rows(t) > 0;
-    }
-    if (strcmp(id, "repeats") == 0 || strcmp(id, "paper") == 0)
-        return r->set[0].rate.value != NULL;
-    if (strcmp(id, "effect") == 0) {
-        const moe_table *t = moe_tables_find(&r->set[0].tables, "beyond");
-
-        return t && moe_table_rows(t) > 0;
-    }
-    if (moe_figure_find(id))
-        return r->set[0].share.value != NULL;
-    return true;
+    (void)part;
+    moe_report_findings(out, report);
+    return MOE_OK;
 }
 
-/* The hash of the script, as the policy of the page wants it. */
-static void script_hash(moe_buf *out, const moe_buf *script)
+static bool has_figure(const moe_page_part *part, const void *report)
 {
-    char hex[MOE_DIGEST_HEX];
-    unsigned char raw[32];
-
-    if (moe_digest_bytes(hex, script->data ? script->data : "", script->size) !=
-        MOE_OK) {
-        out->failed = 1;
-        return;
-    }
-    for (int i = 0; i < 32; i++) {
-        char pair[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
-
-        raw[i] = (unsigned char)strtoul(pair, NULL, 16);
-    }
-    moe_buf_puts(out, "'sha256-");
-    moe_base64(out, raw, sizeof raw);
-    moe_buf_puts(out, "'");
+    return moe_report_has(report, moe_figure_find(part->id));
 }
 
-/* Only the page's own script may run, and nothing may be fetched: a second wall
- * behind the escaping of what comes from the trace. */
-static void put_head(moe_buf *out, const moe_report *r, const moe_buf *script)
+static bool has_rates(const moe_page_part *part, const void *report)
 {
-    moe_buf_puts(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta "
-                      "charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-"
-                      "Policy\" content=\"default-src 'none'; style-src "
-                      "'unsafe-inline'; img-src data:; base-uri 'none'; "
-                      "form-action 'none'; script-src ");
-    script_hash(out, script);
-    moe_buf_puts(out, "\">\n<meta name=\"viewport\" content=\"width=device-"
-                      "width, initial-scale=1\">\n<meta name=\"generator\" "
-                      "content=\"");
-    moe_html_text(out, r->opts->version);
-    moe_buf_puts(out, "\">\n<title>Routes of ");
-    moe_html_text(out, model_name(r, "a model"));
-    moe_buf_puts(out, "</title>\n<style>\n");
-    put_lines(out, moe_page_css);
-    moe_buf_puts(out, "</style>\n</head>\n");
+    const moe_report *r = report;
+
+    (void)part;
+    return r->set[0].rate.value != NULL;
 }
 
-static void put_top(moe_buf *out, const moe_report *r)
+static bool has_words(const moe_page_part *part, const void *report)
 {
+    const moe_report *r = report;
+    const moe_table *t = moe_tables_find(&r->set[0].tables, "vocabulary");
+
+    (void)part;
+    return t && moe_table_rows(t) > 0;
+}
+
+static bool has_sample(const moe_page_part *part, const void *report)
+{
+    const moe_report *r = report;
+
+    (void)part;
+    return r->sample.n_doc > 0;
+}
+
+/* Sections of several charts. */
+static const struct {
+    const char *id, *figure[4];
+} chart_sections[] = {
+    {"distance", {"lags"}},
+    {"structure", {"coactivation", "transitions"}},
+    {"languages", {"languages"}},
+    {"confidence", {"confidence"}},
+    {"serving", {"balance", "cache", "parallel", "overflow"}},
+};
+
+/* The i-th chart of a section that this run has; NULL: no more. */
+static const moe_figure *chart_of(const moe_report *r, const char *id, int i)
+{
+    for (size_t s = 0; s < sizeof chart_sections / sizeof *chart_sections; s++)
+        for (int f = 0; strcmp(chart_sections[s].id, id) == 0 && f < 4 &&
+                        chart_sections[s].figure[f];
+             f++) {
+            const moe_figure *figure =
+                moe_figure_find(chart_sections[s].figure[f]);
+
+            if (moe_report_has(r, figure) && i-- == 0)
+                return figure;
+        }
+    return NULL;
+}
+
+static bool has_charts(const moe_page_part *part, const void *report)
+{
+    return chart_of(report, part->id, 0) != NULL;
+}
+
+static moe_err chart_section(moe_buf *out, const moe_page_part *part,
+                             const void *report)
+{
+    const moe_figure *f;
+    moe_err err = MOE_OK;
+
+    for (int i = 0; err == MOE_OK && (f = chart_of(report, part->id, i)); i++)
+        err = moe_report_chart(out, report, f);
+    return err;
+}
+
+static const moe_page_part parts[] = {
+    {"findings", "Findings", NULL, findings_section},
+    {"run", "What was run", NULL, run_section},
+    {"corpus", "On what", NULL, corpus_section},
+    {"shares", "Shares by expert", has_figure, figure_section},
+    {"choices", "First and second choice", has_figure, figure_section},
+    {"heatmap", "Layers and experts", has_figure, figure_section},
+    {"repeats", "Repetition", has_figure, figure_section},
+    {"distance", "Repetition at a distance", has_charts, chart_section},
+    {"paper", "Beside the paper", has_rates, moe_report_paper},
+    {"effect", "Domain or words?", has_figure, figure_section},
+    {"words", "Tokens of each expert", has_words, words_section},
+    {"languages", "Languages", has_charts, chart_section},
+    {"structure", "Between experts and layers", has_charts, chart_section},
+    {"confidence", "Confidence", has_charts, chart_section},
+    {"serving", "Load, caches, ranks", has_charts, chart_section},
+    {"explore", "Token explorer", has_sample, explore_section},
+    {"more", "All tables", NULL, more_section},
+    {"method", "How to repeat", NULL, method_section},
+    {NULL, NULL, NULL, NULL},
+};
+
+static void put_top(moe_buf *out, const void *report)
+{
+    const moe_report *r = report;
     const moe_trace_shape *s = r->shape;
     char tokens[32];
 
-    grouped(tokens, moe_trace_n_tok(r->trace));
-    moe_buf_puts(out, "<body>\n<a class=\"skip\" href=\"#findings\">Skip to "
-                      "the findings</a>\n<div class=\"frame\">\n<header "
-                      "class=\"top\"><h1>How <bdi>");
-    moe_html_text(out, model_name(r, "the model"));
+    moe_page_grouped(tokens, moe_trace_n_tok(r->trace));
+    moe_buf_puts(out, "<h1>How <bdi>");
+    moe_html_text(out, moe_page_model(r->trace, "the model"));
     moe_buf_printf(out,
                    "</bdi> routes its tokens</h1>\n<p class=\"lead\">%d layers "
                    "of %d experts, %d for each token; %lld documents, %s "
                    "tokens. Which experts does the router choose, and do "
-                   "domain, language or the token before matter?</p></header>\n"
-                   "<div class=\"layout\">\n<nav class=\"toc\" "
-                   "aria-label=\"Contents\"><ol>\n",
+                   "domain, language or the token before matter?</p>",
                    s->n_router, s->n_expert, s->top_k,
                    (long long)moe_trace_n_doc(r->trace), tokens);
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        if (has_section(r, sections[i].id))
-            moe_buf_printf(out, "<li><a href=\"#%s\">%s</a></li>\n",
-                           sections[i].id, sections[i].title);
-    moe_buf_puts(out, "</ol></nav>\n<main id=\"main\">\n");
-}
-
-static moe_err put_sections(moe_buf *out, const moe_report *r)
-{
-    moe_err err = MOE_OK;
-
-    open_section(out, "findings", "Findings");
-    moe_report_findings(out, r);
-    moe_buf_puts(out, "</section>\n");
-    run_section(out, r);
-    corpus_section(out, r);
-    for (size_t i = 0; i < sizeof sections / sizeof *sections && err == MOE_OK;
-         i++) {
-        if (!has_section(r, sections[i].id))
-            continue;
-        if (moe_figure_find(sections[i].id))
-            err = figure_section(out, r, sections[i].id);
-        else if (strcmp(sections[i].id, "paper") == 0)
-            err = moe_report_paper(out, r);
-    }
-    if (has_section(r, "words"))
-        words_section(out, r);
-    explore_section(out, r);
-    more_section(out, r);
-    method_section(out, r);
-    return err;
 }
 
 moe_err moe_report_page(moe_buf *out, const moe_report *r)
 {
-    moe_buf script = {0};
-    moe_err err;
+    const char *model = moe_page_model(r->trace, "a model");
+    char *title = moe_format("Routes of %s", model);
+    const moe_page page = {.title = title,
+                           .version = r->opts->version,
+                           .part = parts,
+                           .top = put_top,
+                           .data = moe_report_data,
+                           .user = r};
+    moe_err err = title ? moe_page_write(out, &page)
+                        : moe_fail(MOE_ERR_NOMEM, "report: out of memory");
 
-    moe_buf_puts(&script, "\n");
-    put_lines(&script, moe_page_base);
-    put_lines(&script, moe_page_charts);
-    put_lines(&script, moe_page_explorer);
-    put_head(out, r, &script);
-    put_top(out, r);
-    err = put_sections(out, r);
-    moe_buf_puts(out, "</main>\n</div>\n<footer>Made by ");
-    moe_html_text(out, r->opts->version);
-    moe_buf_puts(out, " from one trace; no part of this page comes from a "
-                      "network.</footer>\n</div>\n<script "
-                      "type=\"application/json\" id=\"data\">");
-    moe_report_data(out, r);
-    moe_buf_puts(out, "</script>\n<script>");
-    moe_buf_add(out, script.data, script.size);
-    moe_buf_puts(out, "</script>\n</body>\n</html>\n");
-    if (err == MOE_OK && (out->failed || script.failed))
-        err = moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-    moe_buf_fini(&script);
+    free(title);
     return err;
 }

@@ -214,24 +214,24 @@ static void put_table(moe_buf *out, const published *p,
     moe_buf_puts(out, "</tbody></table></div>\n");
 }
 
-moe_err moe_report_paper(moe_buf *out, const moe_report *r)
+moe_err moe_report_paper(moe_buf *out, const moe_page_part *part,
+                         const void *report)
 {
+    const moe_report *r = report;
     static const char *const name[N_CHOICE] = {"first", "any"};
     static const char *const title[N_CHOICE] = {
         "First choice repeats", "First or second choice in common"};
     const moe_report_set *set = &r->set[0];
     published *p;
 
-    if (!set->rate.value)
-        return MOE_OK;
+    (void)part;
     p = moe_calloc(1, sizeof *p);
     if (!p)
         return moe_fail(MOE_ERR_NOMEM, "report: out of memory");
     read_published(p);
     moe_buf_printf(
         out,
-        "<section id=\"paper\" aria-labelledby=\"h-paper\"><h2 "
-        "id=\"h-paper\">Beside the paper</h2>\n<p>Table 5 of "
+        "<p>Table 5 of "
         "\xe2\x80\x9cMixtral "
         "of Experts\xe2\x80\x9d (Jiang et al. 2024, arXiv:2401.04088) with the "
         "same rates of this run.</p>\n<p class=\"warn\"><strong>This is no "
@@ -256,7 +256,6 @@ moe_err moe_report_paper(moe_buf *out, const moe_report *r)
         if (choice == c)
             put_table(out, p, set, choice, title[c]);
     }
-    moe_buf_puts(out, "</section>\n");
     free(p);
     return MOE_OK;
 }

@@ -202,7 +202,7 @@ static moe_plot_result write_shares(const char *figure)
     moe_plot_result result = MOE_PLOT_FAILED;
     moe_table *t = shares();
 
-    assert_ok(moe_figure_find(figure)->build(&plot, t));
+    assert_ok(moe_figure_build(moe_figure_find(figure), &plot, t));
     assert_true(plot.height_mm > 20 && plot.height_mm < 1000);
     assert_ok(moe_plot_write(&result, &plot, ".", MOE_PLOT_SVG));
     moe_plot_fini(&plot);
@@ -255,8 +255,8 @@ static void a_table_without_rows_is_no_figure(void **state)
     moe_plot plot = {.name = "test-plot", .width_mm = 85};
 
     (void)state;
-    assert_fails(moe_figure_find("shares")->build(&plot, t), MOE_ERR_FORMAT,
-                 "no rows");
+    assert_fails(moe_figure_build(moe_figure_find("shares"), &plot, t),
+                 MOE_ERR_FORMAT, "no rows");
     moe_plot_fini(&plot);
     moe_table_free(t);
 }

@@ -47,13 +47,13 @@ function legend(set, state, redraw, lines) {
   }));
 }
 
-function yAxis(svg, x0, x1, y, values, labels) {
+function yAxis(svg, x0, x1, y, values, labels, text) {
   svg.append(make("g", { class: "grid" }, values.map((v) =>
     make("line", { x1: x0, x2: x1, y1: y(v), y2: y(v) }))));
   if (labels)
     svg.append(make("g", { class: "axis" }, values.map((v) =>
       make("text", { x: x0 - 6, y: y(v) + 4, "text-anchor": "end",
-        class: "minor" }, Math.round(1000 * v) / 10 + " %"))));
+        class: "minor" }, text ? text(v) : Math.round(1000 * v) / 10 + " %"))));
 }
 
 /* Grouped bars: one panel a layer (rows) and a choice (columns). */
@@ -261,6 +261,16 @@ function drawHeat(box, set, state) {
   box.replaceChildren(svg);
 }
 
+/* Draw again when the width of a box has changed. */
+function follow(box, draw) {
+  let seen = box.clientWidth;
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    if (box.clientWidth === seen) return;
+    seen = box.clientWidth;
+    draw();
+  })).observe(box);
+}
+
 /* One figure: controls, key and a drawing that follows the width. */
 function interactive(figure) {
   const kind = figure.dataset.chart, canvas = figure.querySelector(".canvas");
@@ -318,12 +328,7 @@ function interactive(figure) {
   }
   controls();
   redraw();
-  let seen = box.clientWidth;
-  new ResizeObserver(() => requestAnimationFrame(() => {
-    if (box.clientWidth === seen) return;
-    seen = box.clientWidth;
-    draw();
-  })).observe(box);
+  follow(box, draw);
   dark.addEventListener("change", () => redraw());
 }
 

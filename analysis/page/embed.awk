@@ -15,7 +15,7 @@ function escaped(line,    out, i)
 
 BEGIN {
     print "/* Made by embed.awk from the files of analysis/page. */"
-    print "#include \"config.h\"\n\n#include \"analysis/report_internal.h\"\n"
+    print "#include \"config.h\"\n\n#include \"analysis/page.h\"\n"
     for (i = 1; i < ARGC; i++) {
         eq = index(ARGV[i], "=")
         part[1] = substr(ARGV[i], 1, eq - 1)

@@ -56,10 +56,16 @@ mkdir other && echo kept >other/file
 
 # One figure. Its script draws it again from the data beside it.
 "$moetrace" plot --list | cut -d' ' -f1 >names
-[ "$(cat names | tr '\n' ' ')" = "shares choices repeats heatmap effect " ] ||
+[ "$(cat names | tr '\n' ' ')" = "shares choices repeats heatmap effect lags transitions coactivation languages confidence balance cache parallel overflow " ] ||
     fail "the list of figures is: $(cat names)"
 mkdir figs
-for f in $(cat names); do
+for f in confidence languages; do
+    "$moetrace" plot run.db $f -o figs/$f.svg 2>err &&
+        fail "plot $f of a trace without margins or parallel texts"
+    [ "$(wc -l <err)" = 1 ] || fail "plot $f: not one line: $(cat err)"
+    [ ! -e figs/$f.csv ] || fail "plot $f: a failure leaves data"
+done
+for f in $(grep -vxE 'confidence|languages' names); do
     "$moetrace" plot run.db "$f" -o "figs/$f.svg" --width 85mm 2>err ||
         fail "plot $f: $(cat err)"
     [ -s "figs/$f.csv" ] && [ -s "figs/$f.gp" ] || fail "plot $f: no data"
