@@ -4,6 +4,7 @@
 
 #include "engine/backend/backend.h"
 #include "engine/base/clock.h"
+#include "engine/base/map.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -36,9 +37,14 @@ static void help(FILE *to)
           to);
 }
 
-/* A full disk behind standard output is a failure like any other. */
+/* A full disk behind standard output is a failure like any other, and so is a
+ * result from a file that was cut short while it was read. */
 static int finish(int rc)
 {
+    if (rc == 0 && moe_map_check() != MOE_OK) {
+        fprintf(stderr, "moetrace: %s\n", moe_error_text());
+        rc = 1;
+    }
     errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "moetrace: standard output: %s\n",
@@ -69,6 +75,7 @@ int main(int argc, char **argv)
         if (c->engine)
             moe_backend_repair(argv);
         moe_stop_install();
+        moe_map_guard();
         return finish(c->run(argc - 1, argv + 1));
     }
     fprintf(stderr, "moetrace: unknown command '%s' (see 'moetrace --help')\n",

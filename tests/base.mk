@@ -1,3 +1,5 @@
-check_PROGRAMS += tests/test_base
+check_PROGRAMS += tests/test_base tests/test_map
 tests_test_base_SOURCES = tests/test_base.c
 tests_test_base_LDADD = libengine.a $(TEST_LIBS)
+tests_test_map_SOURCES = tests/test_map.c
+tests_test_map_LDADD = libengine.a $(TEST_LIBS)

@@ -6,7 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,36 +18,187 @@
 
 static const unsigned char nothing[1];
 
+/*
+ * What is mapped now, for the handler and for moe_map_check. Records are used
+ * again and never freed, so that a handler may walk the list at any time.
+ */
+typedef struct place {
+    _Atomic(uintptr_t) data; /* 0: nothing */
+    size_t size;
+    char *path;
+    int fd;
+    atomic_bool broken;
+    struct place *next;
+} place;
+
+static _Atomic(place *) places;
+static pthread_mutex_t places_lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool any_broken;
+
+/* Owns fd and path from now on, unless there is no memory. */
+static bool place_add(const void *data, size_t size, char *path, int fd)
+{
+    place *p;
+
+    pthread_mutex_lock(&places_lock);
+    for (p = places; p && (p->data || p->broken); p = p->next)
+        ;
+    if (!p && (p = moe_calloc(1, sizeof *p))) {
+        p->next = places;
+        places = p;
+    }
+    if (p) {
+        p->size = size;
+        p->path = path;
+        p->fd = fd;
+        p->data = (uintptr_t)data;
+    }
+    pthread_mutex_unlock(&places_lock);
+    return p;
+}
+
+/* The record of a broken file stays, to be told. */
+static void place_remove(const void *data)
+{
+    pthread_mutex_lock(&places_lock);
+    for (place *p = places; p; p = p->next) {
+        if (p->data != (uintptr_t)data)
+            continue;
+        p->data = 0;
+        close(p->fd);
+        if (!p->broken) {
+            free(p->path);
+            p->path = NULL;
+        }
+    }
+    pthread_mutex_unlock(&places_lock);
+}
+
+/* The open file that holds the byte; without a lock, for the handler. */
+static place *place_of(uintptr_t at)
+{
+    for (place *p = places; p; p = p->next) {
+        uintptr_t data = p->data;
+
+        if (data && at >= data && at - data < p->size)
+            return p;
+    }
+    return NULL;
+}
+
+/* All from the faulty page to the end of the file becomes zeros. */
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+    uintptr_t at = (uintptr_t)info->si_addr;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    place *p = place_of(at);
+    int saved = errno;
+
+    (void)context;
+    at = at / page * page;
+    if (p && mmap((void *)at, p->data + p->size - at, PROT_READ,
+                  MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                  0) != MAP_FAILED) {
+        p->broken = true;
+        any_broken = true;
+        errno = saved;
+        return;
+    }
+    signal(number, SIG_DFL); /* none of ours: it comes again, and ends us */
+}
+
+void moe_map_guard(void)
+{
+    struct sigaction act = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+
+    sigemptyset(&act.sa_mask);
+    sigaction(SIGBUS, &act, NULL);
+}
+
+moe_err moe_map_check(void)
+{
+    moe_err err = MOE_OK;
+
+    pthread_mutex_lock(&places_lock);
+    for (place *p = places; p && err == MOE_OK; p = p->next) {
+        struct stat st;
+        bool seen = p->data && fstat(p->fd, &st) == 0;
+
+        if (seen && (size_t)st.st_size < p->size) {
+            p->broken = true;
+            err = moe_fail(MOE_ERR_IO,
+                           "%s: cut from %zu to %lld bytes while it was read",
+                           p->path, p->size, (long long)st.st_size);
+        } else if (p->broken) {
+            err = moe_fail(MOE_ERR_IO, "%s: could not be read to its end",
+                           p->path);
+        }
+    }
+    pthread_mutex_unlock(&places_lock);
+    return err;
+}
+
+void moe_map_drop(const void *bytes, size_t n, bool forget)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t at = (uintptr_t)bytes;
+    const uintptr_t first = (at + page - 1) / page * page;
+    const uintptr_t last = (at + n) / page * page;
+    const place *p = place_of(at);
+
+    if (!p || last <= first)
+        return;
+    (void)madvise((void *)first, last - first, MADV_DONTNEED);
+    if (forget)
+        (void)posix_fadvise(p->fd, (off_t)(first - p->data),
+                            (off_t)(last - first), POSIX_FADV_DONTNEED);
+}
+
 moe_err moe_map_open(moe_map *map, const char *path)
 {
     struct stat st;
     void *data;
+    char *copy = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    moe_err err = MOE_OK;
 
     if (fd < 0)
         return moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return moe_fail(MOE_ERR_IO, "%s: not a regular file", path);
+        err = moe_fail(MOE_ERR_IO, "%s: not a regular file", path);
+        goto done;
     }
     if (st.st_size == 0) {
-        close(fd);
         *map = (moe_map){nothing, 0};
-        return MOE_OK;
+        goto done;
     }
     data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    close(fd);
-    if (data == MAP_FAILED)
-        return moe_fail(MOE_ERR_IO, "%s: cannot map %lld bytes: %s", path,
-                        (long long)st.st_size, strerror(errno));
+    if (data == MAP_FAILED) {
+        err = moe_fail(MOE_ERR_IO, "%s: cannot map %lld bytes: %s", path,
+                       (long long)st.st_size, strerror(errno));
+        goto done;
+    }
+    if (!(copy = moe_strdup(path)) ||
+        !place_add(data, (size_t)st.st_size, copy, fd)) {
+        munmap(data, (size_t)st.st_size);
+        err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
+        goto done;
+    }
     *map = (moe_map){data, (size_t)st.st_size};
     return MOE_OK;
+
+done:
+    free(copy);
+    close(fd);
+    return err;
 }
 
 void moe_map_close(moe_map *map)
 {
-    if (map->data && map->data != nothing)
+    if (map->data && map->data != nothing) {
+        place_remove(map->data);
         munmap((void *)(size_t)map->data, map->size);
+    }
     *map = (moe_map){NULL, 0};
 }
 

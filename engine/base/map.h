@@ -7,6 +7,7 @@
 
 #include "engine/base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -19,6 +20,20 @@ typedef struct moe_map {
  * MOE_ERR_IO with the system's reason. */
 moe_err moe_map_open(moe_map *map, const char *path) MOE_MUST_CHECK;
 void moe_map_close(moe_map *map);
+
+/*
+ * A mapped file that is cut short, or whose disk fails, ends a process that reads
+ * it by a signal. After moe_map_guard it gives zeros instead, and from then on
+ * moe_map_check fails (MOE_ERR_IO, with the file's name), as it does when an open
+ * file is shorter than it was. Whoever used what was mapped asks before the
+ * result is believed; it costs a system call for each open file.
+ */
+void moe_map_guard(void);
+moe_err moe_map_check(void) MOE_MUST_CHECK;
+
+/* Give back the whole pages among n mapped bytes, with `forget` the system's copy
+ * of them too; they are read again when they are touched. */
+void moe_map_drop(const void *bytes, size_t n, bool forget);
 
 /* A whole file as bytes with a zero byte behind them; at most max_bytes, more is
  * MOE_ERR_FORMAT. free() the result. */

@@ -76,14 +76,16 @@ static int processors(void)
     return n > 0 ? n : 1;
 }
 
-/* Workers leave signals to the main thread. */
+/* Workers leave signals to the main thread, but for the one that a mapped page
+ * which cannot be read sends to who touches it (map.h). */
 static int start_worker(worker *w)
 {
-    sigset_t all, old;
+    sigset_t most, old;
     int rc;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    sigfillset(&most);
+    sigdelset(&most, SIGBUS);
+    pthread_sigmask(SIG_SETMASK, &most, &old);
     rc = pthread_create(&w->thread, NULL, serve, w);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return rc;
