@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libengine.a
 libengine_a_SOURCES = \
+	%D%/base/available.c %D%/base/available.h \
 	%D%/base/cli.c %D%/base/cli.h \
 	%D%/base/clones.h \
 	%D%/base/clock.c %D%/base/clock.h \
