@@ -9,13 +9,12 @@
 #include "engine/forward_internal.h"
 
 #include "engine/ops.h"
-#include "engine/weights/weights.h"
 
 #include <string.h>
 
 /* Sort the assignments by expert, tokens in order within each. An assignment
  * with gate 0 adds nothing and is left out. */
-static moe_err sort_by_expert(moe_forward *fw, int layer)
+moe_err moe_experts_sort(moe_forward *fw, int layer)
 {
     int n_expert = fw->c->n_expert, top_k = fw->opts.top_k;
     int64_t n = fw->batch->n_tok * top_k;
@@ -55,8 +54,8 @@ static size_t expert_bytes(const moe_layer *l, int e)
 }
 
 /*
- * The next runs whose hidden values and weights fit, from assignment *next of expert *e on.
- * An expert is cut only when it has more rows than fit, and then into equal
+ * The next runs whose hidden values fit, and whose weights leave room to read
+ * ahead, from assignment *next of expert *e on. An expert is cut only when it has more rows than fit, and then into equal
  * parts: its weights are widened once for each.
  */
 static int next_runs(moe_forward *fw, const moe_layer *l, int *e, int64_t *next)
@@ -73,8 +72,8 @@ static int next_runs(moe_forward *fw, const moe_layer *l, int *e, int64_t *next)
         if (*next < first)
             *next = first;
         bytes += *next < end ? expert_bytes(l, *e) : 0;
-        if (n_run > 0 && fw->stream && fw->opts.weight_bytes > 0 &&
-            bytes > (size_t)fw->opts.weight_bytes)
+        if (n_run > 0 && fw->stream &&
+            bytes > (size_t)fw->opts.weight_bytes / 2)
             return n_run;
         while (*next < end) {
             int64_t n = end - *next < part ? end - *next : part;
@@ -178,21 +177,31 @@ static moe_err run_experts(moe_forward *fw, const moe_layer *l, int n_run)
     return MOE_OK;
 }
 
-static void advise(const moe_layer *l, int e,
-                   void (*advice)(const moe_tensor *t))
+/* An expert that is cut is waited for once, and done with once. */
+static void fetch(moe_forward *fw, const moe_layer *l, int n_run)
 {
-    advice(&l->w1[e]);
-    advice(&l->w3[e]);
-    advice(&l->w2[e]);
+    for (int i = 0; i < n_run; i++) {
+        const moe_expert_run *r = &fw->runs[i];
+
+        if (r->first != fw->begin[r->expert])
+            continue;
+        moe_forward_fetch(fw, &l->w1[r->expert], MOE_STAGE_EXPERTS);
+        moe_forward_fetch(fw, &l->w3[r->expert], MOE_STAGE_EXPERTS);
+        moe_forward_fetch(fw, &l->w2[r->expert], MOE_STAGE_EXPERTS);
+    }
 }
 
-/* The next expert with rows after `e`, or n_expert. */
-static int next_used(const moe_forward *fw, int e)
+static void done_with(moe_forward *fw, const moe_layer *l, int n_run)
 {
-    do
-        e++;
-    while (e < fw->c->n_expert && fw->begin[e] == fw->begin[e + 1]);
-    return e;
+    for (int i = 0; i < n_run; i++) {
+        const moe_expert_run *r = &fw->runs[i];
+
+        if (!r->last)
+            continue;
+        moe_forward_done(fw, &l->w1[r->expert]);
+        moe_forward_done(fw, &l->w3[r->expert]);
+        moe_forward_done(fw, &l->w2[r->expert]);
+    }
 }
 
 moe_err moe_experts_run(moe_forward *fw, int layer)
@@ -202,18 +211,11 @@ moe_err moe_experts_run(moe_forward *fw, int layer)
     int e = 0, n_run;
     moe_err err;
 
-    if ((err = sort_by_expert(fw, layer)) != MOE_OK)
-        return err;
     while ((n_run = next_runs(fw, l, &e, &next)) > 0) {
-        int ahead = next_used(fw, fw->runs[n_run - 1].expert);
-
-        if (fw->stream && ahead < fw->c->n_expert)
-            advise(l, ahead, moe_weights_will_need);
+        fetch(fw, l, n_run);
         if ((err = run_experts(fw, l, n_run)) != MOE_OK)
             return err;
-        for (int i = 0; fw->stream && i < n_run; i++)
-            if (fw->runs[i].last)
-                advise(l, fw->runs[i].expert, moe_weights_drop);
+        done_with(fw, l, n_run);
     }
     return MOE_OK;
 }

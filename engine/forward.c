@@ -3,7 +3,9 @@
 #include "engine/forward.h"
 
 #include "engine/backend/panels.h"
+#include "engine/base/available.h"
 #include "engine/base/clock.h"
+#include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/forward_internal.h"
 #include "engine/ops.h"
@@ -11,7 +13,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* tile_bytes unless told. */
 enum { TILE_BYTES = 256 << 20 };
@@ -159,16 +160,33 @@ size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
     return bytes;
 }
 
-/* Is the model to be read anew for each batch? Only what is mapped from files
- * can be: pages that lie in memory alone would come back as zeros. */
-static bool is_large(const moe_forward *fw)
+/*
+ * Is the model to be read anew for each batch? Only what is mapped from files can
+ * be: pages that lie in memory alone would come back as zeros. One that will stay
+ * is fetched in sequence the first time.
+ */
+static moe_err start_reader(moe_forward *fw)
 {
-    double have =
-        (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 2;
+    const moe_model *m = fw->model;
+    const int64_t bytes = (int64_t)moe_model_bytes(m);
+    const int64_t piece = (int64_t)moe_model_piece(m);
+    const int64_t available = moe_memory_available("");
+    moe_reader_opts o = {.max_bytes = SIZE_MAX};
 
-    if (fw->opts.weight_bytes > 0)
-        have = (double)fw->opts.weight_bytes;
-    return fw->model->weights && (double)moe_model_bytes(fw->model) > have;
+    if (!m->weights)
+        return MOE_OK;
+    if (fw->opts.weight_bytes <= 0)
+        fw->opts.weight_bytes = available > 0 ? available : INT64_MAX;
+    if (fw->opts.weight_bytes < piece)
+        fw->opts.weight_bytes = piece;
+    fw->stream = bytes > fw->opts.weight_bytes;
+    if (fw->stream) {
+        o.max_bytes = (size_t)fw->opts.weight_bytes;
+        o.drop = true;
+        o.forget = bytes > available;
+    }
+    o.max_ask = 2 * (5 + 3 * fw->c->n_expert) + 2; /* two layers */
+    return moe_reader_new(&fw->reader, &o);
 }
 
 moe_err moe_forward_new(moe_forward **out, const moe_model *model,
@@ -196,7 +214,6 @@ moe_err moe_forward_new(moe_forward **out, const moe_model *model,
                        (long long)opts->max_tok, (long long)fw->opts.max_tok);
         goto done;
     }
-    fw->stream = is_large(fw);
     bytes = lay_out(fw, NULL, moe_pool_size(pool));
     fw->arena = moe_calloc_aligned(bytes, 1);
     if (!fw->arena) {
@@ -209,7 +226,7 @@ moe_err moe_forward_new(moe_forward **out, const moe_model *model,
     lay_out(fw, fw->arena, moe_pool_size(pool));
     max = limits(fw);
     err = fw->backend->open(&fw->backend_state, pool, opts->precision, &max);
-    if (err != MOE_OK)
+    if (err != MOE_OK || (err = start_reader(fw)) != MOE_OK)
         goto done;
     *out = fw;
     fw = NULL;
@@ -223,6 +240,7 @@ void moe_forward_free(moe_forward *fw)
 {
     if (!fw)
         return;
+    moe_reader_free(fw->reader);
     if (fw->backend_state)
         fw->backend->close(fw->backend_state);
     free(fw->arena);
@@ -295,6 +313,34 @@ moe_err moe_forward_multiply(moe_forward *fw, int n)
                       (fw->backend->convert_s(fw->backend_state) - before) /
                           moe_pool_size(fw->pool));
     return moe_stop_check();
+}
+
+void moe_forward_ask(moe_forward *fw, const moe_tensor *t)
+{
+    if (fw->reader)
+        moe_reader_ask(fw->reader, t);
+}
+
+void moe_forward_fetch(moe_forward *fw, const moe_tensor *t, moe_stage stage)
+{
+    if (!fw->reader)
+        return;
+    moe_forward_lap(fw, stage);
+    moe_reader_wait(fw->reader, t);
+    moe_forward_lap(fw, MOE_STAGE_READ);
+}
+
+void moe_forward_done(moe_forward *fw, const moe_tensor *t)
+{
+    if (fw->reader)
+        moe_reader_done(fw->reader, t);
+}
+
+void moe_forward_ask_expert(moe_forward *fw, const moe_layer *l, int expert)
+{
+    moe_forward_ask(fw, &l->w1[expert]);
+    moe_forward_ask(fw, &l->w3[expert]);
+    moe_forward_ask(fw, &l->w2[expert]);
 }
 
 static void norm_rows(moe_forward *fw, int64_t first, int64_t n, void *arg)
@@ -414,9 +460,9 @@ static moe_err embed(moe_forward *fw)
         fw->n_position = longest;
     }
     moe_attention_tiles(fw);
+    moe_forward_fetch(fw, &fw->model->embed, MOE_STAGE_EMBED);
     moe_forward_rows(fw, b->n_tok, embed_rows, NULL);
-    if (fw->stream)
-        moe_weights_drop(&fw->model->embed);
+    moe_forward_done(fw, &fw->model->embed);
     return leave(fw, -1);
 }
 
@@ -442,8 +488,10 @@ static moe_err route(moe_forward *fw, int layer)
                     .gate = fw->gate};
 
     moe_forward_norm(fw, &l->ffn_norm);
+    moe_forward_fetch(fw, &l->router, MOE_STAGE_ROUTER);
     moe_dequant(fw->router, l->router.data, l->router.dtype,
                 (int64_t)fw->c->n_expert * fw->c->d_model);
+    moe_forward_done(fw, &l->router);
     moe_forward_rows(fw, ev.n_tok, router_rows, NULL);
     if (moe_op_first_bad(fw->logits, ev.n_tok * ev.n_expert) >= 0)
         return moe_fail(MOE_ERR_NUMERIC,
@@ -456,19 +504,31 @@ static moe_err route(moe_forward *fw, int layer)
     return moe_forward_tell(fw, &ev);
 }
 
-/* Attention weights of a layer that is to come, or that is done with. */
-static void advise(const moe_forward *fw, int layer,
-                   void (*advice)(const moe_tensor *t))
+/* All that a layer reads before it is known which experts it needs, and in a
+ * batch that needs them all the experts. Behind the last comes the head. */
+static void ask_layer(moe_forward *fw, int layer)
 {
-    const moe_layer *l;
+    const moe_layer *l = &fw->model->layers[layer];
 
-    if (!fw->stream || layer >= fw->c->n_layer)
+    if (layer == fw->c->n_layer) {
+        if (fw->opts.nll || moe_forward_wanted(fw, MOE_SITE_VOCAB))
+            moe_forward_ask(fw, &fw->model->head);
         return;
-    l = &fw->model->layers[layer];
-    advice(&l->wq);
-    advice(&l->wk);
-    advice(&l->wv);
-    advice(&l->wo);
+    }
+    moe_forward_ask(fw, &l->wq);
+    moe_forward_ask(fw, &l->wk);
+    moe_forward_ask(fw, &l->wv);
+    moe_forward_ask(fw, &l->wo);
+    moe_forward_ask(fw, &l->router);
+    for (int e = 0; fw->dense && e < fw->c->n_expert; e++)
+        moe_forward_ask_expert(fw, l, e);
+}
+
+static void ask_used(moe_forward *fw, int layer)
+{
+    for (int e = 0; e < fw->c->n_expert; e++)
+        if (fw->begin[e] < fw->begin[e + 1])
+            moe_forward_ask_expert(fw, &fw->model->layers[layer], e);
 }
 
 /* A page that is read also brings its neighbours in, of tensors that were given
@@ -479,7 +539,10 @@ static void drop_layer(const moe_forward *fw, int layer)
 
     if (!fw->stream)
         return;
-    advise(fw, layer, moe_weights_drop);
+    moe_weights_drop(&l->wq);
+    moe_weights_drop(&l->wk);
+    moe_weights_drop(&l->wv);
+    moe_weights_drop(&l->wo);
     moe_weights_drop(&l->router);
     for (int e = 0; e < fw->c->n_expert; e++) {
         moe_weights_drop(&l->w1[e]);
@@ -488,19 +551,61 @@ static void drop_layer(const moe_forward *fw, int layer)
     }
 }
 
+static moe_err run_attention(moe_forward *fw, const moe_layer *l)
+{
+    const moe_tensor *w[4] = {&l->wq, &l->wk, &l->wv, &l->wo};
+    moe_err err;
+
+    for (int i = 0; i < 4; i++)
+        moe_forward_fetch(fw, w[i], MOE_STAGE_ATTENTION);
+    err = moe_attention_run(fw, l);
+    for (int i = 0; i < 4; i++)
+        moe_forward_done(fw, w[i]);
+    moe_forward_lap(fw, MOE_STAGE_ATTENTION);
+    return err;
+}
+
 static moe_err run_layer(moe_forward *fw, int layer)
 {
     moe_err err;
 
-    err = moe_attention_run(fw, &fw->model->layers[layer]);
-    moe_forward_lap(fw, MOE_STAGE_ATTENTION);
-    advise(fw, layer, moe_weights_drop);
-    advise(fw, layer + 1, moe_weights_will_need);
-    if (err != MOE_OK || (err = route(fw, layer)) != MOE_OK ||
-        (err = moe_experts_run(fw, layer)) != MOE_OK)
+    if (fw->dense)
+        ask_layer(fw, layer + 1);
+    if ((err = run_attention(fw, &fw->model->layers[layer])) != MOE_OK ||
+        (err = route(fw, layer)) != MOE_OK ||
+        (err = moe_experts_sort(fw, layer)) != MOE_OK)
+        return err;
+    if (!fw->dense) {
+        ask_used(fw, layer);
+        ask_layer(fw, layer + 1);
+    }
+    if ((err = moe_experts_run(fw, layer)) != MOE_OK)
         return err;
     drop_layer(fw, layer);
     return leave(fw, layer);
+}
+
+/* A first look at what the pass will read. */
+static void begin_reading(moe_forward *fw)
+{
+    /* 8 assignments for each expert: hardly one goes without */
+    fw->dense =
+        fw->batch->n_tok * fw->opts.top_k >= 8 * (int64_t)fw->c->n_expert;
+    if (!fw->reader)
+        return;
+    moe_reader_reset(fw->reader);
+    if (fw->dense)
+        moe_forward_ask(fw, &fw->model->embed);
+    ask_layer(fw, 0);
+}
+
+/* What stays was read once in sequence, and needs no thread any more. */
+static void end_reading(moe_forward *fw)
+{
+    if (fw->stream || !fw->dense)
+        return;
+    moe_reader_free(fw->reader);
+    fw->reader = NULL;
 }
 
 moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
@@ -516,17 +621,19 @@ moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
     fw->n_hook = n_hook;
     fw->bad = false;
     fw->since = moe_clock_s();
+    begin_reading(fw);
     if ((err = embed(fw)) != MOE_OK)
         return err;
     for (int i = 0; i <= n_layer; i++) {
         err = i < n_layer ? run_layer(fw, i) : moe_head_run(fw);
-        if (i == n_layer && fw->stream)
-            moe_weights_drop(&fw->model->head);
+        if (err == MOE_OK)
+            err = moe_map_check();
         if (err == MOE_OK && fw->opts.tick)
             err = fw->opts.tick(fw->opts.tick_user, i + 1, n_layer + 1);
         if (err != MOE_OK || (err = moe_stop_check()) != MOE_OK)
             return err;
         fw->since = moe_clock_s();
     }
+    end_reading(fw);
     return MOE_OK;
 }

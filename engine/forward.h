@@ -46,9 +46,10 @@ typedef struct moe_forward_opts {
      * vocabulary scores of a tile of tokens) aims at so many bytes; 0: 256 MiB,
      * enough that widening weights costs little beside multiplying them. */
     int64_t tile_bytes;
-    /* Weights that may be in memory at once, at least moe_model_piece; 0: half
-     * of the machine's memory. Of a model that has more, each is read anew for
-     * each batch and its pages are given back when it was used. */
+    /* Weights that may be in memory at once, at least moe_model_piece; 0: what
+     * is available. Of a model that has more, each is read anew for each batch,
+     * by a thread that goes ahead as far as they allow, and its pages are given
+     * back when it was used. */
     int64_t weight_bytes;
     bool nll; /* compute the head and the loss               */
     /* told after each layer: layers done of n_layer + 1 (the head is the last);
@@ -71,8 +72,9 @@ size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
 
 /*
  * Run one batch. Ids must be below n_vocab. NaN or infinity leaving a layer is
- * MOE_ERR_NUMERIC and names the layer, counted from 0. The user's wish to stop
- * (base/clock.h) ends the pass within a fraction of a second.
+ * MOE_ERR_NUMERIC and names the layer, counted from 0; a file of the model that
+ * was cut short or cannot be read is MOE_ERR_IO and named. The user's wish to
+ * stop (base/clock.h) ends the pass within a fraction of a second.
  */
 moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
                         const moe_hook *hooks, int n_hook) MOE_MUST_CHECK;

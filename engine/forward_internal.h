@@ -4,6 +4,7 @@
 #define MOE_ENGINE_FORWARD_INTERNAL_H
 
 #include "engine/forward.h"
+#include "engine/weights/reader.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -29,7 +30,9 @@ struct moe_forward {
     const moe_backend *backend;
     void *backend_state;
     moe_forward_opts opts;
-    bool stream; /* the model is so large that its pages must go again */
+    moe_reader *reader; /* NULL: all that will be used is in memory        */
+    bool stream;        /* the model is so large that pages must go again  */
+    bool dense;         /* the batch is so large that no expert is idle    */
 
     /* Tile sizes, chosen once for opts.max_tok. */
     int64_t query_rows;    /* tokens whose queries are held at once     */
@@ -87,6 +90,13 @@ void moe_forward_rows(moe_forward *fw, int64_t n, moe_rows_fn fn, void *arg);
 /* The products of fw->list; MOE_ERR_INTERRUPTED when the user wants to stop. */
 moe_err moe_forward_multiply(moe_forward *fw, int n) MOE_MUST_CHECK;
 
+/* Weights on their way from the disk, as in weights/reader.h. fetch waits; the
+ * time before it belongs to the stage. */
+void moe_forward_ask(moe_forward *fw, const moe_tensor *t);
+void moe_forward_fetch(moe_forward *fw, const moe_tensor *t, moe_stage stage);
+void moe_forward_done(moe_forward *fw, const moe_tensor *t);
+void moe_forward_ask_expert(moe_forward *fw, const moe_layer *l, int expert);
+
 /* h = norm(x) for the whole batch. */
 void moe_forward_norm(moe_forward *fw, const moe_tensor *weight);
 
@@ -105,7 +115,9 @@ moe_err moe_forward_tell(moe_forward *fw, const moe_event *ev) MOE_MUST_CHECK;
 void moe_attention_tiles(moe_forward *fw);
 /* x += attention(norm(x)) */
 moe_err moe_attention_run(moe_forward *fw, const moe_layer *l) MOE_MUST_CHECK;
-/* x += sum of gate * expert(h) over the chosen experts */
+/* x += sum of gate * expert(h) over the chosen experts, of which moe_experts_sort
+ * made the list */
+moe_err moe_experts_sort(moe_forward *fw, int layer) MOE_MUST_CHECK;
 moe_err moe_experts_run(moe_forward *fw, int layer) MOE_MUST_CHECK;
 /* Final norm, scores of the vocabulary, loss: as far as anyone wants them. */
 moe_err moe_head_run(moe_forward *fw) MOE_MUST_CHECK;

@@ -101,11 +101,15 @@ moe_err moe_head_run(moe_forward *fw)
     moe_dequant(fw->norm, fw->model->final_norm.data,
                 fw->model->final_norm.dtype, fw->c->d_model);
     find_targets(fw);
+    if (scores)
+        moe_forward_fetch(fw, &fw->model->head, MOE_STAGE_HEAD);
     for (int64_t at = 0; at < n_tok; at += fw->head_rows) {
         int64_t n = n_tok - at < fw->head_rows ? n_tok - at : fw->head_rows;
 
         if ((err = tile(fw, at, n, scores)) != MOE_OK)
             return err;
     }
+    if (scores)
+        moe_forward_done(fw, &fw->model->head);
     return fw->opts.nll ? moe_forward_tell(fw, &ev) : MOE_OK;
 }

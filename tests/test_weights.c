@@ -61,7 +61,6 @@ static void what_is_written_is_read_back_at_any_alignment(void **state)
     assert_true(back[0] == 1 && back[1] == 2 && back[2] == -3);
     assert_int_equal(moe_tensor_bytes(&moe_weights_find(w, "c.none")->tensor),
                      0);
-    moe_weights_will_need(&t->tensor);
     moe_weights_drop(&t->tensor);
     moe_weights_close(w);
     unlink(path);

@@ -1,10 +1,12 @@
 # tests of weights
 check_PROGRAMS += tests/test_tensor tests/test_weights tests/test_gguf \
-	tests/test_model
+	tests/test_model tests/test_reader
 tests_test_tensor_SOURCES = tests/test_tensor.c
 tests_test_tensor_LDADD = libengine.a $(TEST_LIBS)
 tests_test_weights_SOURCES = tests/test_weights.c
 tests_test_weights_LDADD = libengine.a $(TEST_LIBS)
+tests_test_reader_SOURCES = tests/test_reader.c
+tests_test_reader_LDADD = libengine.a $(TEST_LIBS)
 tests_test_gguf_SOURCES = tests/test_gguf.c tests/gguf_put.h
 tests_test_gguf_LDADD = libengine.a $(TEST_LIBS)
 

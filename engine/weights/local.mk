@@ -2,6 +2,7 @@ libengine_a_SOURCES += \
 	engine/dequant.c engine/model.c engine/model.h \
 	engine/tensor.c engine/tensor.h \
 	%D%/gguf.c %D%/gguf_internal.h %D%/gguf_meta.c \
+	%D%/reader.c %D%/reader.h \
 	%D%/safetensors.c \
 	%D%/weights.c %D%/weights.h %D%/weights_internal.h
 

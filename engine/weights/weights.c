@@ -11,8 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 static const moe_weights_format_row *const formats[] = {
     &moe_weights_gguf,
@@ -356,23 +354,7 @@ const moe_named_tensor *moe_weights_at(const moe_weights *w, int i)
     return &w->list[i];
 }
 
-void moe_weights_will_need(const moe_tensor *t)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), at = (size_t)t->data;
-    size_t first = at / page * page;
-
-    if (t->data)
-        (void)madvise((void *)first, at - first + moe_tensor_bytes(t),
-                      MADV_WILLNEED);
-}
-
-/* Only pages that hold nothing else. */
 void moe_weights_drop(const moe_tensor *t)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), at = (size_t)t->data;
-    size_t first = (at + page - 1) / page * page;
-    size_t last = (at + moe_tensor_bytes(t)) / page * page;
-
-    if (t->data && last > first)
-        (void)madvise((void *)first, last - first, MADV_DONTNEED);
+    moe_map_drop(t->data, moe_tensor_bytes(t), false);
 }

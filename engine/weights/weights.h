@@ -46,8 +46,8 @@ const moe_named_tensor *moe_weights_find(const moe_weights *w,
 int moe_weights_count(const moe_weights *w);
 const moe_named_tensor *moe_weights_at(const moe_weights *w, int i);
 
-/* Advise the system: these bytes will be read soon / are not needed again. */
-void moe_weights_will_need(const moe_tensor *t);
+/* Give back the pages of a tensor that lies in a file; they come back when they
+ * are touched. */
 void moe_weights_drop(const moe_tensor *t);
 
 /* GGUF metadata; for safetensors every key is missing. Each leaves *out as it was
