@@ -6,6 +6,7 @@
 #include "analysis/table.h"
 #include "datasets/corpus.h"
 #include "datasets/sample.h"
+#include "engine/base/available.h"
 #include "engine/base/cli.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
@@ -311,11 +312,28 @@ static int64_t scratch(job *j, int64_t n, int64_t tile_bytes)
            (int64_t)moe_recorder_bytes(&j->shape, n);
 }
 
+/* Bytes that may be held: as asked for, or most of what is free. */
+static int64_t choose_memory(const job *j)
+{
+    const double physical =
+        (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    int64_t available;
+
+    if (j->memory)
+        return j->memory;
+    available = moe_memory_available("");
+    if (available <= 0)
+        available = (int64_t)(physical / 2);
+    return (int64_t)moe_memory_used() +
+           available / 10 * 9 / moe_ranks_local(j->ranks);
+}
+
 /*
  * Tokens of a batch: as asked for, as in the run that is resumed, or as many as
- * the memory holds; at least one window. With --memory, what the program holds
- * by now, what it will at least, and the largest piece of the weights must fit
- * as well; all that is left over is for weights.
+ * the memory holds; at least one window. What the program holds by now, what it
+ * will at least, and the largest piece of the weights must fit as well, better
+ * two so that one is read while the other is used; all that is left over is for
+ * weights. Only a bound that was asked for can be too small.
  */
 static moe_err choose_batch(job *j)
 {
@@ -324,38 +342,31 @@ static moe_err choose_batch(job *j)
     const int64_t wanted = j->batch ? j->batch
                            : was    ? strtoll(was, NULL, 10)
                                     : 0;
-    double physical =
-        (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    int64_t limit = (int64_t)(physical / 2 / moe_ranks_local(j->ranks));
-    int64_t tile = 0, n = wanted > 0 ? wanted : DEFAULT_BATCH, least;
+    const int64_t memory = choose_memory(j);
+    const int64_t limit =
+        memory - (int64_t)moe_memory_used() - MEMORY_REST - piece;
+    int64_t tile = memory / 8 < LARGE_TILE ? memory / 8 : LARGE_TILE;
+    int64_t n = wanted > 0 ? wanted : DEFAULT_BATCH, least;
 
-    if (j->memory) {
-        limit = j->memory - (int64_t)moe_memory_used() - MEMORY_REST - piece;
-        tile = j->memory / 8 < LARGE_TILE ? j->memory / 8 : LARGE_TILE;
-    }
     for (; wanted <= 0 && n > j->opts.context; n /= 2)
-        if (scratch(j, n, tile) <= limit)
+        if (scratch(j, n, tile) <= limit - piece)
             break;
     if (n < j->opts.context)
         n = j->opts.context;
     if (n > INT32_MAX)
         n = INT32_MAX;
     j->opts.batch = n;
-    if (j->memory == 0) {
-        j->forward.tile_bytes = 0;
-        return MOE_OK;
-    }
     while (tile > SMALL_TILE && scratch(j, n, tile) > limit)
         tile = tile / 2 > SMALL_TILE ? tile / 2 : SMALL_TILE;
     least = scratch(j, n, tile) - limit;
-    if (least > 0)
+    if (least > 0 && j->memory)
         return moe_fail(MOE_ERR_ARG,
                         "%s: a memory of %" PRId64 " MiB, where a batch of "
                         "%" PRId64 " tokens and the largest piece of the "
                         "weights (%" PRId64 " MiB) need %" PRId64 " MiB",
                         j->model->path, j->memory >> 20, n, mebibytes(piece),
                         mebibytes(j->memory + least));
-    j->forward.weight_bytes = piece - least;
+    j->forward.weight_bytes = least > 0 ? piece : piece - least;
     return MOE_OK;
 }
 
@@ -611,7 +622,7 @@ int moe_cmd_trace(int argc, char **argv)
                     "tokens of a forward pass [16384, or what memory holds]"),
         MOE_OPT_BYTES(0, "memory", "SIZE", &j.memory, 1,
                       "what the program may hold, weights included, as 4G "
-                      "[no bound]"),
+                      "[most of what is free]"),
         MOE_OPT_STR('b', "backend", "NAME", &j.backend,
                     "what multiplies matrices [the best here]"),
         MOE_OPT_CHOICE(0, "precision", "NAME", &j.precision,

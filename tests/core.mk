@@ -18,9 +18,9 @@ tests_compare_dumps_SOURCES = tests/compare_dumps.c
 tests_compare_dumps_LDADD = libengine.a $(ENGINE_LIBS)
 
 GOLDEN_TESTS += tests/cli/golden.sh
-dist_check_SCRIPTS += tests/cli/bench.sh tests/cli/dump.sh tests/cli/golden.sh \
+dist_check_SCRIPTS += tests/cli/bench.sh tests/cli/cut.sh tests/cli/dump.sh tests/cli/golden.sh \
 	tests/cli/memory.sh tests/cli/verify.sh
-TESTS += tests/cli/bench.sh tests/cli/dump.sh tests/cli/memory.sh \
+TESTS += tests/cli/bench.sh tests/cli/cut.sh tests/cli/dump.sh tests/cli/memory.sh \
 	tests/cli/verify.sh
 
 EXTRA_DIST += tests/golden/README.md \
