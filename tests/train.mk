@@ -13,3 +13,13 @@ tests_test_windows_LDFLAGS = $(AM_LDFLAGS) $(ALLOCATION_FLAGS)
 tests_test_checkpoint_SOURCES = tests/test_checkpoint.c tests/spm_toy.c \
 	tests/spm_toy.h
 tests_test_checkpoint_LDADD = libtrain.a libengine.a $(TEST_LIBS)
+check_PROGRAMS += tests/test_gradients
+tests_test_gradients_SOURCES = tests/test_gradients.c tests/plain.c tests/plain.h
+tests_test_gradients_LDADD = libtrain.a libengine.a $(TEST_LIBS)
+check_PROGRAMS += tests/test_step
+tests_test_step_SOURCES = tests/test_step.c tests/allocations.c tests/allocations.h
+tests_test_step_LDADD = libtrain.a libengine.a $(TEST_LIBS)
+tests_test_step_LDFLAGS = $(AM_LDFLAGS) $(ALLOCATION_FLAGS)
+noinst_PROGRAMS += tests/step_once
+tests_step_once_SOURCES = tests/step_once.c
+tests_step_once_LDADD = libtrain.a libengine.a $(ENGINE_LIBS)

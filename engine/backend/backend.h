@@ -26,6 +26,23 @@ typedef struct moe_product {
     int64_t m, ldy, ldx;
 } moe_product;
 
+/*
+ * One product of float32 matrices, either of them transposed, as training needs
+ * them: c[m, n] = op(a) op(b), added to c if `add`.
+ *
+ *   op(a)  [m, k]  a[m, k], or the transpose of a[k, m] if trans_a
+ *   op(b)  [k, n]  b[k, n], or the transpose of b[n, k] if trans_b
+ *
+ * Rows are lda, ldb, ldc floats apart; c overlaps neither.
+ */
+typedef struct moe_dense {
+    float *c;
+    const float *a, *b;
+    int64_t m, n, k;
+    int64_t lda, ldb, ldc;
+    bool trans_a, trans_b, add;
+} moe_dense;
+
 typedef enum moe_precision {
     MOE_PRECISION_EXACT = 0, /* stored weights, float32 activations       */
     MOE_PRECISION_SPLIT = 1, /* each activation as the sum of two bf16    */
@@ -66,6 +83,9 @@ struct moe_backend {
     /* Seconds since open that went into converting weights: widening, packing,
      * and the page faults that this meets. All workers together. */
     double (*convert_s)(const void *state);
+    /* One product inside one worker; any size. The result depends on the
+     * product alone. NULL: the backend cannot train. */
+    void (*dense)(void *state, int worker, const moe_dense *p);
     void (*close)(void *state);
 };
 

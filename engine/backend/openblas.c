@@ -189,6 +189,18 @@ static void small(void *state, int worker, bool trans, int m, int n, int k,
                 m, n, k, 1, a, lda, b, ldb, beta, c, ldc);
 }
 
+static void dense(void *state, int worker, const moe_dense *p)
+{
+    (void)state;
+    (void)worker;
+    if (p->m == 0 || p->n == 0)
+        return;
+    cblas_sgemm(CblasRowMajor, p->trans_a ? CblasTrans : CblasNoTrans,
+                p->trans_b ? CblasTrans : CblasNoTrans, (int)p->m, (int)p->n,
+                (int)p->k, 1, p->a, (int)p->lda, p->b, (int)p->ldb,
+                p->add ? 1.0f : 0.0f, p->c, (int)p->ldc);
+}
+
 #if defined(__x86_64__) && defined(__GNUC__)
 /* How wide the vectors are that the library's kernels use. */
 static int core_class(const char *core)
@@ -243,5 +255,6 @@ const moe_backend moe_backend_openblas = {
     .multiply = multiply,
     .small = small,
     .convert_s = convert_s,
+    .dense = dense,
     .close = close_openblas,
 };

@@ -154,6 +154,23 @@ static void small(void *state, int worker, bool trans, int m, int n, int k,
         }
 }
 
+static void dense(void *state, int worker, const moe_dense *p)
+{
+    (void)state;
+    (void)worker;
+    for (int64_t i = 0; i < p->m; i++)
+        for (int64_t j = 0; j < p->n; j++) {
+            float *y = &p->c[i * p->ldc + j];
+            double sum = p->add ? (double)*y : 0;
+
+            for (int64_t l = 0; l < p->k; l++)
+                sum +=
+                    (double)p->a[p->trans_a ? l * p->lda + i : i * p->lda + l] *
+                    (double)p->b[p->trans_b ? j * p->ldb + l : l * p->ldb + j];
+            *y = (float)sum;
+        }
+}
+
 const moe_backend moe_backend_ref = {
     .name = "ref",
     .summary = "plain C with sums in float64: slow, the truth for tests",
@@ -165,5 +182,6 @@ const moe_backend moe_backend_ref = {
     .multiply = multiply,
     .small = small,
     .convert_s = convert_s,
+    .dense = dense,
     .close = close_ref,
 };
