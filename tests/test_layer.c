@@ -191,6 +191,40 @@ static void a_window_counts_the_query_itself(void **state)
     check_attention("openblas", 257, false, 0);
 }
 
+/* 32,768 tokens: the last of them are as in a document that holds no more than
+ * what their windows show. Rotation knows distances only. */
+static void a_long_document_is_seen_through_its_window(void **state)
+{
+    enum { N = 32768, WINDOW = 700, SHOWN = 300 };
+    const int64_t length[2] = {N, -1}, part[2] = {WINDOW + SHOWN, -1};
+    const int64_t from = N - WINDOW - SHOWN;
+    int32_t *ids = moe_calloc(N, sizeof *ids);
+    moe_model *m = run_make(1, 4, 2);
+    run whole, end, wider;
+
+    (void)state;
+    assert_non_null(ids);
+    run_ids(ids, N, m->config.n_vocab);
+    m->config.window = WINDOW;
+    whole = run_model(m, ids, length, 2, NULL);
+    end = run_model(m, ids + from, part, 2, NULL);
+    assert_near(whole.resid + (2 * N - SHOWN) * D,
+                end.resid + (2 * (WINDOW + SHOWN) - SHOWN) * D, SHOWN * D,
+                1e-4);
+    assert_memory_equal(whole.expert + 2 * (N - SHOWN), end.expert + 2 * WINDOW,
+                        2 * SHOWN * sizeof *end.expert);
+    m->config.window = WINDOW + 1;
+    wider = run_model(m, ids + from, part, 2, NULL);
+    assert_memory_not_equal(wider.resid + 2 * (WINDOW + SHOWN) * D - D,
+                            end.resid + 2 * (WINDOW + SHOWN) * D - D,
+                            D * sizeof *end.resid);
+    run_free(&whole);
+    run_free(&end);
+    run_free(&wider);
+    moe_synthetic_free(m);
+    free(ids);
+}
+
 /* resid + sum of softmax(logits) * expert, over all experts. */
 static void full_mixture(float *out, const moe_model *m, const float *resid)
 {
@@ -292,6 +326,7 @@ int main(void)
         cmocka_unit_test(attention_is_softmax_over_the_keys_before),
         cmocka_unit_test(attention_holds_however_queries_are_cut),
         cmocka_unit_test(a_window_counts_the_query_itself),
+        cmocka_unit_test(a_long_document_is_seen_through_its_window),
         cmocka_unit_test(all_experts_give_the_full_mixture),
         cmocka_unit_test(experts_with_more_tokens_than_fit_are_cut),
         cmocka_unit_test(a_policy_decides_where_tokens_go),
