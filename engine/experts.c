@@ -207,6 +207,7 @@ static void done_with(moe_forward *fw, const moe_layer *l, int n_run)
 moe_err moe_experts_run(moe_forward *fw, int layer)
 {
     const moe_layer *l = &fw->model->layers[layer];
+    const int64_t all = fw->begin[fw->c->n_expert];
     int64_t next = 0;
     int e = 0, n_run;
     moe_err err;
@@ -216,6 +217,9 @@ moe_err moe_experts_run(moe_forward *fw, int layer)
         if ((err = run_experts(fw, l, n_run)) != MOE_OK)
             return err;
         done_with(fw, l, n_run);
+        if (next < all &&
+            (err = moe_forward_tick(fw, layer + (double)next / (double)all)))
+            return err;
     }
     return MOE_OK;
 }

@@ -358,6 +358,13 @@ void moe_forward_norm(moe_forward *fw, const moe_tensor *weight)
     moe_forward_rows(fw, fw->batch->n_tok, norm_rows, NULL);
 }
 
+moe_err moe_forward_tick(moe_forward *fw, double done)
+{
+    return fw->opts.tick
+               ? fw->opts.tick(fw->opts.tick_user, done, fw->c->n_layer)
+               : MOE_OK;
+}
+
 bool moe_forward_wanted(const moe_forward *fw, moe_site site)
 {
     for (int i = 0; i < fw->n_hook; i++)
@@ -622,14 +629,15 @@ moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
     fw->bad = false;
     fw->since = moe_clock_s();
     begin_reading(fw);
-    if ((err = embed(fw)) != MOE_OK)
+    if ((err = moe_forward_tick(fw, 0)) != MOE_OK ||
+        (err = embed(fw)) != MOE_OK)
         return err;
     for (int i = 0; i <= n_layer; i++) {
         err = i < n_layer ? run_layer(fw, i) : moe_head_run(fw);
         if (err == MOE_OK)
             err = moe_map_check();
-        if (err == MOE_OK && fw->opts.tick)
-            err = fw->opts.tick(fw->opts.tick_user, i + 1, n_layer + 1);
+        if (err == MOE_OK)
+            err = moe_forward_tick(fw, i + 1);
         if (err != MOE_OK || (err = moe_stop_check()) != MOE_OK)
             return err;
         fw->since = moe_clock_s();

@@ -52,9 +52,10 @@ typedef struct moe_forward_opts {
      * back when it was used. */
     int64_t weight_bytes;
     bool nll; /* compute the head and the loss               */
-    /* told after each layer: layers done of n_layer + 1 (the head is the last);
+    /* told at the beginning, after each layer and between its experts: how many
+     * layers are done, rising from 0 to n_layer, to n_layer + 1 behind the head;
      * may be NULL; a failure ends the pass */
-    moe_err (*tick)(void *user, int done, int total);
+    moe_err (*tick)(void *user, double done, int n_layer);
     void *tick_user;
 } moe_forward_opts;
 

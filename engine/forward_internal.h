@@ -97,6 +97,9 @@ void moe_forward_fetch(moe_forward *fw, const moe_tensor *t, moe_stage stage);
 void moe_forward_done(moe_forward *fw, const moe_tensor *t);
 void moe_forward_ask_expert(moe_forward *fw, const moe_layer *l, int expert);
 
+/* So many layers are done. */
+moe_err moe_forward_tick(moe_forward *fw, double done) MOE_MUST_CHECK;
+
 /* h = norm(x) for the whole batch. */
 void moe_forward_norm(moe_forward *fw, const moe_tensor *weight);
 

@@ -41,16 +41,22 @@ static int64_t estimate(const moe_tracer *t)
     return all < (double)t->sum.n_tok ? 0 : (int64_t)all - t->n_skipped;
 }
 
-static moe_err tick(void *user, int done, int total)
+static moe_err tick(void *user, double done, int n_layer)
 {
     moe_tracer *t = user;
     bool wanted;
     int64_t n = moe_recorder_batch(t->recorder, &wanted).n_tok;
     char note[48];
 
-    snprintf(note, sizeof note, "layer %d/%d", done, total);
+    if (done < n_layer)
+        snprintf(note, sizeof note, "layer %d/%d", (int)done + 1, n_layer);
+    else
+        snprintf(note, sizeof note, "output");
     t->bar.total = estimate(t);
-    moe_progress_show(&t->bar, t->sum.n_computed + n * done / total, note);
+    /* the output matrix costs about as much as a layer */
+    moe_progress_show(
+        &t->bar,
+        t->sum.n_computed + (int64_t)((double)n * done / (n_layer + 1)), note);
     return moe_stop_check();
 }
 

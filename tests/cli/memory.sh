@@ -50,6 +50,15 @@ bounded large.db 96 --precision exact
 same large.db free.db
 bounded split.db 96
 
+# Batches so small that some experts have no token: those are not waited for.
+"$moetrace" trace -q big.gguf text -c 16 --batch 16 -n 48 -o few-free.db \
+    --precision exact || fail "no trace of few tokens"
+"$TOP_BUILDDIR/tests/peak" peak "$moetrace" trace -q big.gguf text -c 16 \
+    --batch 16 -n 48 -o few.db --precision exact --memory 64M ||
+    fail "no trace of few tokens in 64 MiB"
+[ "$(cat peak)" -le 65536 ] || fail "few tokens: $(cat peak) kB were held"
+same few.db few-free.db
+
 # The least that is named is enough, and is not named for nothing.
 if "$moetrace" trace -q big.gguf text -c 256 --threads 2 -o small.db \
     --memory 2M --precision exact 2>err; then

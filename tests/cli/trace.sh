@@ -188,6 +188,14 @@ fi
 grep -q 'wrong.db: damaged: t_token has' err || fail "info: $(cat err)"
 [ ! -s out ] || fail "info prints in spite of a failure"
 
+# A bar for people at a terminal, and for nobody else.
+"$moetrace" trace model texts -o silent.db >out 2>err || fail "$(cat err)"
+[ ! -s err ] || fail "a bar in a file: $(cat err)"
+if command -v script >/dev/null; then
+    script -qec "'$moetrace' trace model texts -o bar.db" bar >/dev/null </dev/null
+    grep -q 'tokens .*layer 1/' bar || fail "no bar: $(cat -v bar)"
+fi
+
 # What is refused leaves every file as it was.
 cp one.db before.db
 refused 1 'one.db: exists already' model texts -o one.db
