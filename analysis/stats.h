@@ -24,6 +24,10 @@ double moe_random_unit(uint64_t seed, uint64_t stream, uint64_t counter);
 int64_t moe_random_below(int64_t n, uint64_t seed, uint64_t stream,
                          uint64_t counter);
 
+/* n of them in [0, n): counters first, first + 1, ... */
+void moe_random_rows(int32_t *out, int64_t n, uint64_t seed, uint64_t stream,
+                     uint64_t first);
+
 /* Fisher and Yates; the same order for the same (seed, stream). */
 void moe_random_shuffle(int32_t *item, int64_t n, uint64_t seed,
                         uint64_t stream);
@@ -111,7 +115,7 @@ double moe_stats_quantile(const double *rising, int64_t n, double p);
  * than 0.001 from 4 degrees of freedom on); NaN below 1. */
 double moe_stats_t975(double freedom);
 
-/* The middle 95 % of draws, which are sorted; NaN among them are left out. */
+/* The middle 95 % of draws, which change places; NaN among them are left out. */
 typedef struct moe_interval {
     double low, high;
 } moe_interval;
