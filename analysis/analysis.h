@@ -2,11 +2,13 @@
  * An analysis is a reducer over a trace: begin, one window after the other,
  * merge, finish. The runner in study.c reads the trace once for all analyses
  * that are asked for, on several threads, each with states of its own over a
- * range of documents; the states are then merged in document order.
+ * range of documents; the states are then merged in document order. Analyses
+ * finish side by side.
  */
 #ifndef MOE_ANALYSIS_ANALYSIS_H
 #define MOE_ANALYSIS_ANALYSIS_H
 
+#include "analysis/crew.h"
 #include "analysis/record.h"
 #include "analysis/table.h"
 #include "engine/base/error.h"
@@ -50,7 +52,8 @@ typedef struct moe_study {
     const char *provenance; /* one line: model, corpus, digests           */
     /* Whole while finish() runs; NULL when no analysis has MOE_NEEDS_RECORD. */
     const moe_record *record;
-    moe_pool *pool;   /* for finish(); never inside window()        */
+    moe_pool *pool;   /* busy while window() and finish() run        */
+    moe_crew *crew;   /* of moe_study_parallel                       */
     const void *user; /* of moe_study_run_own(); else NULL          */
 } moe_study;
 
@@ -93,7 +96,8 @@ typedef struct moe_analysis {
     /* Add what `other` saw, of documents behind those of `state`. What other
      * owns may be taken from it: only end() is called on it afterwards. */
     moe_err (*merge)(void *state, void *other);
-    /* Append tables to out. The runner adds the note on provenance. */
+    /* Append tables to out, which is empty; other analyses finish at the same
+     * time. The runner adds the note on provenance. */
     moe_err (*finish)(void *state, moe_tables *out);
     void (*end)(void *state); /* always; NULL is allowed */
 } moe_analysis;
@@ -134,13 +138,12 @@ moe_err moe_study_setting_int(int64_t *out, const moe_study *study,
                               int64_t low, int64_t high) MOE_MUST_CHECK;
 
 /*
- * For finish(): run fn for all tasks on the study's threads, at most eight at a
- * time (each has scratch of its own), and wait. The first error, by task, is the
+ * For finish(), which runs beside those of other analyses: run fn for all tasks
+ * with the threads that are free, and wait. The first error, by task, is the
  * result, with its text; a stop asked for is one too.
  */
-typedef moe_err (*moe_study_task)(void *user, int64_t task);
 moe_err moe_study_parallel(const moe_study *study, int64_t n_task,
-                           moe_study_task fn, void *user) MOE_MUST_CHECK;
+                           moe_crew_fn fn, void *user) MOE_MUST_CHECK;
 
 /* The layer number that people see for the i-th shown layer. */
 int moe_study_layer(const moe_study *study, int i);

@@ -19,6 +19,7 @@ libanalysis_a_SOURCES = \
 	%D%/bitext.c %D%/bitext.h \
 	%D%/classes.c %D%/classes.h \
 	%D%/counts.c %D%/counts.h \
+	%D%/crew.c %D%/crew.h \
 	%D%/emit_csv.c %D%/emit_json.c %D%/emit_text.c \
 	%D%/glyph.c %D%/glyph.h \
 	%D%/kinds.c %D%/kinds.h \

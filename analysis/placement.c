@@ -181,19 +181,21 @@ moe_err moe_placement_greedy(int32_t *rank, const moe_study *study, int n_rank,
     int64_t *work = moe_calloc(2 * (size_t)n_rank, sizeof *work);
     moe_tables tables = {0};
     moe_trace *other = NULL;
+    moe_pool *pool = NULL; /* that of the study is busy */
     moe_err err = MOE_OK;
 
     if (!load || !work)
         err = moe_fail(MOE_ERR_NOMEM, "out of memory for a placement");
     if (err == MOE_OK && (err = moe_trace_open(&other, path)) == MOE_OK &&
-        (err = moe_study_run(&tables, other, names, 1, &opts, study->pool)) ==
-            MOE_OK)
+        (err = moe_pool_new(&pool, moe_pool_size(study->pool))) == MOE_OK &&
+        (err = moe_study_run(&tables, other, names, 1, &opts, pool)) == MOE_OK)
         err = take_loads(load, study, moe_tables_find(&tables, "load"), path);
     for (int i = 0; i < study->n_slot && err == MOE_OK; i++)
         place_greedily(rank + (int64_t)i * n_expert,
                        load + (int64_t)i * n_expert, n_expert, n_rank, work);
     moe_tables_fini(&tables);
     moe_trace_close_read(other);
+    moe_pool_free(pool);
     free(load);
     free(work);
     return err;

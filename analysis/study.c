@@ -106,6 +106,7 @@ typedef struct plan {
     int n_group, group_capacity;
     char *provenance;
     moe_record *record;
+    moe_crew *crew;
 } plan;
 
 static void plan_fini(plan *p)
@@ -117,6 +118,7 @@ static void plan_fini(plan *p)
     free(p->doc_group);
     free(p->provenance);
     moe_record_free(p->record);
+    moe_crew_free(p->crew);
 }
 
 int moe_study_layer(const moe_study *study, int i)
@@ -315,63 +317,18 @@ static moe_err plan_make(plan *p, const moe_trace *trace,
                            .shape = moe_trace_get_shape(trace),
                            .opts = opts,
                            .pool = pool};
-    if ((err = choose_layers(p, opts)) == MOE_OK &&
+    if ((err = moe_crew_new(&p->crew, pool)) == MOE_OK &&
+        (err = choose_layers(p, opts)) == MOE_OK &&
         (err = choose_documents(p, opts)) == MOE_OK)
         err = describe(p, opts);
+    p->study.crew = p->crew;
     return err;
-}
-
-/* ---- tasks of finish() ---- */
-
-enum { MAX_LANES = 8 };
-
-typedef struct lanes {
-    moe_study_task fn;
-    void *user;
-    int64_t n_task;
-    _Atomic int64_t next;
-    atomic_bool failed;
-    moe_err err[MAX_LANES];
-    int64_t task[MAX_LANES]; /* that failed */
-    char *text[MAX_LANES];
-} lanes;
-
-static void run_lane(void *user, int64_t lane, int worker)
-{
-    lanes *l = user;
-    moe_err err = MOE_OK;
-    int64_t task = 0;
-
-    (void)worker;
-    while (err == MOE_OK && !atomic_load(&l->failed) &&
-           (task = atomic_fetch_add(&l->next, 1)) < l->n_task)
-        if ((err = moe_stop_check()) == MOE_OK)
-            err = l->fn(l->user, task);
-    if (err != MOE_OK) {
-        l->err[lane] = err;
-        l->task[lane] = task;
-        l->text[lane] = moe_strdup(moe_error_text());
-        atomic_store(&l->failed, true);
-    }
 }
 
 moe_err moe_study_parallel(const moe_study *study, int64_t n_task,
-                           moe_study_task fn, void *user)
+                           moe_crew_fn fn, void *user)
 {
-    int n = moe_pool_size(study->pool), first = -1;
-    lanes l = {.fn = fn, .user = user, .n_task = n_task};
-    moe_err err = MOE_OK;
-
-    moe_pool_run(study->pool, n < MAX_LANES ? n : MAX_LANES, run_lane, &l);
-    for (int i = 0; i < MAX_LANES; i++)
-        if (l.err[i] != MOE_OK && (first < 0 || l.task[i] < l.task[first]))
-            first = i;
-    if (first >= 0)
-        err = moe_fail(l.err[first], "%s",
-                       l.text[first] ? l.text[first] : "out of memory");
-    for (int i = 0; i < MAX_LANES; i++)
-        free(l.text[i]);
-    return err;
+    return moe_crew_share(study->crew, n_task, fn, user);
 }
 
 /* ---- the pass over the trace ---- */
@@ -391,6 +348,7 @@ typedef struct pass {
     moe_record *record; /* NULL: nobody needs it */
     part *parts;
     int n_part;
+    moe_tables *tables; /* [n] of each analysis */
     atomic_bool failed;
     _Atomic int64_t done; /* tokens */
     moe_progress bar;
@@ -545,53 +503,81 @@ static void pass_fini(pass *p)
         free(p->parts[i].text);
     }
     free(p->parts);
+    for (int a = 0; a < p->n && p->tables; a++)
+        moe_tables_fini(&p->tables[a]);
+    free(p->tables);
 }
 
-static moe_err merge_parts(pass *p)
+static moe_err failed_part(const pass *p)
 {
     for (int i = 0; i < p->n_part; i++)
         if (p->parts[i].err != MOE_OK)
             return moe_fail(p->parts[i].err, "%s",
                             p->parts[i].text ? p->parts[i].text
                                              : "out of memory");
-    for (int i = 1; i < p->n_part; i++)
-        for (int a = 0; a < p->n; a++) {
-            moe_err err = MOE_OK;
-
-            if (p->run[a]->merge)
-                err = p->run[a]->merge(p->parts[0].state[a],
-                                       p->parts[i].state[a]);
-
-            if (err != MOE_OK)
-                return err;
-            p->run[a]->end(p->parts[i].state[a]);
-            p->parts[i].state[a] = NULL;
-        }
     return MOE_OK;
+}
+
+/* What the parts counted comes together in the first. */
+static moe_err merge_parts(pass *p, int a)
+{
+    moe_err err = MOE_OK;
+
+    for (int i = 1; i < p->n_part && err == MOE_OK; i++) {
+        if (p->run[a]->merge)
+            err = p->run[a]->merge(p->parts[0].state[a], p->parts[i].state[a]);
+        p->run[a]->end(p->parts[i].state[a]);
+        p->parts[i].state[a] = NULL;
+    }
+    return err;
+}
+
+static moe_err note_tables(pass *p, int a)
+{
+    const moe_tables *out = &p->tables[a];
+    moe_err err = MOE_OK;
+
+    for (int t = 0; t < out->n && err == MOE_OK; t++) {
+        if (p->run[a]->needs & MOE_NEEDS_RECORD && p->record->n_left_out)
+            moe_table_note(
+                out->item[t],
+                "What needs tokens more than once is from a sample of "
+                "%lld of the %lld documents (--memory).",
+                (long long)p->record->n_doc,
+                (long long)(p->record->n_doc + p->record->n_left_out));
+        moe_table_note(out->item[t], "%s", p->study->provenance);
+        err = moe_table_check(out->item[t]);
+    }
+    return err;
+}
+
+static moe_err finish_one(void *user, int64_t a)
+{
+    pass *p = user;
+    void **state = &p->parts[0].state[a];
+    moe_err err;
+
+    if ((err = merge_parts(p, (int)a)) == MOE_OK &&
+        (err = p->run[a]->finish(*state, &p->tables[a])) == MOE_OK)
+        err = note_tables(p, (int)a);
+    p->run[a]->end(*state);
+    *state = NULL;
+    return err;
 }
 
 static moe_err finish_all(pass *p, moe_tables *out)
 {
-    moe_err err = MOE_OK;
+    moe_err err;
 
-    for (int a = 0; a < p->n && err == MOE_OK; a++) {
-        int first = out->n;
-
-        err = p->run[a]->finish(p->parts[0].state[a], out);
-        for (int t = first; t < out->n && err == MOE_OK; t++) {
-            if (p->run[a]->needs & MOE_NEEDS_RECORD && p->record->n_left_out)
-                moe_table_note(
-                    out->item[t],
-                    "What needs tokens more than once is from a sample of "
-                    "%lld of the %lld documents (--memory).",
-                    (long long)p->record->n_doc,
-                    (long long)(p->record->n_doc + p->record->n_left_out));
-            moe_table_note(out->item[t], "%s", p->study->provenance);
-            err = moe_table_check(out->item[t]);
+    p->tables = moe_calloc((size_t)p->n, sizeof *p->tables);
+    if (!p->tables)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for tables");
+    err = moe_crew_run(p->study->crew, p->n, finish_one, p);
+    for (int a = 0; a < p->n && err == MOE_OK; a++)
+        for (int t = 0; t < p->tables[a].n && err == MOE_OK; t++) {
+            err = moe_tables_add(out, p->tables[a].item[t]); /* or frees it */
+            p->tables[a].item[t] = NULL;
         }
-        if (err == MOE_OK)
-            err = moe_stop_check();
-    }
     return err;
 }
 
@@ -619,7 +605,7 @@ static moe_err run_pass(moe_tables *out, plan *made,
         moe_progress_begin(&p.bar, "tokens", moe_trace_n_tok(study->trace));
         moe_pool_run(study->pool, p.n_part, read_task, &p);
         moe_progress_end(&p.bar);
-        if ((err = merge_parts(&p)) == MOE_OK)
+        if ((err = failed_part(&p)) == MOE_OK)
             err = finish_all(&p, out);
     }
     pass_fini(&p);

@@ -39,3 +39,6 @@ tests_test_classes_LDADD = $(ANALYSIS_LIBS)
 check_PROGRAMS += tests/test_committees
 tests_test_committees_SOURCES = tests/test_committees.c
 tests_test_committees_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/test_crew
+tests_test_crew_SOURCES = tests/test_crew.c
+tests_test_crew_LDADD = $(ANALYSIS_LIBS)
