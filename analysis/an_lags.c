@@ -3,6 +3,8 @@
 
 #include "analysis/analysis.h"
 
+#include "analysis/planes.h"
+#include "analysis/resample.h"
 #include "analysis/sets.h"
 #include "analysis/stats.h"
 #include "engine/base/mem.h"
@@ -102,8 +104,9 @@ typedef struct work {
     const moe_record *r;
     int64_t n_count;
     int32_t *expert; /* [n_place, k]                     */
-    uint64_t *mask;  /* [n_place] sets as bits, 0 unknown; NULL: E > 64 */
+    moe_planes planes;
     uint32_t *count; /* [n_doc, n_count]                 */
+    moe_resample rows;
     double *sum;     /* [n_count] of a draw              */
     double *draw;    /* [N_CHOICE * most, n_resample]    */
     int64_t *member; /* [n_doc] documents of a group     */
@@ -112,8 +115,9 @@ typedef struct work {
 
 static void work_fini(work *w)
 {
+    moe_planes_fini(&w->planes);
+    moe_resample_fini(&w->rows);
     free(w->expert);
-    free(w->mask);
     free(w->count);
     free(w->sum);
     free(w->draw);
@@ -121,11 +125,29 @@ static void work_fini(work *w)
     free(w->load);
 }
 
+/* Documents of the largest group. */
+static int64_t largest_group(const moe_study *study, const moe_record *r)
+{
+    int64_t most = 0;
+
+    for (int g = 0; g < study->n_group; g++) {
+        int64_t n = 0;
+
+        for (int64_t d = 0; d < r->n_doc; d++)
+            n += r->docs[d].group == g;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 static moe_err work_make(work *w, const state *s)
 {
     const moe_record *r = s->study->record;
+    const moe_trace_shape *shape = s->study->shape;
+    moe_err err;
 
     *w = (work){.s = s, .r = r, .n_count = 2 * N_CHOICE * s->most};
+    moe_planes_init(&w->planes, shape->n_expert, r->top_k);
     w->expert =
         moe_calloc((size_t)r->n_place, (size_t)r->top_k * sizeof *w->expert);
     w->count =
@@ -134,13 +156,15 @@ static moe_err work_make(work *w, const state *s)
     w->draw = moe_calloc((size_t)(N_CHOICE * s->most),
                          (size_t)s->study->opts->n_resample * sizeof *w->draw);
     w->member = moe_calloc((size_t)r->n_doc, sizeof *w->member);
-    w->load = moe_calloc((size_t)s->study->shape->n_expert, sizeof *w->load);
-    if (!w->expert || !w->count || !w->sum || !w->draw || !w->member ||
-        !w->load) {
+    w->load = moe_calloc((size_t)shape->n_expert, sizeof *w->load);
+    err =
+        !w->expert || !w->count || !w->sum || !w->draw || !w->member || !w->load
+            ? moe_fail(MOE_ERR_NOMEM, "lags: out of memory")
+            : moe_resample_make(&w->rows, largest_group(s->study, r),
+                                w->n_count);
+    if (err != MOE_OK)
         work_fini(w);
-        return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
-    }
-    return MOE_OK;
+    return err;
 }
 
 static bool all_known(const int32_t *expert, int k)
@@ -151,78 +175,42 @@ static bool all_known(const int32_t *expert, int k)
     return true;
 }
 
-/* The set of token t and those before it, at distances up to far. */
-static void count_sets(const work *w, uint32_t *pairs, uint32_t *any, int64_t t,
-                       int64_t far)
-{
-    int k = w->r->top_k;
-    const int32_t *later = w->expert + t * k;
-
-    if (!all_known(later, k))
-        return;
-    for (int64_t lag = 0; lag < far; lag++) {
-        if (w->mask) {
-            uint64_t earlier = w->mask[t - 1 - lag];
-
-            pairs[lag] += earlier != 0;
-            any[lag] += (earlier & w->mask[t]) != 0;
-        } else if (all_known(later - (lag + 1) * k, k)) {
-            pairs[lag]++;
-            any[lag] += moe_sets_share(later - (lag + 1) * k, later, k);
-        }
-    }
-}
-
 /* All pairs of the window at [from, to). */
-static void count_window(const work *w, uint32_t *count, int64_t from,
-                         int64_t to)
+static moe_err count_window(work *w, uint32_t *count, int64_t from, int64_t to)
 {
-    int64_t most = w->s->most, k = w->r->top_k;
-    uint32_t *pairs = count + FIRST * most;
-    uint32_t *same = count + (N_CHOICE + FIRST) * most;
+    int64_t most = w->s->most;
+    uint32_t *pairs = count, *repeats = count + N_CHOICE * most;
+    moe_err err =
+        moe_planes_load(&w->planes, w->expert + from * w->r->top_k, to - from);
 
-    for (int64_t t = from + 1; t < to; t++) {
-        const int32_t *later = w->expert + t * k, *earlier = later;
-        int64_t far = t - from < most ? t - from : most;
+    for (int64_t lag = 1; err == MOE_OK && lag <= most && lag < to - from;
+         lag++) {
+        moe_plane_pairs n = moe_planes_count(&w->planes, lag);
 
-        count_sets(w, count + ANY * most, count + (N_CHOICE + ANY) * most, t,
-                   far);
-        for (int64_t lag = 0; lag < far && later[0] >= 0; lag++) {
-            earlier -= k;
-            pairs[lag] += earlier[0] >= 0;
-            same[lag] += earlier[0] == later[0];
-        }
+        pairs[FIRST * most + lag - 1] += (uint32_t)n.known;
+        repeats[FIRST * most + lag - 1] += (uint32_t)n.same;
+        pairs[ANY * most + lag - 1] += (uint32_t)n.whole;
+        repeats[ANY * most + lag - 1] += (uint32_t)n.meet;
     }
+    return err;
 }
 
-/* Sets as bits, where the experts are few enough. */
-static moe_err fill_masks(work *w)
+static moe_err count_documents(work *w)
 {
-    int k = w->r->top_k;
+    moe_err err = MOE_OK;
 
-    if (w->s->study->shape->n_expert > 64)
-        return MOE_OK;
-    w->mask = moe_calloc((size_t)w->r->n_place, sizeof *w->mask);
-    if (!w->mask)
-        return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
-    for (int64_t t = 0; t < w->r->n_place; t++)
-        for (int c = 0; c < k && all_known(w->expert + t * k, k); c++)
-            w->mask[t] |= UINT64_C(1) << w->expert[t * k + c];
-    return MOE_OK;
-}
-
-static void count_documents(work *w)
-{
     for (int64_t d = 0; d < w->r->n_doc; d++) {
         const moe_record_doc *doc = &w->r->docs[d];
         int64_t last = doc->first + doc->n_tok;
 
-        for (int64_t from = doc->first, to; from < last; from = to) {
+        for (int64_t from = doc->first, to; from < last && err == MOE_OK;
+             from = to) {
             for (to = from + 1; to < last && !w->r->begins[to]; to++)
                 ;
-            count_window(w, w->count + d * w->n_count, from, to);
+            err = count_window(w, w->count + d * w->n_count, from, to);
         }
     }
+    return err;
 }
 
 static moe_err load_chance(double *chance, work *w, int64_t n)
@@ -257,14 +245,6 @@ static moe_err load_chance(double *chance, work *w, int64_t n)
     return err;
 }
 
-static void add_document(work *w, int64_t doc)
-{
-    const uint32_t *from = w->count + doc * w->n_count;
-
-    for (int64_t i = 0; i < w->n_count; i++)
-        w->sum[i] += from[i];
-}
-
 static void resample(cell *cells, work *w, int group, int64_t n)
 {
     int64_t n_draw = w->s->study->opts->n_resample;
@@ -272,10 +252,7 @@ static void resample(cell *cells, work *w, int group, int64_t n)
     uint64_t seed = (uint64_t)w->s->study->opts->seed + STREAM;
 
     for (int64_t b = 0; b < n_draw; b++) {
-        memset(w->sum, 0, (size_t)w->n_count * sizeof *w->sum);
-        for (int64_t i = 0; i < n; i++)
-            add_document(w, w->member[moe_random_below(n, seed, (uint64_t)group,
-                                                       (uint64_t)(b * n + i))]);
+        moe_resample_draw(w->sum, &w->rows, seed, (uint64_t)group, b);
         for (int64_t c = 0; c < n_cell; c++)
             w->draw[c * n_draw + b] = w->sum[n_cell + c] / w->sum[c];
     }
@@ -293,12 +270,13 @@ static moe_err do_group(work *w, int64_t slot, int group)
     int64_t at = slot * s->study->n_group + group;
     cell *cells = s->cells + at * n_cell;
 
-    memset(w->sum, 0, (size_t)w->n_count * sizeof *w->sum);
+    moe_resample_clear(&w->rows);
     for (int64_t d = 0; d < w->r->n_doc; d++)
         if (w->r->docs[d].group == group) {
             w->member[n++] = d;
-            add_document(w, d);
+            moe_resample_add_counts(&w->rows, w->count + d * w->n_count);
         }
+    moe_resample_all(w->sum, &w->rows);
     for (int64_t c = 0; c < n_cell; c++) {
         cells[c].pairs = (int64_t)w->sum[c];
         cells[c].repeats = (int64_t)w->sum[n_cell + c];
@@ -316,8 +294,7 @@ static moe_err do_layer(void *user, int64_t slot)
     if (err != MOE_OK)
         return err;
     moe_record_layer(w.expert, w.r, (int)slot, w.r->top_k);
-    if ((err = fill_masks(&w)) == MOE_OK)
-        count_documents(&w);
+    err = count_documents(&w);
     for (int g = 0; g < s->study->n_group && err == MOE_OK; g++)
         err = do_group(&w, slot, g);
     work_fini(&w);

@@ -26,7 +26,9 @@ libanalysis_a_SOURCES = \
 	%D%/palette.c %D%/palette.h \
 	%D%/partners.c %D%/partners.h \
 	%D%/repeat.c %D%/repeat.h \
+	%D%/planes.c %D%/planes.h \
 	%D%/record.c %D%/record.h \
+	%D%/resample.c %D%/resample.h \
 	%D%/sentences.c %D%/sentences.h \
 	%D%/sets.c %D%/sets.h \
 	%D%/stats.c %D%/stats.h \

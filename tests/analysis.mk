@@ -42,3 +42,6 @@ tests_test_committees_LDADD = $(ANALYSIS_LIBS)
 check_PROGRAMS += tests/test_crew
 tests_test_crew_SOURCES = tests/test_crew.c
 tests_test_crew_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/test_resampling
+tests_test_resampling_SOURCES = tests/test_resampling.c
+tests_test_resampling_LDADD = $(ANALYSIS_LIBS)

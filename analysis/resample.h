@@ -1,0 +1,40 @@
+/*
+ * The bootstrap of sums: rows of numbers, one for each document, of which as
+ * many as there are get drawn with replacement and added up.
+ */
+#ifndef MOE_ANALYSIS_RESAMPLE_H
+#define MOE_ANALYSIS_RESAMPLE_H
+
+#include "engine/base/error.h"
+
+#include <stdint.h>
+
+enum { MOE_RESAMPLE_WIDE = 8 }; /* columns that are added together */
+
+typedef struct moe_resample {
+    int64_t n_row, n_col;
+    int64_t room;  /* for rows                                      */
+    double *value; /* [blocks of columns, room, MOE_RESAMPLE_WIDE]  */
+    int32_t *pick; /* [room] rows of the draw at hand               */
+} moe_resample;
+
+moe_err moe_resample_make(moe_resample *out, int64_t room,
+                          int64_t n_col) MOE_MUST_CHECK;
+void moe_resample_fini(moe_resample *r);
+
+void moe_resample_clear(moe_resample *r); /* no rows */
+/* A row more, at most `room` of them; [n_col]. */
+void moe_resample_add(moe_resample *r, const double *row);
+void moe_resample_add_counts(moe_resample *r, const uint32_t *row);
+
+/*
+ * moe_resample_draw - the column sums of one draw, [n_col]. Row i of the draw is
+ * moe_random_below(n_row, seed, stream, draw * n_row + i), and rows are added in
+ * that order, so that sums of fractions have the same last bits everywhere.
+ */
+void moe_resample_draw(double *sum, moe_resample *r, uint64_t seed,
+                       uint64_t stream, int64_t draw);
+/* Each row once, in order. */
+void moe_resample_all(double *sum, moe_resample *r);
+
+#endif
