@@ -3,11 +3,13 @@
 
 #include "analysis/analysis.h"
 
+#include "analysis/halves.h"
 #include "analysis/stats.h"
 #include "analysis/strata.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 static const char formula[] =
@@ -54,10 +56,11 @@ typedef struct row {
 
 typedef struct state {
     const moe_study *study;
-    int64_t n_half;
+    int64_t n_pair; /* of half-samples                                  */
     moe_strata strata;
+    moe_halves halves;
     int32_t *doc; /* [strata.n] the document of each token             */
-    bool *chosen; /* [n_half, n_doc] the half-samples                  */
+    bool *first;  /* [n_pair, n_doc] it is in the first half           */
     row *rows;    /* [n_slot]                                          */
 } state;
 
@@ -68,8 +71,9 @@ static void end(void *user)
     if (!s)
         return;
     moe_strata_fini(&s->strata);
+    moe_halves_fini(&s->halves);
     free(s->doc);
-    free(s->chosen);
+    free(s->first);
     free(s->rows);
     free(s);
 }
@@ -77,31 +81,32 @@ static void end(void *user)
 static moe_err begin(void **out, const moe_study *study)
 {
     state *s = moe_calloc(1, sizeof *s);
+    int64_t n_half;
     moe_err err;
 
     if (!s)
         return moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
     s->study = study;
-    err = moe_study_setting_int(&s->n_half, study, &moe_analysis_beyond,
-                                "halves", 0, 100000);
+    err = moe_study_setting_int(&n_half, study, &moe_analysis_beyond, "halves",
+                                0, 100000);
     if (err != MOE_OK) {
         end(s);
         return err;
     }
-    s->n_half += s->n_half % 2;
+    s->n_pair = (n_half + 1) / 2;
     *out = s;
     return MOE_OK;
 }
 
-/* Half-samples come in pairs that share out the documents of each group; the
- * larger half of an odd number goes to either in turn. */
+/* The halves of a pair share out the documents of each group; the larger half
+ * of an odd number goes to either in turn. */
 static void choose_halves(state *s, int32_t *list)
 {
     const moe_record *r = s->study->record;
 
-    for (int64_t h = 0; h < s->n_half; h += 2)
+    for (int64_t p = 0; p < s->n_pair; p++)
         for (int g = 0; g < s->study->n_group; g++) {
-            uint64_t stream = (uint64_t)(h * s->study->n_group + g);
+            uint64_t stream = (uint64_t)(2 * p * s->study->n_group + g);
             int64_t n = 0, half;
 
             for (int64_t d = 0; d < r->n_doc; d++)
@@ -109,29 +114,15 @@ static void choose_halves(state *s, int32_t *list)
                     list[n++] = (int32_t)d;
             moe_random_shuffle(list, n, (uint64_t)s->study->opts->seed + STREAM,
                                stream);
-            half = (n + h / 2 % 2) / 2;
-            for (int64_t i = 0; i < n; i++)
-                s->chosen[(h + (i >= half)) * r->n_doc + list[i]] = true;
+            half = (n + p % 2) / 2;
+            for (int64_t i = 0; i < half; i++)
+                s->first[p * r->n_doc + list[i]] = true;
         }
 }
 
-static moe_err prepare(state *s)
+static void fill_tokens(int32_t *class, int32_t *level, int32_t *doc,
+                        const moe_record *r)
 {
-    const moe_record *r = s->study->record;
-    int64_t *class = moe_calloc((size_t)r->n_place, sizeof *class);
-    int32_t *level = moe_calloc((size_t)r->n_place, sizeof *level);
-    int32_t *doc = moe_calloc((size_t)r->n_place, sizeof *doc);
-    int32_t *list = moe_calloc((size_t)r->n_doc, sizeof *list);
-    moe_err err;
-
-    s->doc = moe_calloc((size_t)r->n_place, sizeof *s->doc);
-    s->chosen = moe_calloc((size_t)s->n_half, (size_t)r->n_doc);
-    s->rows = moe_calloc((size_t)s->study->n_slot, sizeof *s->rows);
-    if (!class || !level || !doc || !list || !s->doc || !s->chosen ||
-        !s->rows) {
-        err = moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
-        goto done;
-    }
     for (int64_t t = 0; t < r->n_place; t++)
         level[t] = -1;
     for (int64_t d = 0; d < r->n_doc; d++)
@@ -141,10 +132,40 @@ static moe_err prepare(state *s)
             level[t] = r->docs[d].group;
             doc[t] = (int32_t)d;
         }
+}
+
+static moe_err prepare(state *s)
+{
+    const moe_record *r = s->study->record;
+    int32_t *class = moe_calloc((size_t)r->n_place, sizeof *class);
+    int32_t *level = moe_calloc((size_t)r->n_place, sizeof *level);
+    int32_t *doc = moe_calloc((size_t)r->n_place, sizeof *doc);
+    int32_t *list = moe_calloc((size_t)r->n_doc, sizeof *list);
+    moe_err err;
+
+    s->first = moe_calloc((size_t)s->n_pair, (size_t)r->n_doc);
+    s->rows = moe_calloc((size_t)s->study->n_slot, sizeof *s->rows);
+    if (!class || !level || !doc || !list || !s->first || !s->rows) {
+        err = moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
+        goto done;
+    }
+    fill_tokens(class, level, doc, r);
     choose_halves(s, list);
     err = moe_strata_make(&s->strata, class, level, r->n_place);
-    if (err == MOE_OK)
-        moe_strata_gather(s->doc, &s->strata, doc);
+    if (err != MOE_OK)
+        goto done;
+    s->doc = moe_calloc((size_t)s->strata.n, sizeof *s->doc);
+    if (!s->doc) {
+        err = moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
+        goto done;
+    }
+    moe_strata_gather(s->doc, &s->strata, doc);
+    s->halves = (moe_halves){.strata = &s->strata,
+                             .doc = s->doc,
+                             .n_doc = r->n_doc,
+                             .n_pair = s->n_pair,
+                             .first = s->first};
+    err = moe_halves_make(&s->halves);
 
 done:
     free(class);
@@ -199,26 +220,24 @@ static double standard_error(const double *draw, int64_t n, double mean)
                  : NAN;
 }
 
-static void half_samples(row *out, const state *s, const int32_t *first,
-                         int32_t *half, double *draw, int64_t *work)
+static moe_err half_samples(row *out, const state *s, const int32_t *first)
 {
-    const moe_record *r = s->study->record;
-    double mean = 0, value = out->all.information - out->all.by_chance, wide;
+    int64_t n = 2 * s->n_pair;
+    double *draw = moe_calloc((size_t)n, sizeof *draw), mean = 0, wide;
+    double value = out->all.information - out->all.by_chance;
+    moe_err err;
 
-    for (int64_t h = 0; h < s->n_half; h++) {
-        const bool *chosen = s->chosen + h * r->n_doc;
-        moe_conditional c;
-
-        for (int64_t i = 0; i < s->strata.n; i++)
-            half[i] = chosen[s->doc[i]] ? first[i] : -1;
-        c = moe_strata_information(&s->strata, half, s->study->shape->n_expert,
-                                   work);
-        draw[h] = c.information - c.by_chance;
-        mean += draw[h] / (double)s->n_half;
-    }
-    wide = standard_error(draw, s->n_half, mean) *
-           moe_stats_t975((double)(r->n_doc - s->study->n_group));
+    if (!draw)
+        return moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
+    err = moe_halves_beyond(draw, &s->halves, first, s->study->shape->n_expert);
+    for (int64_t h = 0; h < n; h++)
+        mean += draw[h] / (double)n;
+    wide =
+        standard_error(draw, n, mean) *
+        moe_stats_t975((double)(s->study->record->n_doc - s->study->n_group));
     out->half = (moe_interval){value - wide, value + wide};
+    free(draw);
+    return err;
 }
 
 static moe_err do_layer(void *user, int64_t slot)
@@ -226,25 +245,23 @@ static moe_err do_layer(void *user, int64_t slot)
     state *s = user;
     const moe_record *r = s->study->record;
     int n_expert = s->study->shape->n_expert;
-    int32_t *first = moe_calloc((size_t)r->n_place, sizeof *first);
-    int32_t *half = moe_calloc((size_t)r->n_place, sizeof *half);
-    double *draw = moe_calloc((size_t)s->n_half, sizeof *draw);
+    int32_t *by_place = moe_calloc((size_t)r->n_place, sizeof *by_place);
+    int32_t *first = moe_calloc((size_t)s->strata.n, sizeof *first);
     int64_t *work = moe_calloc(2 * (size_t)n_expert, sizeof *work);
     row *out = &s->rows[slot];
     moe_err err;
 
-    if (!first || !half || !draw || !work) {
+    if (!by_place || !first || !work) {
         err = moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
     } else {
-        moe_record_layer(half, r, (int)slot, 1);
-        moe_strata_gather(first, &s->strata, half);
+        moe_record_layer(by_place, r, (int)slot, 1);
+        moe_strata_gather(first, &s->strata, by_place);
         out->all = moe_strata_information(&s->strata, first, n_expert, work);
-        half_samples(out, s, first, half, draw, work);
-        err = domain_information(&out->domain, s, first);
+        if ((err = half_samples(out, s, first)) == MOE_OK)
+            err = domain_information(&out->domain, s, first);
     }
+    free(by_place);
     free(first);
-    free(half);
-    free(draw);
     free(work);
     return err;
 }
@@ -275,7 +292,7 @@ static moe_err finish(void *user, moe_tables *out)
     }
     if (t)
         moe_table_note(t, "%d groups; %lld half-samples, seed %lld.",
-                       s->study->n_group, (long long)s->n_half,
+                       s->study->n_group, (long long)(2 * s->n_pair),
                        (long long)s->study->opts->seed);
     return moe_tables_add(out, t);
 }

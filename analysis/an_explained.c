@@ -118,9 +118,9 @@ static void fill_levels(int32_t *level[N_FACTOR], const moe_record *r)
 }
 
 /* Classes of the next factor: tokens in one level of one class of this one. */
-static void refine(int64_t *class, const moe_strata *s)
+static void refine(int32_t *class, const moe_strata *s)
 {
-    int64_t n = -1;
+    int32_t n = -1;
 
     for (int64_t i = 0; i < s->n; i++) {
         n += s->cut[i] != 0;
@@ -131,7 +131,7 @@ static void refine(int64_t *class, const moe_strata *s)
 static moe_err prepare(state *s)
 {
     const moe_record *r = s->study->record;
-    int64_t *class = moe_calloc((size_t)r->n_place, sizeof *class);
+    int32_t *class = moe_calloc((size_t)r->n_place, sizeof *class);
     int32_t *level[N_FACTOR] = {NULL};
     moe_err err = MOE_OK;
 

@@ -5,95 +5,69 @@
 #include "engine/base/mem.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEVEL_BEGINS = 1, CLASS_BEGINS = 2 };
+enum {
+    MOST_LOGS = 1 << 20,
+    DIGIT_BITS = 16, /* of keys, when they are put in order */
+    DIGITS = 1 << DIGIT_BITS
+};
 
-typedef struct item {
-    int64_t class, place;
-    int32_t level;
-} item;
+/* ---- x log x ---- */
 
-static int by_class_and_level(const void *a, const void *b)
+moe_err moe_logs_make(moe_logs *out, int64_t most)
 {
-    const item *x = a, *y = b;
+    moe_logs t = {.size = most < MOST_LOGS ? most + 1 : MOST_LOGS};
 
-    if (x->class != y->class)
-        return x->class < y->class ? -1 : 1;
-    if (x->level != y->level)
-        return x->level < y->level ? -1 : 1;
-    return (x->place > y->place) - (x->place < y->place);
-}
-
-void moe_strata_fini(moe_strata *s)
-{
-    free(s->order);
-    free(s->level);
-    free(s->cut);
-    free(s->table);
-    *s = (moe_strata){0};
-}
-
-static void fill(moe_strata *s, const item *items)
-{
-    for (int64_t i = 0; i < s->n; i++) {
-        s->order[i] = items[i].place;
-        s->level[i] = items[i].level;
-        s->cut[i] =
-            i == 0 || items[i].class != items[i - 1].class ? CLASS_BEGINS
-            : items[i].level != items[i - 1].level         ? LEVEL_BEGINS
-                                                           : 0;
+    t.x_log_x = moe_calloc((size_t)t.size, sizeof *t.x_log_x);
+    t.inverse = moe_calloc((size_t)t.size, sizeof *t.inverse);
+    if (!t.x_log_x || !t.inverse) {
+        moe_logs_fini(&t);
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld logarithms",
+                        (long long)t.size);
     }
-    moe_strata_fill_table(s->table, s->n + 1);
-}
-
-moe_err moe_strata_make(moe_strata *out, const int64_t *class,
-                        const int32_t *level, int64_t n_place)
-{
-    item *items = moe_calloc((size_t)n_place, sizeof *items);
-    moe_strata s = {0};
-    moe_err err = MOE_OK;
-
-    for (int64_t i = 0; items && i < n_place; i++)
-        if (class[i] >= 0 && level[i] >= 0)
-            items[s.n++] = (item){class[i], i, level[i]};
-    s.order = moe_calloc((size_t)s.n, sizeof *s.order);
-    s.level = moe_calloc((size_t)s.n, sizeof *s.level);
-    s.cut = moe_calloc((size_t)s.n, sizeof *s.cut);
-    s.table = moe_calloc(2 * ((size_t)s.n + 1), sizeof *s.table);
-    if (items && s.order && s.level && s.cut && s.table) {
-        qsort(items, (size_t)s.n, sizeof *items, by_class_and_level);
-        fill(&s, items);
-        *out = s;
-    } else {
-        moe_strata_fini(&s);
-        err = moe_fail(MOE_ERR_NOMEM, "out of memory for %lld observations",
-                       (long long)n_place);
+    for (int64_t i = 1; i < t.size; i++) {
+        t.x_log_x[i] = (double)i * log2((double)i);
+        t.inverse[i] = 1 / (double)i;
     }
-    free(items);
-    return err;
+    *out = t;
+    return MOE_OK;
 }
 
-void moe_strata_fill_table(double *table, int64_t size)
+void moe_logs_fini(moe_logs *t)
 {
-    for (int64_t i = 1; i < size; i++) {
-        table[i] = (double)i * log2((double)i);
-        table[size + i] = 1 / (double)i;
-    }
+    free(t->x_log_x);
+    free(t->inverse);
+    *t = (moe_logs){0};
 }
 
-/* x ln x about the mean u: u ln u + (x-u)^2/(2u) - (x-u)^3/(6u^2) +
- * (x-u)^4/(12u^3); central moments of the hypergeometric law, the fourth as that
- * of a normal one. */
+/*
+ * x ln x about the mean u, by the central moments m2 to m6 of x: u ln u + m2 /
+ * (2 u) - m3 / (6 u^2) + m4 / (12 u^3) - m5 / (20 u^4) + m6 / (30 u^5). Those up
+ * to m4 are those of the hypergeometric law, m5 and m6 what cumulants up to the
+ * fourth leave.
+ */
 static double by_moments(double all, double marked, double drawn)
 {
-    double u = drawn * marked / all;
-    double m2 = u * (all - marked) / all * (all - drawn) / (all - 1);
-    double m3 = m2 * (all - 2 * marked) / all * (all - 2 * drawn) / (all - 2);
+    double u = drawn * marked / all, v = 1 / u;
+    double plain = all - marked, left = all - drawn;
+    double m2 = u * plain / all * left / (all - 1);
+    double m3 = m2 * (plain - marked) / all * (left - drawn) / (all - 2);
+    double both = marked * plain * drawn * left;
+    double excess =
+        ((all - 1) * all * all *
+             (all * (all + 1) - 6 * (marked * plain + drawn * left)) +
+         6 * both * (5 * all - 6)) /
+        (both * (all - 2) * (all - 3));
+    double k4 = m2 * m2 * excess;
+    double m6 = 15 * m2 * (m2 * m2 + k4) + 10 * m3 * m3;
 
-    return (u * log(u) + m2 / (2 * u) - m3 / (6 * u * u) +
-            3 * m2 * m2 / (12 * u * u * u)) /
+    return (u * log(u) +
+            v * (m2 / 2 -
+                 v * (m3 / 6 - v * ((3 * m2 * m2 + k4) / 12 -
+                                    v * (m2 * m3 / 2 - v * m6 / 30))))) /
            log(2);
 }
 
@@ -109,46 +83,180 @@ static double of_few(double all, double small, double large)
                      (6 * (all - large) + 3 * 1.5849625007211562 * (large - 2));
 }
 
+static inline double inverse_of(const moe_logs *t, int64_t x, bool inside)
+{
+    return inside ? t->inverse[x] : 1 / (double)x;
+}
+
 /* From the mode outwards, each weight from its neighbour; the weights are
  * divided by their sum at the end, so that the first may be 1. No division
- * stands between one weight and the next. */
-double moe_strata_mean_x_log_x(const double *table, int64_t size, int64_t all,
-                               int64_t marked, int64_t drawn)
+ * stands between one weight and the next where all numbers are inside of the
+ * tables. */
+static inline double by_sum(const moe_logs *t, int64_t rest, int64_t marked,
+                            int64_t drawn, int64_t mode, bool inside)
 {
-    const double little = 1e-13, *inverse = table + size;
+    const double little = 1e-13;
+    int64_t low = rest < 0 ? -rest : 0;
+    int64_t high = marked < drawn ? marked : drawn;
+    double sum = moe_logs_of(t, mode), weights = 1, weight = 1;
+    double more = (double)(marked - mode), left = (double)(drawn - mode);
+
+    for (int64_t x = mode + 1; x <= high && weight > little; x++) {
+        weight *= (more-- * left--) *
+                  (inverse_of(t, x, inside) * inverse_of(t, rest + x, inside));
+        weights += weight;
+        sum += weight * (inside ? t->x_log_x[x] : moe_logs_of(t, x));
+    }
+    weight = 1;
+    more = (double)mode;
+    left = (double)(rest + mode);
+    for (int64_t x = mode - 1; x >= low && weight > little; x--) {
+        weight *= (more-- * left--) * (inverse_of(t, marked - x, inside) *
+                                       inverse_of(t, drawn - x, inside));
+        weights += weight;
+        sum += weight * (inside ? t->x_log_x[x] : moe_logs_of(t, x));
+    }
+    return sum / weights;
+}
+
+double moe_logs_mean(const moe_logs *t, int64_t all, int64_t marked,
+                     int64_t drawn)
+{
     int64_t rest = all - marked - drawn;
     int64_t low = rest < 0 ? -rest : 0;
     int64_t high = marked < drawn ? marked : drawn;
-    int64_t mode = (int64_t)(((double)marked + 1) * ((double)drawn + 1) /
-                             ((double)all + 2));
-    double sum, weights = 1, weight = 1;
+    int64_t mode;
 
     if (high <= 1) /* 0 log 0 = 1 log 1 = 0 */
         return 0;
     if (low == high)
-        return table[low];
+        return moe_logs_of(t, low);
     if (high <= 3)
         return of_few((double)all, (double)high,
                       (double)(marked < drawn ? drawn : marked));
-    if ((double)marked * (double)drawn > 60 * (double)all)
+    if ((double)marked * (double)drawn > 20 * (double)all)
         return by_moments((double)all, (double)marked, (double)drawn);
+    mode = (int64_t)(((double)marked + 1) * ((double)drawn + 1) /
+                     ((double)all + 2));
     mode = mode < low ? low : mode > high ? high : mode;
-    sum = table[mode];
-    for (int64_t x = mode; x < high && weight > little; x++) {
-        weight *= ((double)(marked - x) * (double)(drawn - x)) *
-                  (inverse[x + 1] * inverse[rest + x + 1]);
-        weights += weight;
-        sum += weight * table[x + 1];
-    }
-    weight = 1;
-    for (int64_t x = mode; x > low && weight > little; x--) {
-        weight *= ((double)x * (double)(rest + x)) *
-                  (inverse[marked - x + 1] * inverse[drawn - x + 1]);
-        weights += weight;
-        sum += weight * table[x - 1];
-    }
-    return sum / weights;
+    return all < t->size ? by_sum(t, rest, marked, drawn, mode, true)
+                         : by_sum(t, rest, marked, drawn, mode, false);
 }
+
+/* ---- observations in order ---- */
+
+void moe_strata_fini(moe_strata *s)
+{
+    free(s->order);
+    free(s->cut);
+    moe_logs_fini(&s->logs);
+    *s = (moe_strata){0};
+}
+
+/* Places by a digit of their keys, equal ones as they were. */
+static void by_digit(int32_t *to, const int32_t *from, int64_t n,
+                     const int32_t *key, int shift, int64_t *at)
+{
+    int64_t sum = 0;
+
+    memset(at, 0, DIGITS * sizeof *at);
+    for (int64_t i = 0; i < n; i++)
+        at[key[from[i]] >> shift & (DIGITS - 1)]++;
+    for (int d = 0; d < DIGITS; d++) {
+        int64_t here = at[d];
+
+        at[d] = sum;
+        sum += here;
+    }
+    for (int64_t i = 0; i < n; i++)
+        to[at[key[from[i]] >> shift & (DIGITS - 1)]++] = from[i];
+}
+
+/* By key, the lower digit first; spare is scratch. */
+static void by_key(int32_t *order, int32_t *spare, int64_t n,
+                   const int32_t *key, int64_t *at)
+{
+    int32_t most = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        most = key[order[i]] > most ? key[order[i]] : most;
+    by_digit(spare, order, n, key, 0, at);
+    if (most >= DIGITS)
+        by_digit(order, spare, n, key, DIGIT_BITS, at);
+    else
+        memcpy(order, spare, (size_t)n * sizeof *order);
+}
+
+/* Marks where classes and levels begin; the size of the largest class. */
+static int64_t mark(moe_strata *s, const int32_t *class, const int32_t *level)
+{
+    int64_t largest = 0, begin = 0;
+
+    for (int64_t i = 0; i < s->n; i++) {
+        bool first = i == 0 || class[s->order[i]] != class[s->order[i - 1]];
+
+        begin = first ? i : begin;
+        largest = i - begin + 1 > largest ? i - begin + 1 : largest;
+        s->cut[i] = first ? MOE_CLASS_ALIKE : 0;
+        if (!first && level[s->order[i]] != level[s->order[i - 1]]) {
+            s->cut[i] = MOE_LEVEL_BEGINS;
+            s->cut[begin] = MOE_CLASS_BEGINS;
+        }
+    }
+    return largest;
+}
+
+moe_err moe_strata_make(moe_strata *out, const int32_t *class,
+                        const int32_t *level, int64_t n_place)
+{
+    int32_t *spare;
+    int64_t *at;
+    moe_strata s = {0};
+    moe_err err = MOE_OK;
+
+    if (n_place > INT32_MAX)
+        return moe_fail(MOE_ERR_UNSUPPORTED,
+                        "%lld tokens at once, at most %ld can be sorted; a "
+                        "smaller --memory keeps fewer",
+                        (long long)n_place, (long)INT32_MAX);
+    for (int64_t i = 0; i < n_place; i++)
+        s.n += class[i] >= 0 && level[i] >= 0;
+    s.order = moe_calloc((size_t)s.n, sizeof *s.order);
+    s.cut = moe_calloc((size_t)s.n, sizeof *s.cut);
+    spare = moe_calloc((size_t)s.n, sizeof *spare);
+    at = moe_calloc(DIGITS, sizeof *at);
+    if (!s.order || !s.cut || !spare || !at) {
+        err = moe_fail(MOE_ERR_NOMEM, "out of memory for %lld observations",
+                       (long long)n_place);
+        goto done;
+    }
+    for (int64_t i = 0, n = 0; i < n_place; i++)
+        if (class[i] >= 0 && level[i] >= 0)
+            s.order[n++] = (int32_t)i;
+    by_key(s.order, spare, s.n, level, at);
+    by_key(s.order, spare, s.n, class, at);
+    if ((err = moe_logs_make(&s.logs, mark(&s, class, level))) == MOE_OK) {
+        *out = s;
+        s = (moe_strata){0};
+    }
+
+done:
+    moe_strata_fini(&s);
+    free(spare);
+    free(at);
+    return err;
+}
+
+int64_t moe_strata_class(const moe_strata *s, int64_t from)
+{
+    int64_t to = from + 1;
+
+    while (to < s->n && s->cut[to] < MOE_CLASS_BEGINS)
+        to++;
+    return to;
+}
+
+/* ---- information ---- */
 
 /* One class, observations [from, to): the sums over its levels of x log x of
  * the counts by value, as they are and by chance, and those of the margins. */
@@ -161,12 +269,12 @@ static void add_level(sums *out, const moe_strata *s, const int64_t *in_class,
                       int64_t n_class, const int64_t *in_level, int64_t n_level,
                       int n_value)
 {
-    out->levels += s->table[n_level];
+    out->levels += moe_logs_of(&s->logs, n_level);
     for (int v = 0; v < n_value; v++) {
-        out->cells += s->table[in_level[v]];
+        out->cells += moe_logs_of(&s->logs, in_level[v]);
         if (in_class[v] > 1)
-            out->by_chance += moe_strata_mean_x_log_x(
-                s->table, s->n + 1, n_class, in_class[v], n_level);
+            out->by_chance +=
+                moe_logs_mean(&s->logs, n_class, in_class[v], n_level);
     }
 }
 
@@ -179,18 +287,19 @@ static void add_class(sums *out, const moe_strata *s, const int32_t *value,
     for (int64_t i = from; i < to; i++)
         n += value[i] >= 0;
     out->n += n;
-    if (n <= 1) /* all terms are 0 */
+    /* of one level, the terms cancel */
+    if (n <= 1 || s->cut[from] == MOE_CLASS_ALIKE)
         return;
     memset(in_class, 0, bytes);
     memset(in_level, 0, bytes);
     for (int64_t i = from; i < to; i++)
         if (value[i] >= 0)
             in_class[value[i]]++;
-    out->classes += s->table[n];
+    out->classes += moe_logs_of(&s->logs, n);
     for (int v = 0; v < n_value; v++)
-        out->values += s->table[in_class[v]];
+        out->values += moe_logs_of(&s->logs, in_class[v]);
     for (int64_t i = from; i < to; i++) {
-        if (s->cut[i] == LEVEL_BEGINS && n_level) {
+        if (s->cut[i] == MOE_LEVEL_BEGINS && n_level) {
             if (n_level > 1) /* else all terms are 0 */
                 add_level(out, s, in_class, n, in_level, n_level, n_value);
             memset(in_level, 0, bytes);
@@ -220,8 +329,7 @@ moe_conditional moe_strata_information(const moe_strata *s,
     double margins, n;
 
     for (int64_t from = 0, to; from < s->n; from = to) {
-        for (to = from + 1; to < s->n && s->cut[to] != CLASS_BEGINS; to++)
-            ;
+        to = moe_strata_class(s, from);
         add_class(&all, s, value, n_value, from, to, work);
     }
     if (all.n == 0)

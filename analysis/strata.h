@@ -7,22 +7,55 @@
 
 #include "engine/base/error.h"
 
+#include <math.h>
 #include <stdint.h>
 
-/* Observations sorted by class and level; the values come later, so that one
- * order serves all layers. */
+/* x log2 x and 1 / x for whole numbers x; larger ones than there is room for are
+ * computed when they are needed. */
+typedef struct moe_logs {
+    int64_t size;
+    double *x_log_x; /* [size] */
+    double *inverse; /* [size] */
+} moe_logs;
+
+/* For numbers up to `most`, and at most 2^20 of them. */
+moe_err moe_logs_make(moe_logs *out, int64_t most) MOE_MUST_CHECK;
+void moe_logs_fini(moe_logs *t);
+
+static inline double moe_logs_of(const moe_logs *t, int64_t x)
+{
+    return x < t->size ? t->x_log_x[x] : (double)x * log2((double)x);
+}
+
+/*
+ * Mean of x log2 x for the number of marked items, m of all N, among n drawn
+ * without replacement. Where the mean of x is over 20, six moments of x stand
+ * for its law (off by less than 1e-4, and less than 1e-6 of the mean), else the
+ * sum runs until weights are under 1e-13 of the largest.
+ */
+double moe_logs_mean(const moe_logs *t, int64_t all, int64_t marked,
+                     int64_t drawn);
+
+/* Observations sorted by class, level and place; the values come later, so that
+ * one order serves all layers. */
 typedef struct moe_strata {
-    int64_t n;      /* observations with a class and a level    */
-    int64_t *order; /* [n] their places                         */
-    int32_t *level; /* [n] of order[i]                          */
-    uint8_t *cut;   /* [n] 2: a class begins; 1: a level begins */
-    double *table;  /* [2, n + 1] x log2 x, and 1 / x           */
+    int64_t n;      /* observations with a class and a level             */
+    int32_t *order; /* [n] their places                                  */
+    uint8_t *cut;   /* [n] MOE_LEVEL_BEGINS, or the first of a class: one
+                       of several levels, or of one                       */
+    moe_logs logs;  /* up to the size of the largest class               */
 } moe_strata;
 
-/* class and level: [n_place]; a negative one leaves the place out. */
-moe_err moe_strata_make(moe_strata *out, const int64_t *class,
+enum { MOE_LEVEL_BEGINS = 1, MOE_CLASS_BEGINS = 2, MOE_CLASS_ALIKE = 3 };
+
+/* class and level: [n_place], under 2^31 of them; a negative one leaves the
+ * place out. */
+moe_err moe_strata_make(moe_strata *out, const int32_t *class,
                         const int32_t *level, int64_t n_place) MOE_MUST_CHECK;
 void moe_strata_fini(moe_strata *s);
+
+/* Where the class that begins at observation `from` ends. */
+int64_t moe_strata_class(const moe_strata *s, int64_t from);
 
 /* Bring what is known of places into the order of the strata: out [n]. */
 void moe_strata_gather(int32_t *out, const moe_strata *s,
@@ -45,18 +78,5 @@ typedef struct moe_conditional {
 moe_conditional moe_strata_information(const moe_strata *s,
                                        const int32_t *value, int n_value,
                                        int64_t *work);
-
-/*
- * Mean of x log2 x for the number of marked items, m of all N, among n drawn
- * without replacement. `table` is [2, size] with size > N: x log2 x, and 1 / x.
- * Where the mean of x is over 60, four moments of x stand for its law
- * (relative error under 1e-6), else the sum runs until weights are under 1e-13
- * of the largest.
- */
-double moe_strata_mean_x_log_x(const double *table, int64_t size, int64_t all,
-                               int64_t marked, int64_t drawn);
-
-/* Fill such a table. */
-void moe_strata_fill_table(double *table, int64_t size);
 
 #endif

@@ -3,6 +3,7 @@
 #include "tests/near.h"
 #include "tests/routed.h"
 
+#include "analysis/halves.h"
 #include "analysis/stats.h"
 #include "analysis/strata.h"
 #include "engine/base/mem.h"
@@ -32,14 +33,22 @@ static void counts_by_chance_are_hypergeometric(void **state)
                  {6, 6, 3, 4.75488750216347},
                  {9, 1, 5, 0},
                  {12, 10, 9, 21.8339608393554}};
-    static double table[2 * 30001] = {0};
+    moe_logs logs, few;
 
     (void)state;
-    moe_strata_fill_table(table, 30001);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        assert_close(moe_strata_mean_x_log_x(table, 30001, known[i].all,
-                                             known[i].marked, known[i].drawn),
-                     known[i].mean, 1e-7 * (1 + known[i].mean));
+    assert_ok(moe_logs_make(&logs, 30000));
+    assert_ok(moe_logs_make(&few, 8)); /* the others are computed */
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        double mean =
+            moe_logs_mean(&logs, known[i].all, known[i].marked, known[i].drawn);
+
+        assert_close(mean, known[i].mean, 1e-7 * (1 + known[i].mean));
+        assert_close(
+            moe_logs_mean(&few, known[i].all, known[i].marked, known[i].drawn),
+            mean, 0);
+    }
+    moe_logs_fini(&logs);
+    moe_logs_fini(&few);
 }
 
 static moe_conditional information_of(const moe_strata *s,
@@ -57,8 +66,8 @@ static moe_conditional information_of(const moe_strata *s,
 static void one_class_is_a_contingency_table(void **state)
 {
     const int64_t t[] = {12, 7, 0, 30, 5, 19, 4, 8, 22, 3, 9, 1};
-    int64_t class[120] = {0}, work[8], n = 0;
-    int32_t level[120], value[120];
+    int64_t work[8], n = 0;
+    int32_t class[120] = {0}, level[120], value[120];
     moe_association a;
     moe_strata s;
     moe_conditional c;
@@ -85,8 +94,8 @@ static void one_class_is_a_contingency_table(void **state)
 static void chance_is_the_mean_over_shuffles_within_classes(void **state)
 {
     enum { N = 300, CLASSES = 7 };
-    int64_t class[N], work[10];
-    int32_t level[N], value[N], shuffled[N], places[N];
+    int64_t work[10];
+    int32_t class[N], level[N], value[N], shuffled[N], places[N];
     double sum = 0;
     moe_strata s;
     moe_conditional c;
@@ -95,7 +104,7 @@ static void chance_is_the_mean_over_shuffles_within_classes(void **state)
     for (uint64_t i = 0; i < N; i++) {
         double u = moe_random_unit(1, 0, i);
 
-        class[i] = (int64_t)(u * u * CLASSES);
+        class[i] = (int32_t)(u * u * CLASSES);
         level[i] = (int32_t)moe_random_below(4, 1, 1, i);
         value[i] = (int32_t)moe_random_below(5, 1, 2, i) * level[i] / 3;
     }
@@ -123,8 +132,8 @@ static void chance_is_the_mean_over_shuffles_within_classes(void **state)
 
 static void strata_without_observations_give_nothing(void **state)
 {
-    int64_t class = -1, work[4];
-    int32_t level = 0, value = 0;
+    int64_t work[4];
+    int32_t class = -1, level = 0, value = 0;
     moe_strata s;
 
     (void)state;
@@ -133,6 +142,71 @@ static void strata_without_observations_give_nothing(void **state)
     moe_strata_fini(&s);
     assert_ok(moe_strata_make(&s, NULL, NULL, 0));
     assert_true(isnan(moe_strata_information(&s, NULL, 2, work).by_chance));
+    moe_strata_fini(&s);
+}
+
+/* ---- half-samples ---- */
+
+enum { N_OBS = 900, N_DOCS = 12, N_VALUES = 5, MOST_PAIRS = 70 };
+
+static void check_halves(const moe_strata *s, const int32_t *doc,
+                         const int32_t *value, const bool *first, int n_pair)
+{
+    moe_halves h = {.strata = s,
+                    .doc = doc,
+                    .n_doc = N_DOCS,
+                    .n_pair = n_pair,
+                    .first = first};
+    double got[2 * MOST_PAIRS];
+
+    assert_ok(moe_halves_make(&h));
+    assert_ok(moe_halves_beyond(got, &h, value, N_VALUES));
+    for (int p = 0; p < n_pair; p++)
+        for (int side = 0; side < 2; side++) {
+            int32_t half[N_OBS];
+            int64_t work[2 * N_VALUES];
+            moe_conditional c;
+
+            for (int64_t i = 0; i < s->n; i++)
+                half[i] =
+                    first[p * N_DOCS + doc[i]] == (side == 0) ? value[i] : -1;
+            c = moe_strata_information(s, half, N_VALUES, work);
+            if (c.n == 0)
+                assert_true(isnan(got[2 * p + side]));
+            else
+                assert_close(got[2 * p + side], c.information - c.by_chance,
+                             1e-12);
+        }
+    moe_halves_fini(&h);
+}
+
+/* Few classes are large and many are small; some are of one level. */
+static void halves_tell_what_each_alone_would(void **state)
+{
+    int32_t class[N_OBS], level[N_OBS], value[N_OBS], doc[N_OBS];
+    int32_t sorted[N_OBS], doc_of[N_OBS];
+    bool first[MOST_PAIRS * N_DOCS];
+    moe_strata s;
+
+    (void)state;
+    for (int i = 0; i < N_OBS; i++) {
+        double u = moe_random_unit(1, 0, (uint64_t)i);
+
+        doc[i] = i * N_DOCS / N_OBS;
+        level[i] = doc[i] % 3;
+        class[i] = (int32_t)(u * u * u * 90);
+        value[i] = (int32_t)moe_random_below(N_VALUES + 1, 1, 1, (uint64_t)i) *
+                       (level[i] + 1) / 3 -
+                   1;
+    }
+    for (int i = 0; i < MOST_PAIRS * N_DOCS; i++)
+        first[i] = i >= N_DOCS && moe_random_unit(1, 2, (uint64_t)i) < 0.5;
+    assert_ok(moe_strata_make(&s, class, level, N_OBS));
+    moe_strata_gather(doc_of, &s, doc);
+    moe_strata_gather(sorted, &s, value);
+    check_halves(&s, doc_of, sorted, first, 1); /* all in the second half */
+    check_halves(&s, doc_of, sorted, first, 3);
+    check_halves(&s, doc_of, sorted, first, MOST_PAIRS);
     moe_strata_fini(&s);
 }
 
@@ -349,6 +423,7 @@ int main(void)
         cmocka_unit_test(counts_by_chance_are_hypergeometric),
         cmocka_unit_test(one_class_is_a_contingency_table),
         cmocka_unit_test(chance_is_the_mean_over_shuffles_within_classes),
+        cmocka_unit_test(halves_tell_what_each_alone_would),
         cmocka_unit_test(strata_without_observations_give_nothing),
         cmocka_unit_test(a_router_of_tokens_has_no_domain_effect_beyond_them),
         cmocka_unit_test(a_router_of_domains_has_all_of_the_effect),
