@@ -171,13 +171,11 @@ static moe_err plan(moe_step *s, const moe_config *c, const moe_step_opts *opts)
     return MOE_OK;
 }
 
-/* What the backend must be ready for; its own scratch follows from it. */
-static moe_product_limits limits(const moe_step *s)
+/* Only dense() is called; so long rows give it room for a panel that fills half
+ * of the second cache. */
+static moe_product_limits limits(void)
 {
-    int64_t k = most(most(s->c->d_model, s->c->d_ff), s->n_q);
-
-    return (moe_product_limits){
-        .m = MOE_STEP_ROWS, .k = k, .mk = MOE_STEP_ROWS * k};
+    return (moe_product_limits){.m = 1, .k = 1024, .mk = 1024};
 }
 
 size_t moe_step_bytes(const moe_config *config, const moe_step_opts *opts,
@@ -190,7 +188,7 @@ size_t moe_step_bytes(const moe_config *config, const moe_step_opts *opts,
     if (plan(&s, config, opts) != MOE_OK)
         return 0;
     take_all(&s, &c, n_threads);
-    max = limits(&s);
+    max = limits();
     return c.overflow ? SIZE_MAX
                       : c.used + opts->backend->scratch_bytes(
                                      n_threads, opts->precision, &max);
@@ -265,7 +263,7 @@ moe_err moe_step_new(moe_step **out, const moe_net *net, moe_pool *pool,
     if ((err = plan(s, &net->config, opts)) != MOE_OK ||
         (err = allocate(s, moe_pool_size(pool))) != MOE_OK)
         goto done;
-    max = limits(s);
+    max = limits();
     if ((err = s->backend->open(&s->backend_state, pool, opts->precision,
                                 &max)) != MOE_OK)
         goto done;
