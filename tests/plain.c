@@ -149,10 +149,10 @@ static void choose(int32_t *expert, const double *z, int n, int k)
     }
 }
 
-/* What the losses of the routers sum up, over all layers. */
+/* What the losses of the routers sum up; z over all layers. */
 typedef struct sums {
-    double *f;           /* [n_expert] choices, all ranks */
-    double *probability; /* [n_expert]                    */
+    double *f;           /* [n_layer, n_expert] choices, all ranks */
+    double *probability; /* [n_layer, n_expert]                    */
     double z;
 } sums;
 
@@ -178,10 +178,10 @@ static void mixture(const plain *p, double *x, int layer, int64_t token,
             kept += exp(z[expert[i]]);
         for (int i = 0; i < c->top_k; i++) {
             add_expert(p, x, h, exp(z[expert[i]]) / kept, layer, expert[i]);
-            s->f[expert[i]] += counts;
+            s->f[layer * c->n_expert + expert[i]] += counts;
         }
         for (int e = 0; counts && e < c->n_expert; e++)
-            s->probability[e] += exp(z[e]) / all;
+            s->probability[layer * c->n_expert + e] += exp(z[e]) / all;
         s->z += counts ? pow(log(all), 2) : 0;
     }
     free(h);
@@ -224,21 +224,43 @@ static double window(const plain *p, int64_t w, sums *s)
     return loss;
 }
 
+/* Of each layer, then the mean; or of the tokens of all layers together. */
+static double balance(const plain *p, const sums *s, double n)
+{
+    const int n_layer = p->net->config.n_layer,
+              n_expert = p->net->config.n_expert;
+    double sum = 0;
+
+    for (int e = 0; e < n_expert; e++) {
+        double f = 0, probability = 0;
+
+        for (int l = 0; l < n_layer; l++) {
+            f += s->f[l * n_expert + e];
+            probability += s->probability[l * n_expert + e];
+            if (p->by_layer) {
+                sum += n_expert * (f / n) * (probability / n) / n_layer;
+                f = probability = 0;
+            }
+        }
+        sum += n_expert * (f / n / n_layer) * (probability / n / n_layer);
+    }
+    return sum;
+}
+
 double plain_run(plain *p)
 {
     const moe_config *c = &p->net->config;
-    sums s = {room(c->n_expert), room(c->n_expert), 0};
-    double n = 0, all;
+    const int n_all = c->n_layer * c->n_expert;
+    sums s = {room(n_all), room(n_all), 0};
+    double n = 0;
 
     for (int64_t i = 0; i < p->n_window * p->length; i++)
         n += p->target[i] >= 0;
-    p->loss = p->balance = 0;
+    p->loss = 0;
     for (int64_t w = 0; w < p->n_window; w++)
         p->loss += window(p, w, &s) / n;
-    all = n * c->n_layer;
-    for (int e = 0; e < c->n_expert; e++)
-        p->balance += c->n_expert * (s.f[e] / all) * (s.probability[e] / all);
-    p->z = s.z / all;
+    p->balance = balance(p, &s, n);
+    p->z = s.z / n / c->n_layer;
     free(s.f);
     free(s.probability);
     return p->loss + p->balance_weight * p->balance + p->z_weight * p->z;

@@ -17,6 +17,7 @@ typedef struct plain {
     const int32_t *target;
     int64_t n_window, length;
     double balance_weight, z_weight;
+    bool by_layer;   /* the balance is the mean over layers       */
     bool dense;      /* expert 0 alone, no router: a dense model  */
     bool keep;       /* take the choices in `expert` as they are  */
     int32_t *expert; /* [n_layer, n_tok, top_k]                   */

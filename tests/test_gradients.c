@@ -104,6 +104,7 @@ static void run(setup *s)
                                 .length = LENGTH,
                                 .backend = moe_backend_find("ref"),
                                 .balance_weight = s->p.balance_weight,
+                                .balance_by_layer = s->p.by_layer,
                                 .z_weight = s->p.z_weight};
     const moe_step_batch batch = {s->ids, s->target, N_WINDOW};
     moe_step *step = NULL;
@@ -169,13 +170,15 @@ static bool check_tensor(setup *s, const moe_net_tensor *t)
     return false;
 }
 
-static void check(const moe_config *c, double balance, double z)
+static void check_scope(const moe_config *c, double balance, double z,
+                        bool by_layer)
 {
     setup s;
     double total;
     int bad = 0;
 
     begin(&s, c, balance, z);
+    s.p.by_layer = by_layer;
     total = plain_run(&s.p);
     s.p.keep = true;
     run(&s);
@@ -188,6 +191,11 @@ static void check(const moe_config *c, double balance, double z)
         bad += !check_tensor(&s, &s.net->tensors[i]);
     assert_int_equal(bad, 0);
     end(&s);
+}
+
+static void check(const moe_config *c, double balance, double z)
+{
+    check_scope(c, balance, z, false);
 }
 
 static void gradients_of_the_loss_equal_differences(void **state)
@@ -204,6 +212,14 @@ static void gradients_of_the_routers_losses_equal_differences(void **state)
 
     (void)state;
     check(&c, 0.7, 0.3);
+}
+
+static void gradients_of_the_balance_of_layers_equal_differences(void **state)
+{
+    moe_config c = shape();
+
+    (void)state;
+    check_scope(&c, 0.7, 0, true);
 }
 
 static void gradients_equal_differences_when_matrices_are_tied(void **state)
@@ -269,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_of_the_loss_equal_differences),
         cmocka_unit_test(gradients_of_the_routers_losses_equal_differences),
+        cmocka_unit_test(gradients_of_the_balance_of_layers_equal_differences),
         cmocka_unit_test(gradients_equal_differences_when_matrices_are_tied),
         cmocka_unit_test(gradients_equal_differences_with_one_choice),
         cmocka_unit_test(gradients_equal_differences_with_all_experts),

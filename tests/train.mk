@@ -23,3 +23,10 @@ tests_test_step_LDFLAGS = $(AM_LDFLAGS) $(ALLOCATION_FLAGS)
 noinst_PROGRAMS += tests/step_once
 tests_step_once_SOURCES = tests/step_once.c
 tests_step_once_LDADD = libtrain.a libengine.a $(ENGINE_LIBS)
+
+dist_check_SCRIPTS += tests/cli/train.sh
+TESTS += tests/cli/train.sh
+check_PROGRAMS += tests/test_trainer
+tests_test_trainer_SOURCES = tests/test_trainer.c
+tests_test_trainer_LDADD = libtrain.a libdatasets.a libengine.a \
+	$(DATASET_LIBS) $(TEST_LIBS)

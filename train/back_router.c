@@ -11,19 +11,20 @@
  * n_expert / (tokens of all layers),
  *   d balance / d z_e = c p_e (f_e - sum of p f),
  *   d (ln sum)^2 / d z_e = 2 ln sum p_e. */
-static void add_losses(const moe_step *s, float *d_logits, const float *p,
-                       double log_sum)
+static void add_losses(const moe_step *s, float *d_logits, int layer,
+                       const float *p, double log_sum)
 {
     int n_expert = s->c->n_expert;
+    const double *share = s->share + (int64_t)layer * n_expert;
     double each = s->scale / ((double)s->n_target * s->c->n_layer), mean = 0;
     double balance = each * s->opts.balance_weight * n_expert;
     double z = each * s->opts.z_weight * 2 * log_sum;
 
     for (int e = 0; e < n_expert; e++)
-        mean += (double)p[e] * s->share[e];
+        mean += (double)p[e] * share[e];
     for (int e = 0; e < n_expert; e++)
         d_logits[e] +=
-            (float)((double)p[e] * (balance * (s->share[e] - mean) + z));
+            (float)((double)p[e] * (balance * (share[e] - mean) + z));
 }
 
 void moe_step_back_router(const moe_step *s, float *d_logits, int layer,
@@ -45,7 +46,7 @@ void moe_step_back_router(const moe_step *s, float *d_logits, int layer,
         moe_back_gates(d_logits + t * n_expert, s->slot_dgate + slot,
                        l->gate + slot, l->expert + slot, k);
         if (losses && s->batch->target[first + t] >= 0)
-            add_losses(s, d_logits + t * n_expert, p + t * n_expert,
+            add_losses(s, d_logits + t * n_expert, layer, p + t * n_expert,
                        (double)log_sum[t]);
     }
 }

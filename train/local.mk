@@ -23,4 +23,8 @@ libtrain_a_SOURCES = \
 	%D%/router_loss.c \
 	%D%/step.c %D%/step.h %D%/step_internal.h \
 	%D%/tile.c %D%/tile_internal.h \
+	%D%/trainer.c %D%/trainer.h \
 	%D%/windows.c %D%/windows.h
+
+moetrace_SOURCES += %D%/cmd_train.c
+dist_man_MANS += %D%/moetrace-train.1

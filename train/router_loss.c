@@ -89,29 +89,46 @@ static double add_layer(moe_step *s, int layer, double *probability, double *z)
         entropy += t->entropy;
         *z += t->z;
     }
-    for (int e = 0; e < n_expert; e++)
-        s->share[e] += load[e];
     return entropy;
+}
+
+/* The mean over layers of a [n_layer, n_expert] table, in each of its rows. */
+static void pool_layers(double *table, int n_layer, int n_expert)
+{
+    for (int e = 0; e < n_expert; e++) {
+        double mean = 0;
+
+        for (int l = 0; l < n_layer; l++)
+            mean += table[(int64_t)l * n_expert + e];
+        mean /= n_layer;
+        for (int l = 0; l < n_layer; l++)
+            table[(int64_t)l * n_expert + e] = mean;
+    }
 }
 
 void moe_step_result_fill(moe_step *s, moe_step_result *result)
 {
     int n_expert = s->c->n_expert, n_layer = s->c->n_layer;
+    int64_t n_all = (int64_t)n_layer * n_expert;
     double n = s->n_target > 0 ? (double)s->n_target : 1, z = 0, balance = 0;
-    double *probability = s->share + n_expert;
+    double *probability = s->share + n_all;
 
-    memset(s->share, 0, 2 * (size_t)n_expert * sizeof *s->share);
-    for (int l = 0; l < n_layer; l++) {
-        double *load = s->load + (int64_t)l * n_expert;
-
-        s->entropy[l] = add_layer(s, l, probability, &z) / n / log(2);
-        for (int e = 0; e < n_expert; e++)
-            load[e] /= n * s->c->top_k;
+    memset(s->share, 0, 2 * (size_t)n_all * sizeof *s->share);
+    for (int l = 0; l < n_layer; l++)
+        s->entropy[l] =
+            add_layer(s, l, probability + (int64_t)l * n_expert, &z) / n /
+            log(2);
+    for (int64_t i = 0; i < n_all; i++) {
+        s->share[i] = s->load[i] / n;
+        s->load[i] /= n * s->c->top_k;
+        probability[i] /= n;
     }
-    for (int e = 0; e < n_expert; e++) {
-        s->share[e] /= n * n_layer;
-        balance += n_expert * s->share[e] * probability[e] / (n * n_layer);
+    if (!s->opts.balance_by_layer) {
+        pool_layers(s->share, n_layer, n_expert);
+        pool_layers(probability, n_layer, n_expert);
     }
+    for (int64_t i = 0; i < n_all; i++)
+        balance += n_expert * s->share[i] * probability[i] / n_layer;
     *result = (moe_step_result){.balance = balance,
                                 .z = z / (n * n_layer),
                                 .n_target = s->n_target,

@@ -128,7 +128,7 @@ static void take_all(moe_step *s, carve *c, int n_threads)
     s->nll = take(c, s->max_tok, sizeof *s->nll);
     s->load = take(c, (int64_t)m->n_layer * m->n_expert, sizeof *s->load);
     s->entropy = take(c, m->n_layer, sizeof *s->entropy);
-    s->share = take(c, 2 * m->n_expert, sizeof *s->share);
+    s->share = take(c, 2 * (int64_t)m->n_layer * m->n_expert, sizeof *s->share);
     take_tallies(s, c);
     take_scratch(s, c, n_threads);
     if (!s->opts.forward_only)

@@ -22,6 +22,7 @@ typedef struct moe_step_opts {
     moe_precision precision;
     bool forward_only;     /* for evaluation: less memory, no gradients */
     double balance_weight; /* of the load-balancing loss; 0: none       */
+    bool balance_by_layer; /* of each layer, then the mean over layers  */
     double z_weight;       /* of the router z-loss; 0: none             */
 } moe_step_opts;
 
@@ -75,6 +76,9 @@ size_t moe_step_bytes(const moe_config *config, const moe_step_opts *opts,
  * choice of rank r is expert e and P_e the mean probability of e, both over the
  * tokens of all layers together: Fedus et al. 2021, arXiv:2101.03961, eq. 4-6, as
  * load_balancing_loss_func of Hugging Face's Mixtral has it; top_k when balanced.
+ * With balance_by_layer it is the mean over layers of what this is for the tokens
+ * of one layer, as in Fedus et al.; tokens of all layers together are balanced
+ * also when each layer uses two experts, but each layer another two.
  * f is a constant for the gradient. z = mean over tokens and layers of the
  * squared logarithm of the sum of e^logit: Zoph et al. 2022, arXiv:2202.08906,
  * eq. 5. The choice of experts is a constant; gates are the softmax of the kept

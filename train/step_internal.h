@@ -78,8 +78,8 @@ struct moe_step {
     float *scores;          /* [head_rows, n_vocab]                  */
     double *nll;            /* [max_tok]                             */
     double *load, *entropy; /* of moe_step_result                    */
-    double *share;          /* [2, n_expert] over all layers: choices of a
-                             * token, and sums of probabilities      */
+    double *share;          /* [2, n_layer, n_expert] choices of a token and
+                             * probabilities that the balance is of  */
     float *scratch;         /* [pool size, scratch_floats]           */
     int64_t scratch_floats;
 
