@@ -1,4 +1,4 @@
-# published results, and the tables of the demo study
+# published results, and the tables of our studies
 EXTRA_DIST += %D%/README.md \
 	%D%/published/README.md \
 	%D%/published/mixtral-paper-table5.csv \
@@ -12,4 +12,13 @@ EXTRA_DIST += %D%/README.md \
 	%D%/demo-study/shares-by-domain.csv \
 	%D%/demo-study/shares-by-language.csv \
 	%D%/demo-study/specialisation.csv \
-	%D%/demo-study/vocabulary.csv
+	%D%/demo-study/vocabulary.csv \
+	%D%/router-learning/README.md \
+	%D%/router-learning/run.sh \
+	%D%/router-learning/beyond.csv \
+	%D%/router-learning/bigram.csv \
+	%D%/router-learning/domains.csv \
+	%D%/router-learning/held-out.csv \
+	%D%/router-learning/log.csv \
+	%D%/router-learning/repeats.csv \
+	%D%/router-learning/saturation.csv
