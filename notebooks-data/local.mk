@@ -1,5 +1,5 @@
 # published results, and the tables of our studies
-EXTRA_DIST += %D%/README.md \
+EXTRA_DIST += %D%/README.md %D%/dictionary.csv \
 	%D%/published/README.md \
 	%D%/published/mixtral-paper-table5.csv \
 	%D%/published/mixtral-olmoe-expert-counts.csv \
@@ -21,4 +21,11 @@ EXTRA_DIST += %D%/README.md \
 	%D%/router-learning/held-out.csv \
 	%D%/router-learning/log.csv \
 	%D%/router-learning/repeats.csv \
-	%D%/router-learning/saturation.csv
+	%D%/router-learning/saturation.csv \
+	%D%/repetition/README.md \
+	%D%/repetition/run.sh \
+	%D%/repetition/repetition.ipynb \
+	%D%/repetition/repetition.R \
+	%D%/repetition/table5.csv \
+	%D%/repetition/figure10.csv \
+	%D%/repetition/figure10.svg

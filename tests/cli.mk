@@ -7,7 +7,7 @@ CLI_TESTS = \
 	tests/cli/format.sh \
 	tests/cli/pages.sh \
 	tests/cli/demo.sh \
-	tests/cli/published.sh \
+	tests/cli/published.sh tests/cli/notebooks.sh \
 	tests/cli/readme.sh \
 	tests/cli/demo_study.sh \
 	tests/cli/analyze.sh tests/cli/compare.sh \

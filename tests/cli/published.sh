@@ -1,5 +1,6 @@
 #!/bin/sh
-# The published tables are whole, and their README's figures follow from them.
+# The published tables are whole, and their README's figures follow from them; the
+# data dictionary knows every column.
 set -eu
 cd "$TOP_SRCDIR/notebooks-data/published"
 
@@ -39,3 +40,17 @@ END {
 }' mixtral-olmoe-expert-counts.csv) ||
     { echo "mixtral-olmoe-expert-counts.csv"; exit 1; }
 test "$found" = "$(tail -n 3 README.md)" || { echo "$found"; exit 1; }
+
+# The data dictionary has every column of every table, in order, and says what it is.
+cd ..
+for f in */*.csv; do
+    columns=$(awk -F, -v f="$f" '$1 == f && NF > 3 && $4 != "" &&
+        $3 ~ /^(text|integer|real)$/ { printf "%s%s", n++ ? "," : "", $2 }' dictionary.csv)
+    test "$columns" = "$(head -n 1 "$f")" || {
+        echo "dictionary.csv: $f: $columns"
+        exit 1
+    }
+done
+sed '1d; s/,.*//' dictionary.csv | sort -u | while read -r f; do
+    test -e "$f" || { echo "dictionary.csv: $f is not there"; exit 1; }
+done
