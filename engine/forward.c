@@ -601,6 +601,8 @@ static void begin_reading(moe_forward *fw)
     if (!fw->reader)
         return;
     moe_reader_reset(fw->reader);
+    if (fw->stream)
+        moe_weights_expect(fw->model->weights, MOE_ORDER_SEQUENCE);
     if (fw->dense)
         moe_forward_ask(fw, &fw->model->embed);
     ask_layer(fw, 0);

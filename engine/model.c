@@ -486,6 +486,9 @@ moe_err moe_model_digest(char out[96], const moe_model *model)
         total += t->data ? moe_tensor_bytes(t) : 0;
     }
     digest_config(d, &model->config);
+    moe_weights_expect(model->weights, total > digest_whole
+                                           ? MOE_ORDER_PLACES
+                                           : MOE_ORDER_SEQUENCE);
     for (int i = 0; i < n; i++) {
         const moe_named_tensor *t = moe_weights_at(model->weights, i);
         const size_t bytes = t->tensor.data ? moe_tensor_bytes(&t->tensor) : 0;
@@ -500,6 +503,7 @@ moe_err moe_model_digest(char out[96], const moe_model *model)
             moe_digest_add(d, t->tensor.data, bytes);
         moe_weights_drop(&t->tensor);
     }
+    moe_weights_expect(model->weights, MOE_ORDER_ANY);
     moe_digest_end(d, hex);
     moe_digest_free(d);
     snprintf(out, 96, "%s:%s",

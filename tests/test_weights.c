@@ -61,6 +61,8 @@ static void what_is_written_is_read_back_at_any_alignment(void **state)
     assert_true(back[0] == 1 && back[1] == 2 && back[2] == -3);
     assert_int_equal(moe_tensor_bytes(&moe_weights_find(w, "c.none")->tensor),
                      0);
+    for (int i = MOE_ORDER_ANY; i <= MOE_ORDER_PLACES; i++)
+        moe_weights_expect(w, (moe_order)i);
     moe_weights_drop(&t->tensor);
     moe_weights_close(w);
     unlink(path);

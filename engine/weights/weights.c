@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static const moe_weights_format_row *const formats[] = {
     &moe_weights_gguf,
@@ -352,6 +353,18 @@ int moe_weights_count(const moe_weights *w)
 const moe_named_tensor *moe_weights_at(const moe_weights *w, int i)
 {
     return &w->list[i];
+}
+
+void moe_weights_expect(const moe_weights *w, moe_order order)
+{
+    const int advice = order == MOE_ORDER_SEQUENCE ? MADV_SEQUENTIAL
+                       : order == MOE_ORDER_PLACES ? MADV_RANDOM
+                                                   : MADV_NORMAL;
+
+    for (int i = 0; i < w->n_file; i++)
+        if (w->files[i].map.size)
+            (void)madvise((void *)(size_t)w->files[i].map.data,
+                          w->files[i].map.size, advice);
 }
 
 void moe_weights_drop(const moe_tensor *t)
