@@ -348,6 +348,12 @@ moe_err moe_chart_make(moe_chart *out, const moe_chart_spec *spec,
     return err;
 }
 
+const char *moe_chart_row_title(const moe_chart_spec *spec)
+{
+    return spec->square || strcmp(spec->series, "layer") != 0 ? spec->x_title
+                                                              : "Layer";
+}
+
 double moe_chart_reach(const moe_chart *c)
 {
     int64_t n = (int64_t)c->n_panel * c->n_series * c->n_x;

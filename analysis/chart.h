@@ -90,6 +90,9 @@ bool moe_chart_has(const moe_chart_spec *spec, const moe_table *t);
 double moe_chart_at(const moe_chart *c, const double *array, int panel,
                     int series, int x);
 
+/* What the rows of a matrix are. */
+const char *moe_chart_row_title(const moe_chart_spec *spec);
+
 /* The greatest value of a matrix, of diverging ones in either direction. */
 double moe_chart_reach(const moe_chart *c);
 

@@ -34,18 +34,23 @@ static char *command_line(int argc, char **argv)
     return line.data;
 }
 
-static moe_err run(const char *dir, const char *path,
+static moe_err run(const char *dir, char **path, int n,
                    const moe_report_opts *opts, int64_t threads)
 {
-    moe_trace *trace = NULL;
+    moe_trace *trace[2] = {NULL, NULL};
     moe_pool *pool = NULL;
-    moe_err err;
+    moe_err err = moe_pool_new(&pool, (int)threads);
 
-    if ((err = moe_pool_new(&pool, (int)threads)) == MOE_OK &&
-        (err = moe_trace_open(&trace, path)) == MOE_OK &&
-        (err = moe_report_write(dir, trace, opts, pool)) == MOE_OK)
+    for (int i = 0; i < n && err == MOE_OK; i++)
+        err = moe_trace_open(&trace[i], path[i]);
+    if (err == MOE_OK)
+        err = n == 2
+                  ? moe_report_write_pair(dir, trace[0], trace[1], opts, pool)
+                  : moe_report_write(dir, trace[0], opts, pool);
+    if (err == MOE_OK)
         printf("%s/index.html\n", dir);
-    moe_trace_close_read(trace);
+    moe_trace_close_read(trace[0]);
+    moe_trace_close_read(trace[1]);
     moe_pool_free(pool);
     return err;
 }
@@ -72,12 +77,12 @@ int moe_cmd_report(int argc, char **argv)
     };
     const moe_usage use = {
         "report",
-        "RUN.db",
-        "Write every table and figure of a trace, and one page that shows them",
+        "RUN.db [B.db]",
+        "Write every table and figure of a trace, or of two side by side",
         "moetrace report run.db -o report",
         opts,
         1,
-        1,
+        2,
         &common};
     int n = 0, rc;
     char *command = command_line(argc, argv);
@@ -97,7 +102,7 @@ int moe_cmd_report(int argc, char **argv)
         rc = 0;
     if (rc == 0) {
         o.command = command;
-        err = command ? run(dir, arg[0], &o, common.threads)
+        err = command ? run(dir, arg, n, &o, common.threads)
                       : moe_fail(MOE_ERR_NOMEM, "out of memory");
         rc = moe_cli_end(&use, err);
     }

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char formula[] =
     "A is the first trace, B the second. same_first: tokens with the same "
@@ -22,7 +23,8 @@ static const char flip_formula[] =
     "Tokens by the margin in A, the router logit of rank k minus that of rank "
     "k+1, from <= margin < to. flips = tokens whose set of experts is another "
     "in B / tokens. Rounding flips decisions of a small margin only; flips of "
-    "a large one are changes of the router or of what it reads.";
+    "a large one are changes of the router or of what it reads. Intervals: "
+    "bootstrap over documents.";
 
 static const char share_formula[] =
     "tv = total variation of the shares of assignments (either) between A and "
@@ -63,6 +65,9 @@ static const moe_column flip_columns[] = {
     {"to", NULL, "all margins are less; missing: no bound", MOE_CELL_REAL,
      MOE_SHOW_PLAIN, 4},
     {"flips", NULL, "count / n", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+    {"flips_low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PERCENT,
+     3},
+    {"flips_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
     {"count", NULL, "tokens with another set in B", MOE_CELL_INT, 0, 0},
     {"n", NULL, "tokens of that margin", MOE_CELL_INT, 0, 0},
 };
@@ -81,12 +86,38 @@ static const moe_column share_columns[] = {
     {"n", NULL, "assignments in A", MOE_CELL_INT, 0, 0},
 };
 
+static const char expert_formula[] =
+    "a, b: share of assignments (either) that the expert takes in A and in B; "
+    "difference = a - b, so that it is above 0 where A uses the expert more. "
+    "Intervals: bootstrap over documents, the same draws for A and B.";
+
+static const moe_column expert_columns[] = {
+    {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
+    {"group", NULL, "domain or language; (all): all documents", MOE_CELL_TEXT,
+     0, 0},
+    {"expert", NULL, "expert, from 0", MOE_CELL_INT, 0, 0},
+    {"a", NULL, "share in A", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+    {"b", NULL, "share in B", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+    {"difference", NULL, "a - b", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+    {"low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+    {"high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+    {"n", NULL, "assignments in A", MOE_CELL_INT, 0, 0},
+};
+
+static const moe_setting settings[] = {
+    {"experts", "no", "yes: the share of every expert in both traces too"},
+    {NULL, NULL, NULL},
+};
+
+static const moe_analysis agreement;
+
 static const double edges[] = {0, 1e-4, 1e-3, 1e-2, 1e-1, 1};
 
 enum {
     N_COLUMN = sizeof columns / sizeof *columns,
     N_FLIP = sizeof flip_columns / sizeof *flip_columns,
     N_SHARE = sizeof share_columns / sizeof *share_columns,
+    N_EXPERT = sizeof expert_columns / sizeof *expert_columns,
     N_BIN = sizeof edges / sizeof *edges,
     /* counters of a layer */
     TOKENS = 0,
@@ -101,6 +132,7 @@ enum {
 typedef struct state {
     const moe_study *study;
     int other_k;
+    bool experts; /* the table of every expert is asked for */
     moe_twin twin;
     moe_tally tally; /* [n_slot, per_slot] */
     float *gate;     /* [n_slot, n_group] greatest difference; -1: none */
@@ -133,6 +165,8 @@ static moe_err begin(void **out, const moe_study *study)
     if (s) {
         s->study = study;
         s->other_k = moe_trace_get_shape(other)->top_k;
+        s->experts =
+            strcmp(moe_study_setting(study, &agreement, "experts"), "yes") == 0;
         moe_twin_init(&s->twin, study, other);
         s->gate = moe_calloc((size_t)n, sizeof *s->gate);
     }
@@ -248,8 +282,9 @@ static moe_err merge(void *user, void *other)
 typedef struct work {
     const state *s;
     moe_table *agreement, *flips, *shares;
+    moe_table *experts;     /* NULL: not asked for */
     int64_t *count, *drawn; /* [per_slot] of the cell, and of a draw */
-    double *draws;          /* [4, n_resample] */
+    double *draws;          /* [4 + N_BIN + n_expert, n_resample]    */
 } work;
 
 static double share(const int64_t *count, int what)
@@ -322,19 +357,31 @@ static void put_agreement(const work *w, int slot, moe_tally_cell cell,
     moe_table_int(t, w->count[TOKENS]);
 }
 
-static void put_flips(const work *w, int slot, int group)
+static double flip_rate(const int64_t *count, int bin)
+{
+    int64_t n = count[MARGINS + bin];
+
+    return n ? (double)count[FLIPS + bin] / (double)n : NAN;
+}
+
+/* n draws of each bin, one bin after the other. */
+static void put_flips(const work *w, int slot, int group, double *draws,
+                      int64_t n_draw)
 {
     moe_table *t = w->flips;
 
     for (int b = 0; b < N_BIN; b++) {
-        int64_t n = w->count[MARGINS + b], flips = w->count[FLIPS + b];
+        moe_interval i = moe_stats_interval(
+            draws + b * w->s->study->opts->n_resample, n_draw);
 
         put_place(t, w, slot, group);
         moe_table_real(t, edges[b]);
         moe_table_real(t, b + 1 < N_BIN ? edges[b + 1] : NAN);
-        moe_table_real(t, n ? (double)flips / (double)n : NAN);
-        moe_table_int(t, flips);
-        moe_table_int(t, n);
+        moe_table_real(t, flip_rate(w->count, b));
+        moe_table_real(t, i.low);
+        moe_table_real(t, i.high);
+        moe_table_int(t, w->count[FLIPS + b]);
+        moe_table_int(t, w->count[MARGINS + b]);
     }
 }
 
@@ -361,13 +408,55 @@ static void put_shares(const work *w, int slot, int group, moe_interval tv,
     moe_table_int(t, all);
 }
 
+/* A's share of an expert less B's. */
+static double gain(const int64_t *load, int n_expert, int expert, double *a,
+                   double *b)
+{
+    double sum_a = 0, sum_b = 0;
+
+    for (int e = 0; e < n_expert; e++) {
+        sum_a += (double)load[e];
+        sum_b += (double)load[n_expert + e];
+    }
+    *a = sum_a > 0 ? (double)load[expert] / sum_a : NAN;
+    *b = sum_b > 0 ? (double)load[n_expert + expert] / sum_b : NAN;
+    return *a - *b;
+}
+
+static void put_experts(const work *w, int slot, int group, double *draws,
+                        int64_t n_draw)
+{
+    const moe_study *study = w->s->study;
+    int n_expert = study->shape->n_expert;
+    const int64_t *load = w->count + LOADS;
+    int64_t all = 0;
+
+    for (int e = 0; e < n_expert; e++)
+        all += load[e];
+    for (int e = 0; e < n_expert; e++) {
+        double a, b, difference = gain(load, n_expert, e, &a, &b);
+        moe_interval i =
+            moe_stats_interval(draws + e * study->opts->n_resample, n_draw);
+
+        put_place(w->experts, w, slot, group);
+        moe_table_int(w->experts, e);
+        moe_table_real(w->experts, a);
+        moe_table_real(w->experts, b);
+        moe_table_real(w->experts, difference);
+        moe_table_real(w->experts, i.low);
+        moe_table_real(w->experts, i.high);
+        moe_table_int(w->experts, all);
+    }
+}
+
 static void put_cell(const work *w, int slot, moe_tally_cell cell)
 {
     const moe_study *study = w->s->study;
     int n_expert = study->shape->n_expert;
     int64_t width = per_slot(study), n = study->opts->n_resample;
     double *first = w->draws, *set = first + n, *tv = set + n, *noise = tv + n;
-    const int64_t *load = w->drawn + LOADS;
+    double *flips = noise + n, *experts = flips + N_BIN * n, share_a, share_b;
+    const int64_t room = n, *load = w->drawn + LOADS;
 
     moe_tally_sum(w->count, &w->s->tally, cell, slot * width, width);
     if (moe_tally_units(&w->s->tally, cell.group) < 2)
@@ -378,17 +467,23 @@ static void put_cell(const work *w, int slot, moe_tally_cell cell)
         set[i] = share(w->drawn, SAME_SET);
         tv[i] = variation(load, load + n_expert, n_expert);
         noise[i] = variation(w->count + LOADS, load, n_expert);
+        for (int b = 0; b < N_BIN; b++)
+            flips[b * room + i] = flip_rate(w->drawn, b);
+        for (int e = 0; w->experts && e < n_expert; e++)
+            experts[e * room + i] = gain(load, n_expert, e, &share_a, &share_b);
     }
     put_agreement(w, slot, cell, moe_stats_interval(first, n),
                   moe_stats_interval(set, n));
     if (cell.phase > 0)
         return;
     if (w->flips)
-        put_flips(w, slot, cell.group);
+        put_flips(w, slot, cell.group, flips, n);
+    if (w->experts)
+        put_experts(w, slot, cell.group, experts, n);
     put_shares(w, slot, cell.group, moe_stats_interval(tv, n), noise, n);
 }
 
-static void note(moe_table *t, const state *s, bool has_intervals)
+static void note(moe_table *t, const state *s)
 {
     static const char *const keys[] = {"model", "precision", "backend"};
     const moe_trace *b = s->twin.trace;
@@ -400,8 +495,7 @@ static void note(moe_table *t, const state *s, bool has_intervals)
         if (value && *value)
             moe_buf_printf(&line, ", %s %.200s", keys[i], value);
     }
-    if (has_intervals)
-        moe_tally_note(t, &s->tally);
+    moe_tally_note(t, &s->tally);
     moe_table_note(t, "A: %s. B: %s%s.", moe_trace_path(s->study->trace),
                    moe_trace_path(b), line.data ? line.data : "");
     moe_buf_fini(&line);
@@ -417,18 +511,22 @@ static void make_tables(work *w)
         w->s->study->shape->top_k == w->s->other_k)
         w->flips = moe_table_new("flips", "Other experts by margin",
                                  flip_formula, flip_columns, N_FLIP);
+    if (w->s->experts)
+        w->experts = moe_table_new("changed_experts", "Shares in both traces",
+                                   expert_formula, expert_columns, N_EXPERT);
 }
 
 static moe_err add_tables(moe_tables *out, const work *w)
 {
-    moe_table *const all[] = {w->agreement, w->flips, w->shares};
+    moe_table *const all[] = {w->agreement, w->flips, w->shares, w->experts};
+    const bool wanted[] = {true, w->flips != NULL, true, w->s->experts};
     moe_err err = MOE_OK;
 
-    for (int i = 0; i < 3; i++) {
-        if (i == 1 && !all[i])
+    for (int i = 0; i < 4; i++) {
+        if (!wanted[i])
             continue;
         if (all[i])
-            note(all[i], w->s, i != 1);
+            note(all[i], w->s);
         if (err == MOE_OK)
             err = moe_tables_add(out, all[i]);
         else
@@ -441,11 +539,13 @@ static moe_err finish(void *user, moe_tables *out)
 {
     state *s = user;
     size_t width = (size_t)per_slot(s->study);
+    int n_expert = s->study->shape->n_expert;
     work w = {.s = s,
               .count = moe_calloc(width, sizeof *w.count),
               .drawn = moe_calloc(width, sizeof *w.drawn),
-              .draws = moe_calloc(4 * (size_t)s->study->opts->n_resample,
-                                  sizeof *w.draws)};
+              .draws =
+                  moe_calloc((size_t)s->study->opts->n_resample,
+                             (4 + N_BIN + (size_t)n_expert) * sizeof *w.draws)};
     moe_err err = moe_tally_seal(&s->tally);
 
     if (err == MOE_OK && (!w.count || !w.drawn || !w.draws))
@@ -469,6 +569,7 @@ static const moe_analysis agreement = {
     .summary = "agreement of two traces",
     .formula = formula,
     .needs = MOE_WANTS_TOKEN | MOE_WANTS_GATE | MOE_WANTS_MARGIN,
+    .settings = settings,
     .begin = begin,
     .window = window,
     .merge = merge,

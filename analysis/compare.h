@@ -9,7 +9,8 @@
 
 /*
  * moe_compare - how far two traces agree: the tables "agreement", "flips" and
- * "changed_shares"; documents are grouped and layers chosen as of a.
+ * "changed_shares"; documents are grouped and layers chosen as of a. The setting
+ * "agreement.experts=yes" adds "changed_experts", a row for every expert.
  *
  * MOE_ERR_ARG when documents, tokens, experts or layers are not the same; the
  * text names the first difference.

@@ -235,6 +235,43 @@ static const moe_chart_spec moved_groups = {
     .y_title = "Total variation",
 };
 
+static const moe_chart_spec difference = {
+    .kind = MOE_CHART_MATRIX,
+    .panel = "group",
+    .series = "layer",
+    .x = "expert",
+    .value = {{"difference", NULL, NULL, NULL}},
+    .panel_title = "",
+    .x_title = "Expert",
+    .y_title = "A - B",
+    .percent = true,
+    .diverging = true,
+};
+
+static const moe_chart_spec share_a = {
+    .kind = MOE_CHART_MATRIX,
+    .panel = "group",
+    .series = "layer",
+    .x = "expert",
+    .value = {{"a", NULL, NULL, NULL}},
+    .panel_title = "",
+    .x_title = "Expert",
+    .y_title = "Share in A",
+    .percent = true,
+};
+
+static const moe_chart_spec share_b = {
+    .kind = MOE_CHART_MATRIX,
+    .panel = "group",
+    .series = "layer",
+    .x = "expert",
+    .value = {{"b", NULL, NULL, NULL}},
+    .panel_title = "",
+    .x_title = "Expert",
+    .y_title = "Share in B",
+    .percent = true,
+};
+
 static const moe_figure of_two[] = {
     {"changed", "Tokens that are routed otherwise",
      "Share of tokens whose first choice, or whose set of chosen experts, is "
@@ -259,6 +296,19 @@ static const moe_figure of_two[] = {
      "The same for each group of texts. Groups of few tokens move more by "
      "chance alone: their noise is in the table.",
      NULL, "changed_shares", true, &moved_groups, NULL, NULL},
+    {"difference", "Where shares differ",
+     "Share of assignments of every expert (columns) in every layer (rows), of "
+     "A "
+     "less that of B: purple where A uses the expert more, orange where B "
+     "does. "
+     "The table has an interval for every square; of so many squares some lie "
+     "outside of theirs by chance.",
+     NULL, "changed_experts", true, &difference, NULL, NULL},
+    {"share_a", "Shares in A",
+     "Share of assignments of every expert (columns) in every layer (rows).",
+     NULL, "changed_experts", true, &share_a, NULL, NULL},
+    {"share_b", "Shares in B", "The same in B.", NULL, "changed_experts", true,
+     &share_b, NULL, NULL},
 };
 
 const moe_figure *moe_figure_chart(int i)

@@ -2,8 +2,10 @@
 
 #include "analysis/report.h"
 
+#include "analysis/compare.h"
 #include "analysis/figures.h"
 #include "analysis/report_internal.h"
+#include "analysis/twin.h"
 #include "engine/base/log.h"
 #include "engine/base/map.h"
 
@@ -162,10 +164,15 @@ static bool fits(const moe_analysis *a, const moe_trace_shape *shape)
 
 /* Run what a grouping is for: by domain every analysis but the text itself, which
  * the explorer shows; by language those that the figures draw; by both, the
- * shares. */
-static bool wanted(const moe_analysis *a, moe_group_by by)
+ * shares. Of two runs only what the page puts side by side. */
+static bool wanted(const moe_report *r, const moe_analysis *a, moe_group_by by)
 {
     bool drawn = false;
+
+    if (r->pair)
+        return strcmp(a->name, "shares") == 0 ||
+               strcmp(a->name, "repeats") == 0 ||
+               (strcmp(a->name, "perplexity") == 0 && by == MOE_BY_DOMAIN);
 
     if (by == MOE_BY_BOTH)
         return strcmp(a->name, "shares") == 0;
@@ -197,7 +204,7 @@ static moe_err compute(moe_report *r, moe_report_set *set, moe_group_by by,
     int n = 0;
 
     for (int i = 0; (a = moe_analysis_at(i)) && n < MAX_NAMES; i++)
-        if (fits(a, r->shape) && wanted(a, by))
+        if (fits(a, r->shape) && wanted(r, a, by))
             names[n++] = a->name;
     study.by = by;
     add_settings(&study.settings, names, n);
@@ -251,7 +258,8 @@ static moe_err draw_all(moe_report *r)
 
     for (int i = 0; i < r->n_set && err == MOE_OK; i++)
         for (int f = 0; moe_report_figure(r, f) && err == MOE_OK; f++)
-            err = draw(r, dir, moe_report_figure(r, f), &r->set[i]);
+            if (i == 0 || moe_report_figure(r, f)->grouped)
+                err = draw(r, dir, moe_report_figure(r, f), &r->set[i]);
     free(dir);
     if (err == MOE_OK && r->no_gnuplot)
         moe_warn("gnuplot is not installed (Debian: gnuplot-nox): the figures' "
@@ -260,14 +268,15 @@ static moe_err draw_all(moe_report *r)
 }
 
 /* What a column means, once for each table and column. */
-static void put_dictionary(FILE *to, const moe_table *t, const char *by)
+static void put_dictionary(FILE *to, const char *prefix, const moe_table *t,
+                           const char *by)
 {
     moe_buf line = {0};
 
     for (int c = 0; c < moe_table_columns(t); c++) {
         const moe_column *column = moe_table_column(t, c);
 
-        moe_buf_printf(&line, "%s-%s.csv,%s,", moe_table_name(t), by,
+        moe_buf_printf(&line, "%s%s-%s.csv,%s,", prefix, moe_table_name(t), by,
                        column->name);
         moe_plot_field(&line, column->what ? column->what : "");
         moe_buf_puts(&line, ",");
@@ -279,9 +288,11 @@ static void put_dictionary(FILE *to, const moe_table *t, const char *by)
     moe_buf_fini(&line);
 }
 
-static moe_err write_table(const char *dir, const moe_table *t, const char *by)
+static moe_err write_table(const char *dir, const char *prefix,
+                           const moe_table *t, const char *by)
 {
-    char *path = moe_format("%s/%s-%s.csv", dir, moe_table_name(t), by);
+    char *path =
+        moe_format("%s/%s%s-%s.csv", dir, prefix, moe_table_name(t), by);
     moe_outfile out = {0};
     moe_err err;
 
@@ -296,6 +307,21 @@ static moe_err write_table(const char *dir, const moe_table *t, const char *by)
     return err;
 }
 
+static moe_err write_sets(const moe_report *r, const char *dir,
+                          FILE *dictionary, const char *prefix)
+{
+    moe_err err = MOE_OK;
+
+    for (int i = 0; i < r->n_set && err == MOE_OK; i++)
+        for (int t = 0; t < r->set[i].tables.n && err == MOE_OK; t++) {
+            const moe_table *table = r->set[i].tables.item[t];
+
+            put_dictionary(dictionary, prefix, table, r->set[i].by);
+            err = write_table(dir, prefix, table, r->set[i].by);
+        }
+    return err;
+}
+
 static moe_err write_tables(const moe_report *r)
 {
     char *dir = moe_path_join(r->dir, "tables");
@@ -307,15 +333,12 @@ static moe_err write_tables(const moe_report *r)
         err = moe_fail(MOE_ERR_NOMEM, "report: out of memory");
     else if ((err = moe_path_mkdir(dir)) == MOE_OK)
         err = moe_outfile_open(&out, path);
-    if (err == MOE_OK)
+    if (err == MOE_OK) {
         fputs("file,column,meaning,definition\n", out.stream);
-    for (int i = 0; i < r->n_set && err == MOE_OK; i++)
-        for (int t = 0; t < r->set[i].tables.n && err == MOE_OK; t++) {
-            const moe_table *table = r->set[i].tables.item[t];
-
-            put_dictionary(out.stream, table, r->set[i].by);
-            err = write_table(dir, table, r->set[i].by);
-        }
+        err = write_sets(r, dir, out.stream, "");
+    }
+    if (err == MOE_OK && r->other)
+        err = write_sets(r->other, dir, out.stream, "b-");
     if (err == MOE_OK)
         err = moe_outfile_commit(&out);
     moe_outfile_abort(&out);
@@ -333,8 +356,8 @@ static moe_err write_page(const moe_report *r)
 
     if (!path)
         return moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-    if ((err = moe_report_page(&page, r)) == MOE_OK &&
-        (err = moe_outfile_open(&out, path)) == MOE_OK) {
+    err = r->other ? moe_report_pair_page(&page, r) : moe_report_page(&page, r);
+    if (err == MOE_OK && (err = moe_outfile_open(&out, path)) == MOE_OK) {
         fwrite(page.data, 1, page.size, out.stream);
         err = moe_outfile_commit(&out);
     }
@@ -359,11 +382,8 @@ static moe_err put_in_place(const char *part, const char *dir)
 
 static moe_err fill(moe_report *r, moe_pool *pool)
 {
-    moe_err err = MOE_OK;
+    moe_err err;
 
-    if (moe_trace_n_doc(r->trace) == 0)
-        return moe_fail(MOE_ERR_FORMAT, "%s: holds no documents",
-                        moe_trace_path(r->trace));
     r->n_set = 1;
     if ((err = compute(r, &r->set[0], MOE_BY_DOMAIN, pool)) != MOE_OK)
         return err;
@@ -373,34 +393,68 @@ static moe_err fill(moe_report *r, moe_pool *pool)
             (err = compute(r, &r->pairs, MOE_BY_BOTH, pool)) != MOE_OK)
             return err;
     }
-    if ((err = moe_sample_take(&r->sample, r->trace)) == MOE_OK &&
-        (err = draw_all(r)) == MOE_OK && (err = write_tables(r)) == MOE_OK)
-        err = write_page(r);
+    return moe_sample_take(&r->sample, r->trace);
+}
+
+/* Both runs in the same groups, and the comparison among the tables of A. */
+static moe_err fill_pair(moe_report *r, moe_pool *pool)
+{
+    static const moe_group_by by[MOE_REPORT_BY] = {MOE_BY_DOMAIN,
+                                                   MOE_BY_LANGUAGE};
+    moe_report *b = r->other;
+    moe_err err = MOE_OK;
+
+    r->n_set = b->n_set = has_languages(r->trace) ? 2 : 1;
+    for (int i = 0; i < r->n_set && err == MOE_OK; i++) {
+        moe_study_opts study = r->opts->study;
+
+        study.by = by[i];
+        study.settings = (moe_strings){1, {"agreement.experts=yes"}};
+        if ((err = compute(r, &r->set[i], by[i], pool)) == MOE_OK &&
+            (err = compute(b, &b->set[i], by[i], pool)) == MOE_OK)
+            err = moe_compare(&r->set[i].tables, r->trace, b->trace, &study,
+                              pool);
+    }
+    if (err == MOE_OK &&
+        (err = moe_sample_take(&r->sample, r->trace)) == MOE_OK)
+        err = moe_sample_take_like(&b->sample, b->trace, &r->sample);
     return err;
 }
 
-moe_err moe_report_write(const char *dir, const moe_trace *trace,
-                         const moe_report_opts *opts, moe_pool *pool)
+static void report_fini(moe_report *r)
 {
-    moe_report r = {
-        .trace = trace, .shape = moe_trace_get_shape(trace), .opts = opts};
+    for (int i = 0; i < MOE_REPORT_BY; i++)
+        set_fini(&r->set[i]);
+    set_fini(&r->pairs);
+    moe_sample_fini(&r->sample);
+}
+
+/* Make the folder of a report whose trace and options are set. */
+static moe_err make(moe_report *r, const char *dir, moe_pool *pool)
+{
     size_t n = strlen(dir);
     char *part;
     moe_err err;
 
-    if ((err = check_target(dir, opts->force)) != MOE_OK)
+    if (moe_trace_n_doc(r->trace) == 0)
+        return moe_fail(MOE_ERR_FORMAT, "%s: holds no documents",
+                        moe_trace_path(r->trace));
+    if ((err = check_target(dir, r->opts->force)) != MOE_OK)
         return err;
     while (n > 1 && dir[n - 1] == '/')
         n--;
     part = moe_format("%.*s.tmp", (int)n, dir);
     if (!part)
         return moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-    r.dir = part;
+    r->dir = part;
     /* What a killed run left behind under this name is ours. */
     if (moe_path_is_dir(part))
         err = remove_tree(part, 0);
     if (err == MOE_OK && (err = moe_path_mkdir(part)) == MOE_OK) {
-        if ((err = fill(&r, pool)) == MOE_OK)
+        if ((err = r->other ? fill_pair(r, pool) : fill(r, pool)) == MOE_OK &&
+            (err = draw_all(r)) == MOE_OK &&
+            (err = write_tables(r)) == MOE_OK &&
+            (err = write_page(r)) == MOE_OK)
             err = put_in_place(part, dir);
         if (err != MOE_OK) {
             char *text = moe_strdup(moe_error_text());
@@ -411,10 +465,39 @@ moe_err moe_report_write(const char *dir, const moe_trace *trace,
             free(text);
         }
     }
-    for (int i = 0; i < r.n_set; i++)
-        set_fini(&r.set[i]);
-    set_fini(&r.pairs);
-    moe_sample_fini(&r.sample);
     free(part);
+    return err;
+}
+
+moe_err moe_report_write(const char *dir, const moe_trace *trace,
+                         const moe_report_opts *opts, moe_pool *pool)
+{
+    moe_report r = {
+        .trace = trace, .shape = moe_trace_get_shape(trace), .opts = opts};
+    moe_err err = make(&r, dir, pool);
+
+    report_fini(&r);
+    return err;
+}
+
+moe_err moe_report_write_pair(const char *dir, const moe_trace *a,
+                              const moe_trace *b, const moe_report_opts *opts,
+                              moe_pool *pool)
+{
+    moe_report second = {.trace = b,
+                         .shape = moe_trace_get_shape(b),
+                         .opts = opts,
+                         .pair = true};
+    moe_report first = {.trace = a,
+                        .shape = moe_trace_get_shape(a),
+                        .opts = opts,
+                        .other = &second,
+                        .pair = true};
+    moe_err err = moe_twin_check(a, b);
+
+    if (err == MOE_OK)
+        err = make(&first, dir, pool);
+    report_fini(&first);
+    report_fini(&second);
     return err;
 }

@@ -33,4 +33,12 @@ moe_err moe_report_write(const char *dir, const moe_trace *trace,
                          const moe_report_opts *opts,
                          moe_pool *pool) MOE_MUST_CHECK;
 
+/*
+ * moe_report_write_pair - the same for two traces side by side: which routes of
+ * the same tokens differ, and how far. What moe_compare refuses is refused.
+ */
+moe_err moe_report_write_pair(const char *dir, const moe_trace *a,
+                              const moe_trace *b, const moe_report_opts *opts,
+                              moe_pool *pool) MOE_MUST_CHECK;
+
 #endif

@@ -14,6 +14,7 @@ libanalysis_a_SOURCES += \
 	%D%/report_findings.c \
 	%D%/report_frame.c \
 	%D%/report_page.c \
+	%D%/report_pair.c \
 	%D%/report_paper.c \
 	%D%/report_sample.c %D%/report_sample.h \
 	%D%/report_tables.c \

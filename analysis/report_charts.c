@@ -16,7 +16,7 @@ enum {
     MAX_COLUMNS = 40,    /* of a table of its numbers                        */
     MAX_ROWS = 80,
     MAX_STATIC = 120 << 10,
-    DIGITS = 4
+    DIGITS = 3 /* of the greatest number, behind its first */
 };
 
 const moe_table *moe_report_drawn(const moe_report_set *set,
@@ -210,6 +210,8 @@ static void put_array(moe_buf *out, const char *name, const moe_chart *c,
                       const double *array, const int *panel, int n_panel,
                       int n_series)
 {
+    int digits = DIGITS - (int)fmin(0, floor(log10(moe_chart_reach(c))));
+
     if (!array)
         return;
     moe_buf_printf(out, ",\"%s\":[", name);
@@ -221,7 +223,7 @@ static void put_array(moe_buf *out, const char *name, const moe_chart *c,
                 moe_buf_puts(out, x ? "," : "");
                 moe_script_real(
                     out, moe_chart_at(c, array, panel ? panel[p] : p, s, x),
-                    DIGITS);
+                    digits);
             }
             moe_buf_puts(out, "]");
         }
@@ -241,7 +243,7 @@ static void put_chance(moe_buf *out, const moe_chart *c, const int *panel,
         for (int x = 0; x < c->n_x; x++) {
             moe_buf_puts(out, x ? "," : "");
             moe_script_real(out, c->chance[(panel ? panel[p] : p) * c->n_x + x],
-                            DIGITS);
+                            DIGITS + 2);
         }
         moe_buf_puts(out, "]");
     }

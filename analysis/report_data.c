@@ -52,7 +52,7 @@ static int shown_groups(const moe_report_set *set)
     return set->n_group < MOE_REPORT_GROUPS ? set->n_group : MOE_REPORT_GROUPS;
 }
 
-/* Too many numbers for a page: only the last choice, "either", is kept. */
+/* Too many numbers for a page, or other choices in the second run: only the last choice, "either", is kept. */
 static int first_choice(const moe_report *r)
 {
     int64_t n = 0;
@@ -62,24 +62,36 @@ static int first_choice(const moe_report *r)
 
         n += (int64_t)c->n[0] * c->n[1] * c->n[2] * shown_groups(&r->set[i]);
     }
+    if (r->other)
+        n *= 2;
+    if (r->other && r->other->shape->top_k != r->shape->top_k)
+        n = MAX_SHARES + 1;
     return n > MAX_SHARES ? r->set[0].share.n[MOE_SHARE_CHOICE] - 1 : 0;
 }
 
-/* [choice][group][layer][expert] */
-static void shares(moe_buf *out, const moe_report_set *set, int from)
+/* [choice][group][layer][expert]; of two runs the groups of A, then of B. */
+static void shares(moe_buf *out, const moe_report_set *set,
+                   const moe_report_set *other, int from)
 {
-    const moe_cube *c = &set->share;
+    int n = shown_groups(set), n_choice = set->share.n[MOE_SHARE_CHOICE];
+    int shift = other ? other->share.n[MOE_SHARE_CHOICE] - n_choice : 0;
 
     moe_buf_puts(out, ",\"shares\":[");
-    for (int r = from; r < c->n[MOE_SHARE_CHOICE]; r++) {
+    for (int r = from; r < n_choice; r++) {
         moe_buf_puts(out, r > from ? ",[" : "[");
-        for (int g = 0; g < shown_groups(set); g++) {
-            moe_buf_puts(out, g ? ",[" : "[");
+        for (int i = 0; i < (other ? 2 * n : n); i++) {
+            const moe_cube *c = i < n ? &set->share : &other->share;
+            const char *name = set->share.label[MOE_SHARE_GROUP][i % n];
+            int g = i < n ? i : moe_cube_find(c, MOE_SHARE_GROUP, name);
+            int choice = i < n ? r : r + shift;
+
+            moe_buf_puts(out, i ? ",[" : "[");
             for (int l = 0; l < c->n[MOE_SHARE_LAYER]; l++) {
                 moe_buf_puts(out, l ? ",[" : "[");
                 for (int e = 0; e < c->n[MOE_SHARE_EXPERT]; e++) {
                     moe_buf_puts(out, e ? "," : "");
-                    moe_script_real(out, moe_cube_at(c, l, r, e, g), DIGITS);
+                    moe_script_real(out, moe_cube_at(c, l, choice, e, g),
+                                    DIGITS);
                 }
                 moe_buf_puts(out, "]");
             }
@@ -130,6 +142,15 @@ static void repeats(moe_buf *out, const moe_report_set *set)
     moe_buf_puts(out, "]");
 }
 
+static void put_named(moe_buf *out, const char *prefix, const char *name)
+{
+    char *text = moe_format("%s%s", prefix, name);
+
+    moe_script_text(out, text ? text : "");
+    out->failed |= !text;
+    free(text);
+}
+
 static void sets(moe_buf *out, const moe_report *r)
 {
     int from = first_choice(r);
@@ -151,12 +172,16 @@ static void sets(moe_buf *out, const moe_report *r)
                        set->by);
         for (int g = 0; g < shown_groups(set); g++) {
             moe_buf_puts(out, g ? "," : "");
-            moe_script_text(out, c->label[axis][g]);
+            put_named(out, r->other ? "A: " : "", c->label[axis][g]);
+        }
+        for (int g = 0; r->other && g < shown_groups(set); g++) {
+            moe_buf_puts(out, ",");
+            put_named(out, "B: ", c->label[axis][g]);
         }
         moe_buf_puts(out, "]");
         if (set->share.value)
-            shares(out, set, from);
-        if (set->rate.value)
+            shares(out, set, r->other ? &r->other->set[i] : NULL, from);
+        if (set->rate.value && !r->other)
             repeats(out, set);
         moe_buf_puts(out, "}");
     }
@@ -251,10 +276,27 @@ static void put_documents(moe_buf *out, const moe_sample *s)
     moe_buf_puts(out, "]");
 }
 
+/* What a run chose for the tokens of the sample. */
+static void put_routes(moe_buf *out, const moe_sample *s, int n_expert)
+{
+    int64_t routes = s->n_tok * s->n_slot * s->top_k;
+    int width = n_expert < 255 ? 1 : 2;
+
+    moe_buf_printf(
+        out, ",\"top_k\":%d,\"has_gate\":%s,\"has_margin\":%s,\"width\":%d",
+        s->top_k, s->has_gate ? "true" : "false",
+        s->has_margin ? "true" : "false", width);
+    put_numbers(out, "expert", s->expert, routes, width);
+    moe_buf_puts(out, ",\"gate\":\"");
+    moe_base64(out, s->gate, s->has_gate ? (size_t)routes : 0);
+    moe_buf_puts(out, "\"");
+    put_numbers(out, "margin", s->margin,
+                s->has_margin ? s->n_tok * s->n_slot : 0, 2);
+}
+
 static void explorer(moe_buf *out, const moe_report *r)
 {
     const moe_sample *s = &r->sample;
-    int64_t routes = s->n_tok * s->n_slot * s->top_k;
     int32_t *ids = moe_calloc((size_t)s->n_tok, sizeof *ids);
     uint16_t *local = moe_calloc((size_t)s->n_tok, sizeof *local);
     int n;
@@ -277,19 +319,15 @@ static void explorer(moe_buf *out, const moe_report *r)
     for (int64_t t = 0, any = 0; t < s->n_tok; t++)
         if (s->bos[t])
             moe_buf_printf(out, "%s%lld", any++ ? "," : "", (long long)t);
-    moe_buf_printf(out, "],\"has_gate\":%s,\"has_margin\":%s,\"width\":%d",
-                   s->has_gate ? "true" : "false",
-                   s->has_margin ? "true" : "false",
-                   r->shape->n_expert < 255 ? 1 : 2);
+    moe_buf_puts(out, "]");
+    put_routes(out, s, r->shape->n_expert);
     put_numbers(out, "piece", local, s->n_tok, 2);
     put_numbers(out, "nll", s->nll, s->n_tok, 2);
-    put_numbers(out, "expert", s->expert, routes,
-                r->shape->n_expert < 255 ? 1 : 2);
-    moe_buf_puts(out, ",\"gate\":\"");
-    moe_base64(out, s->gate, s->has_gate ? (size_t)routes : 0);
-    moe_buf_puts(out, "\"");
-    put_numbers(out, "margin", s->margin,
-                s->has_margin ? s->n_tok * s->n_slot : 0, 2);
+    if (r->other) {
+        moe_buf_puts(out, ",\"other\":{\"run\":\"B\"");
+        put_routes(out, &r->other->sample, r->shape->n_expert);
+        moe_buf_puts(out, "}");
+    }
     moe_buf_puts(out, "}");
 
 done:
@@ -303,8 +341,8 @@ void moe_report_data(moe_buf *out, const void *report)
 
     moe_buf_puts(out, "{");
     style(out, r);
-    moe_buf_printf(out, ",\"experts\":%d,\"top_k\":%d,\"layers\":[",
-                   r->shape->n_expert, r->shape->top_k);
+    moe_buf_printf(out, ",\"two\":%s,\"experts\":%d,\"layers\":[",
+                   r->other ? "true" : "false", r->shape->n_expert);
     for (int i = 0; i < r->shape->n_router; i++)
         moe_buf_printf(out, "%s%ld", i ? "," : "", (long)r->shape->layer[i]);
     moe_buf_puts(out, "]");

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-static void name_of(moe_buf *out, const char *name)
+void moe_report_em(moe_buf *out, const char *name)
 {
     moe_buf_puts(out, "<em>");
     moe_html_bdi(out, name);
@@ -21,7 +21,8 @@ static void percent(moe_buf *out, double v)
 }
 
 /* A rate with its interval, where the run has one. */
-static void rate(moe_buf *out, const moe_report_set *set, int c, int l, int g)
+void moe_report_rate(moe_buf *out, const moe_report_set *set, int c, int l,
+                     int g)
 {
     double low = set->low.value ? moe_cube_at(&set->low, c, l, g, 0) : NAN;
     double high = set->high.value ? moe_cube_at(&set->high, c, l, g, 0) : NAN;
@@ -80,13 +81,13 @@ static void repetition(moe_buf *out, const moe_report_set *set, int group)
                    "<li>A token goes to the expert of the token before it "
                    "most often in layer %s: ",
                    c->label[MOE_RATE_LAYER][top]);
-    rate(out, set, first, top, group);
+    moe_report_rate(out, set, first, top, group);
     moe_buf_puts(out, " of pairs; ");
     chance(out, set, first, top, group);
     if (top != 0) {
         moe_buf_printf(out, ". In layer %s it is ",
                        c->label[MOE_RATE_LAYER][0]);
-        rate(out, set, first, 0, group);
+        moe_report_rate(out, set, first, 0, group);
         moe_buf_puts(out, "; ");
         chance(out, set, first, 0, group);
     }
@@ -115,13 +116,13 @@ static void spread(moe_buf *out, const moe_report_set *set, int choice,
         return;
     moe_buf_printf(out, "<li>There, in layer %s, first choices repeat most in ",
                    c->label[MOE_RATE_LAYER][top]);
-    name_of(out, c->label[MOE_RATE_GROUP][most]);
+    moe_report_em(out, c->label[MOE_RATE_GROUP][most]);
     moe_buf_puts(out, ", ");
-    rate(out, set, choice, top, most);
+    moe_report_rate(out, set, choice, top, most);
     moe_buf_puts(out, ", and least in ");
-    name_of(out, c->label[MOE_RATE_GROUP][least]);
+    moe_report_em(out, c->label[MOE_RATE_GROUP][least]);
     moe_buf_puts(out, ", ");
-    rate(out, set, choice, top, least);
+    moe_report_rate(out, set, choice, top, least);
     moe_buf_puts(out, ". <a href=\"#repeats\">By domain</a></li>\n");
 }
 
@@ -163,7 +164,7 @@ static void preference(moe_buf *out, const moe_report_set *set)
     if (bl < 0)
         return;
     moe_buf_puts(out, "<li>The strongest preference: ");
-    name_of(out, c->label[MOE_SHARE_GROUP][bg]);
+    moe_report_em(out, c->label[MOE_SHARE_GROUP][bg]);
     moe_buf_printf(out, " gives expert %s of layer %s <strong>",
                    c->label[MOE_SHARE_EXPERT][be],
                    c->label[MOE_SHARE_LAYER][bl]);
@@ -273,9 +274,9 @@ static double language_distance(const moe_cube *c, const char *a, const char *b,
 static void two_languages(moe_buf *out, const moe_report_set *set,
                           const int pair[2])
 {
-    name_of(out, set->share.label[MOE_SHARE_GROUP][pair[0]]);
+    moe_report_em(out, set->share.label[MOE_SHARE_GROUP][pair[0]]);
     moe_buf_puts(out, " and ");
-    name_of(out, set->share.label[MOE_SHARE_GROUP][pair[1]]);
+    moe_report_em(out, set->share.label[MOE_SHARE_GROUP][pair[1]]);
 }
 
 /* The pairs of languages nearest and farthest, domain by domain. */
@@ -341,7 +342,7 @@ static int64_t extreme(const moe_table *t, const char *column, bool greatest)
 }
 
 /* The number at a row; NAN where there is none. */
-static double number_at(const moe_table *t, int64_t row, const char *column)
+double moe_report_number(const moe_table *t, int64_t row, const char *column)
 {
     int c = moe_table_find(t, column);
 
@@ -350,7 +351,7 @@ static double number_at(const moe_table *t, int64_t row, const char *column)
                : moe_table_get_real(t, row, c);
 }
 
-static void interval(moe_buf *out, double low, double high, int digits)
+void moe_report_interval(moe_buf *out, double low, double high, int digits)
 {
     if (isfinite(low) && isfinite(high))
         moe_buf_printf(out, " (95\xc2\xa0%%: %.*f to %.*f)", digits, low,
@@ -368,14 +369,17 @@ static bool association(moe_buf *out, const moe_table *t)
         out,
         "<li>Layer %.0f tells domains apart most: Cramer\xe2\x80\x99s "
         "V of domain and expert is <strong>%.3f</strong>",
-        number_at(t, top, "layer"), number_at(t, top, "v"));
-    interval(out, number_at(t, top, "v_low"), number_at(t, top, "v_high"), 3);
+        moe_report_number(t, top, "layer"), moe_report_number(t, top, "v"));
+    moe_report_interval(out, moe_report_number(t, top, "v_low"),
+                        moe_report_number(t, top, "v_high"), 3);
     moe_buf_printf(out,
                    ", where documents with shuffled labels give %.3f; in layer "
                    "%.0f it is least, <strong>%.3f</strong>",
-                   number_at(t, top, "v_null"), number_at(t, low, "layer"),
-                   number_at(t, low, "v"));
-    interval(out, number_at(t, low, "v_low"), number_at(t, low, "v_high"), 3);
+                   moe_report_number(t, top, "v_null"),
+                   moe_report_number(t, low, "layer"),
+                   moe_report_number(t, low, "v"));
+    moe_report_interval(out, moe_report_number(t, low, "v_low"),
+                        moe_report_number(t, low, "v_high"), 3);
     moe_buf_puts(out, ". <a href=\"#effect\">Domain or words?</a></li>\n");
     return true;
 }
@@ -390,12 +394,14 @@ static void beyond(moe_buf *out, const moe_table *t)
     moe_buf_printf(out,
                    "<li>Beyond the token itself, the domain tells most about "
                    "the expert in layer %.0f: <strong>%.3f</strong> bits",
-                   number_at(t, top, "layer"), number_at(t, top, "beyond"));
-    interval(out, number_at(t, top, "low"), number_at(t, top, "high"), 3);
+                   moe_report_number(t, top, "layer"),
+                   moe_report_number(t, top, "beyond"));
+    moe_report_interval(out, moe_report_number(t, top, "low"),
+                        moe_report_number(t, top, "high"), 3);
     moe_buf_printf(out,
                    "; without regard to the token it tells %.3f. <a "
                    "href=\"#effect\">Domain or words?</a></li>\n",
-                   number_at(t, top, "domain"));
+                   moe_report_number(t, top, "domain"));
 }
 
 /* How much of the first choice the token alone explains. True when told. */
@@ -406,7 +412,7 @@ static bool explained(moe_buf *out, const moe_table *t)
 
     for (int64_t row = 0; factor >= 0 && row < moe_table_rows(t); row++)
         if (strcmp(moe_table_get_text(t, row, factor), "token") == 0 &&
-            isfinite(number_at(t, row, "share"))) {
+            isfinite(moe_report_number(t, row, "share"))) {
             first = first < 0 ? row : first;
             last = row;
         }
@@ -419,8 +425,10 @@ static bool explained(moe_buf *out, const moe_table *t)
         "<strong>%.1f\xc2\xa0%%</strong> in layer %.0f (of its "
         "entropy, chance subtracted). <a href=\"#effect\">Domain or "
         "words?</a></li>\n",
-        100 * number_at(t, first, "share"), number_at(t, first, "layer"),
-        100 * number_at(t, last, "share"), number_at(t, last, "layer"));
+        100 * moe_report_number(t, first, "share"),
+        moe_report_number(t, first, "layer"),
+        100 * moe_report_number(t, last, "share"),
+        moe_report_number(t, last, "layer"));
     return true;
 }
 

@@ -31,8 +31,9 @@ typedef struct moe_report {
     const moe_trace *trace;
     const moe_trace_shape *shape;
     const moe_report_opts *opts;
-    const char *dir;                /* where it is written */
-    const struct moe_report *other; /* the second trace of two, or NULL */
+    const char *dir;          /* where it is written */
+    struct moe_report *other; /* of the first trace of two: the second */
+    bool pair;                /* one of two traces                     */
     moe_report_set set[MOE_REPORT_BY];
     int n_set;
     /* Domain and language together ("docs/de"): shares only, and only where some
@@ -59,6 +60,15 @@ void moe_report_data(moe_buf *out, const void *report);
 /* List items, one for each finding that the numbers carry. */
 void moe_report_findings(moe_buf *out, const moe_report *r);
 
+/* Parts of sentences: a name from the trace; a rate with its interval; " (95 %:
+ * low to high)", or nothing where it is not known; a number of a table, NAN where
+ * there is none. */
+void moe_report_em(moe_buf *out, const char *name);
+void moe_report_rate(moe_buf *out, const moe_report_set *set, int c, int l,
+                     int g);
+void moe_report_interval(moe_buf *out, double low, double high, int digits);
+double moe_report_number(const moe_table *t, int64_t row, const char *column);
+
 /* The paper's Table 5 beside this run. */
 moe_err moe_report_paper(moe_buf *out, const moe_page_part *part,
                          const void *report) MOE_MUST_CHECK;
@@ -77,13 +87,17 @@ const moe_table *moe_report_drawn(const moe_report_set *set,
 bool moe_report_has(const moe_report *r, const moe_figure *f);
 void moe_report_files(moe_buf *out, const moe_report *r, const moe_figure *f);
 
-/* The whole page. */
+/* The whole page, of one trace and of two. */
 moe_err moe_report_page(moe_buf *out, const moe_report *r) MOE_MUST_CHECK;
+moe_err moe_report_pair_page(moe_buf *out, const moe_report *r) MOE_MUST_CHECK;
 
 /* Parts of the page (report_tables.c). Tables: at most `most` rows, and a line
  * that says what was left out and where all of it is. */
 void moe_report_table(moe_buf *out, const moe_table *t, int64_t most,
-                      const char *by);
+                      const char *file);
+/* All tables of a report, folded; their files begin with `prefix`. */
+void moe_report_tables(moe_buf *out, const moe_report *r, const char *prefix,
+                       int64_t most);
 void moe_report_shares(moe_buf *out, const moe_report_set *set, bool choices);
 void moe_report_rates(moe_buf *out, const moe_report_set *set);
 

@@ -135,7 +135,7 @@ static moe_err corpus_section(moe_buf *out, const moe_page_part *part,
     if (perplexity && moe_table_rows(perplexity) > 0) {
         moe_buf_puts(out, "<h3 id=\"perplexity\">How well the model predicts "
                           "them</h3>\n");
-        moe_report_table(out, perplexity, TABLE_ROWS, r->set[0].by);
+        moe_report_table(out, perplexity, TABLE_ROWS, "perplexity-domain");
     }
     return MOE_OK;
 }
@@ -170,13 +170,15 @@ static void put_numbers(moe_buf *out, const moe_report *r, const char *figure)
 /* What the domain, the token and its neighbours tell about the expert. */
 static void effect_tables(moe_buf *out, const moe_report *r)
 {
-    static const char *const names[] = {"beyond", "explained", "domains"};
+    static const char *const names[][2] = {{"beyond", "beyond-domain"},
+                                           {"explained", "explained-domain"},
+                                           {"domains", "domains-domain"}};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const moe_table *t = moe_tables_find(&r->set[0].tables, names[i]);
+        const moe_table *t = moe_tables_find(&r->set[0].tables, names[i][0]);
 
         if (t)
-            moe_report_table(out, t, TABLE_ROWS, r->set[0].by);
+            moe_report_table(out, t, TABLE_ROWS, names[i][1]);
     }
 }
 
@@ -361,17 +363,7 @@ static moe_err more_section(moe_buf *out, const moe_page_part *part,
                  "<p>Every table of this report, as computed. The CSV "
                  "files hold all digits; <a href=\"tables/dictionary.csv\">"
                  "dictionary.csv</a> says what each column means.</p>\n");
-    for (int i = 0; i < r->n_set; i++)
-        for (int t = 0; t < r->set[i].tables.n; t++) {
-            const moe_table *table = r->set[i].tables.item[t];
-
-            moe_buf_puts(out, "<details><summary>");
-            moe_html_text(out, moe_table_title(table));
-            moe_buf_printf(out, ", by %s (%lld rows)</summary>\n", r->set[i].by,
-                           (long long)moe_table_rows(table));
-            moe_report_table(out, table, TABLE_ROWS, r->set[i].by);
-            moe_buf_puts(out, "</details>\n");
-        }
+    moe_report_tables(out, r, "", TABLE_ROWS);
     return MOE_OK;
 }
 

@@ -86,7 +86,7 @@ static moe_err take_document(moe_sample *s, const moe_trace *trace, int64_t d,
     bool more = true;
     moe_err err = moe_cursor_open(&cursor, trace, d, d + 1, what);
 
-    *doc = (moe_sample_doc){moe_trace_doc_at(trace, d), s->n_tok, 0};
+    *doc = (moe_sample_doc){moe_trace_doc_at(trace, d), d, s->n_tok, 0};
     while (err == MOE_OK && more && doc->shown < room) {
         err = moe_cursor_next(cursor, &span, &more);
         for (int64_t t = 0;
@@ -149,14 +149,42 @@ static moe_err take_in_turn(moe_sample *s, const moe_trace *trace, kind *kinds,
     return err;
 }
 
+/* What is known before the first token. */
+static moe_sample blank(const moe_trace *trace)
+{
+    const moe_trace_shape *shape = moe_trace_get_shape(trace);
+
+    return (moe_sample){.n_slot = shape->n_router,
+                        .top_k = shape->top_k,
+                        .has_gate = shape->has_gate,
+                        .has_margin = shape->has_margin};
+}
+
+moe_err moe_sample_take_like(moe_sample *out, const moe_trace *trace,
+                             const moe_sample *like)
+{
+    moe_sample s = blank(trace);
+    moe_err err = allocate(&s, like->n_tok, like->n_doc);
+
+    for (int i = 0; i < like->n_doc && err == MOE_OK; i++)
+        err = take_document(&s, trace, like->doc[i].place, like->doc[i].shown);
+    if (err == MOE_OK && s.n_tok != like->n_tok)
+        err = moe_fail(MOE_ERR_FORMAT, "%s: %lld tokens where %lld are sampled",
+                       moe_trace_path(trace), (long long)s.n_tok,
+                       (long long)like->n_tok);
+    if (err == MOE_OK) {
+        *out = s;
+        s = (moe_sample){0};
+    }
+    moe_sample_fini(&s);
+    return err;
+}
+
 moe_err moe_sample_take(moe_sample *out, const moe_trace *trace)
 {
     enum { MAX_DOC = 60, MAX_KIND = 40 };
     const moe_trace_shape *shape = moe_trace_get_shape(trace);
-    moe_sample s = {.n_slot = shape->n_router,
-                    .top_k = shape->top_k,
-                    .has_gate = shape->has_gate,
-                    .has_margin = shape->has_margin};
+    moe_sample s = blank(trace);
     kind kinds[MAX_KIND];
     int n_kind = find_kinds(kinds, MAX_KIND, trace);
     /* What a token takes in the page: an expert above 254 needs two bytes. */

@@ -20,6 +20,7 @@ enum {
 
 typedef struct moe_sample_doc {
     const moe_trace_doc *doc; /* borrowed from the trace                  */
+    int64_t place;            /* of the document in the trace             */
     int64_t first, shown;     /* its tokens in the arrays                 */
 } moe_sample_doc;
 
@@ -43,6 +44,9 @@ typedef struct moe_sample {
  * same trace always gives the same sample.
  */
 moe_err moe_sample_take(moe_sample *out, const moe_trace *trace) MOE_MUST_CHECK;
+/* The same tokens of another trace of the same documents. */
+moe_err moe_sample_take_like(moe_sample *out, const moe_trace *trace,
+                             const moe_sample *like) MOE_MUST_CHECK;
 void moe_sample_fini(moe_sample *s);
 
 #endif

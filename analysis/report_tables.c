@@ -7,6 +7,7 @@
 #include "analysis/html.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -65,7 +66,7 @@ static void put_cell(moe_buf *out, const moe_table *t, int64_t row, int c)
 }
 
 void moe_report_table(moe_buf *out, const moe_table *t, int64_t most,
-                      const char *by)
+                      const char *file)
 {
     int64_t rows = moe_table_rows(t), shown = rows < most ? rows : most;
     int n = moe_table_columns(t);
@@ -100,11 +101,33 @@ void moe_report_table(moe_buf *out, const moe_table *t, int64_t most,
     if (shown < rows)
         moe_buf_printf(out, "The first %lld of %lld rows; all of them: ",
                        (long long)shown, (long long)rows);
-    moe_buf_printf(out, "<a href=\"tables/%s-%s.csv\">CSV</a></p>\n",
-                   moe_table_name(t), by);
+    moe_buf_printf(out, "<a href=\"tables/%s.csv\">CSV</a></p>\n", file);
     moe_buf_puts(out, "<details><summary>How it is computed</summary><p>");
     moe_html_text(out, moe_table_definition(t));
     moe_buf_puts(out, "</p></details>\n");
+}
+
+void moe_report_tables(moe_buf *out, const moe_report *r, const char *prefix,
+                       int64_t most)
+{
+    for (int i = 0; i < r->n_set; i++)
+        for (int t = 0; t < r->set[i].tables.n; t++) {
+            const moe_table *table = r->set[i].tables.item[t];
+            char *file = moe_format("%s%s-%s", prefix, moe_table_name(table),
+                                    r->set[i].by);
+
+            moe_buf_puts(out, "<details><summary>");
+            moe_html_text(out, moe_table_title(table));
+            moe_buf_printf(out, ", by %s (%lld rows)%s</summary>\n",
+                           r->set[i].by, (long long)moe_table_rows(table),
+                           *prefix ? ", B" : "");
+            if (file)
+                moe_report_table(out, table, most, file);
+            else
+                out->failed = 1;
+            moe_buf_puts(out, "</details>\n");
+            free(file);
+        }
 }
 
 static void put_percent(moe_buf *out, double v)

@@ -126,6 +126,11 @@ static void agreement_is_that_planted(void **state)
     assert_close(routed_get(t, "layer=0,group=(all),from=0.0001", "n"), 6, 0);
     assert_close(routed_get(t, "layer=0,group=(all),from=0.1", "flips"),
                  6.0 / 30, 1e-15);
+    assert_true(routed_get(t, "layer=0,group=(all),from=0.1", "flips_low") <=
+                    6.0 / 30 &&
+                routed_get(t, "layer=0,group=(all),from=0.1", "flips_high") >=
+                    6.0 / 30);
+    assert_null(moe_tables_find(&tables, "changed_experts"));
     moe_tables_fini(&tables);
     moe_trace_close_read(a);
     moe_trace_close_read(b);

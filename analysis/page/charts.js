@@ -271,6 +271,11 @@ function follow(box, draw) {
   })).observe(box);
 }
 
+/* What a heatmap shows at first: one group, or of two runs its difference. */
+function pairOf(set) {
+  return { a: 0, b: DATA.two ? set.groups.length / 2 : "" };
+}
+
 /* One figure: controls, key and a drawing that follows the width. */
 function interactive(figure) {
   const kind = figure.dataset.chart, canvas = figure.querySelector(".canvas");
@@ -278,8 +283,8 @@ function interactive(figure) {
   const sets = DATA.sets.filter((s) => kind === "repeats" ? s.repeats : s.shares);
   if (!sets.length) return;
   const last = DATA.layers.length - 1, either = DATA.choices.length - 1;
-  const state = { set: 0, only: null, choice: either, a: 0, b: "",
-    rows: "paper" };
+  const state = { set: 0, only: null, choice: either, rows: "paper",
+    ...pairOf(sets[0]) };
   const box = make("div", { class: "canvas" });
   const bar = make("div", { class: "controls" }), key = make("div");
   box.dataset.label = label;
@@ -309,7 +314,8 @@ function interactive(figure) {
     const set = sets[state.set], all = [];
     if (sets.length > 1)
       all.push(choice("Texts by", sets.map((s, i) => [i, s.by]), state.set,
-        (v) => { Object.assign(state, { set: Number(v), only: null, a: 0, b: "" });
+        (v) => { Object.assign(state, { set: Number(v), only: null,
+          ...pairOf(sets[v]) });
           controls(); redraw(); }));
     if (kind === "shares" || kind === "choices")
       all.push(choice("Layers", [["paper", "first, middle, last"]].concat(
@@ -319,7 +325,7 @@ function interactive(figure) {
       const names = set.groups.map((name, g) => [g, name]);
       all.push(choice("Share of", names, state.a,
         (v) => { state.a = Number(v); draw(); }),
-      choice("minus", [["", "nothing"]].concat(names), state.b,
+      choice("minus", [["", "nothing"]].concat(names), String(state.b),
         (v) => { state.b = v === "" ? "" : Number(v); draw(); }),
       choice("Choice", DATA.choices.map((c, i) => [i, c]), state.choice,
         (v) => { state.choice = Number(v); draw(); }));

@@ -2,14 +2,19 @@
  * expert that took it. The paper's Figure 8, for every layer and choice. */
 
 const X = DATA.explorer;
+const RANKS = ["first", "second", "third", "fourth"];
 const NONE = 65535; /* unknown number; an expert that is not known */
 
 function explorer(root) {
   const piece = unpack(X.piece, 2), nll = unpack(X.nll, 2);
-  const expert = unpack(X.expert, X.width), gate = unpack(X.gate, 1);
-  const margin = unpack(X.margin, 2);
-  const S = DATA.layers.length, k = DATA.top_k, E = DATA.experts;
-  const state = { doc: 0, slot: Math.floor((S - 1) / 2), rank: 0, gates: false,
+  const S = DATA.layers.length, E = DATA.experts;
+  /* The routes of the run, or of the two runs that are compared. */
+  const runs = [X, X.other].filter(Boolean).map((x, i) => ({
+    name: X.other ? "AB"[i] : "", k: x.top_k, expert: unpack(x.expert, x.width),
+    gate: x.has_gate ? unpack(x.gate, 1) : null,
+    margin: x.has_margin ? unpack(x.margin, 2) : null, width: x.width }));
+  const both = runs.length > 1;
+  const state = { run: runs[0], doc: 0, slot: Math.floor((S - 1) / 2), rank: 0, gates: false,
     numbers: false, only: null, search: "", here: -1 };
 
   const text = make("div", { class: "tokens", role: "group", tabindex: "-1",
@@ -21,18 +26,27 @@ function explorer(root) {
   let spans = [], first = 0;
 
   const beginnings = new Set(X.bos); /* tokens that begin a window */
-  const expertAt = (t, s, r) => {
-    const e = expert[(t * S + s) * k + r];
-    return X.width === 1 && e === 255 ? NONE : e;
+  const expertAt = (t, s, r, run = state.run) => {
+    const e = r < run.k ? run.expert[(t * S + s) * run.k + r] : NONE;
+    return run.width === 1 && e === 255 ? NONE : e;
   };
-  const gateAt = (t, s, r) => gate[(t * S + s) * k + r] / 255;
-  const hasGate = X.has_gate, hasMargin = X.has_margin;
+  const gateAt = (t, s, r, run = state.run) =>
+    run.gate[(t * S + s) * run.k + r] / 255;
+  const hasGate = runs.some((run) => run.gate);
+
+  /* Do the runs choose other experts, in any order? */
+  function differs(t, s) {
+    if (!both) return false;
+    const [a, b] = runs.map((run) => Array.from({ length: run.k },
+      (_, r) => expertAt(t, s, r, run)));
+    return a.length !== b.length || a.some((e) => !b.includes(e));
+  }
 
   /* How strong the colour is: the gate, from its least to its greatest. */
   function strength(t) {
-    if (!state.gates || !hasGate) return 1;
+    if (!state.gates || !state.run.gate) return 1;
     const g = gateAt(t, state.slot, state.rank);
-    const low = state.rank === 0 ? 1 / k : 0;
+    const low = state.rank === 0 ? 1 / state.run.k : 0;
     const high = state.rank === 0 ? 1 : 1 / (state.rank + 1);
     return 0.12 + 0.88 * Math.min(1, Math.max(0, (g - low) / (high - low || 1)));
   }
@@ -52,6 +66,7 @@ function explorer(root) {
       span.style.color = known ? inkOn(rgb) : "";
       span.classList.toggle("none", !known);
       span.classList.toggle("hit", hit);
+      span.classList.toggle("differs", differs(t, state.slot));
       span.classList.toggle("faint", state.only !== null && e !== state.only);
       const sub = span.querySelector("sub");
       if (sub) sub.remove();
@@ -111,13 +126,16 @@ function explorer(root) {
   }
 
   /* Where the token went in every layer: first choice filled, others open. */
-  function path(t) {
+  function path(t, run) {
     const w = 300, h = Math.min(220, 40 + 18 * Math.min(E, 10));
     const x = (s) => 30 + (S > 1 ? s * (w - 44) / (S - 1) : (w - 44) / 2);
     const y = (e) => 12 + e * (h - 40) / Math.max(1, E - 1);
     const svg = make("svg", { viewBox: `0 0 ${w} ${h}`, role: "img",
-      "aria-label": "Experts of this token by layer: first choices " +
-        DATA.layers.map((_, s) => expertAt(t, s, 0)).join(", ") });
+      "aria-label": `${both ? `In ${run.name}: e` : "E"}xperts of this token by ` +
+        "layer: first choices " + DATA.layers.map((_, s) => {
+          const e = expertAt(t, s, 0, run);
+          return e === NONE ? "unknown" : e;
+        }).join(", ") });
     svg.append(make("line", { x1: x(state.slot), x2: x(state.slot), y1: 4,
       y2: h - 24, stroke: "var(--line)", "stroke-width": 10 }));
     const stepE = Math.ceil(E / 10), stepS = Math.ceil(S / 10);
@@ -129,18 +147,18 @@ function explorer(root) {
         "text-anchor": "middle", class: "minor" }, String(DATA.layers[s]))));
     let line = "", pen = "M";
     for (let s = 0; s < S; s++) {
-      const e = expertAt(t, s, 0);
+      const e = expertAt(t, s, 0, run);
       if (e === NONE) { pen = "M"; continue; }
       line += pen + x(s) + " " + y(e);
       pen = "L";
     }
     svg.append(make("path", { d: line, class: "series", stroke: "var(--soft)" }));
     for (let s = 0; s < S; s++)
-      for (let r = k - 1; r >= 0; r--) {
-        const e = expertAt(t, s, r);
+      for (let r = run.k - 1; r >= 0; r--) {
+        const e = expertAt(t, s, r, run);
         if (e === NONE) continue;
         svg.append(make("circle", { cx: x(s), cy: y(e),
-          r: S > 40 ? 2.5 : hasGate ? 2 + 4 * gateAt(t, s, r) : 4,
+          r: S > 40 ? 2.5 : run.gate ? 2 + 4 * gateAt(t, s, r, run) : 4,
           fill: r === 0 ? "var(--ink)" : "var(--paper)", stroke: "var(--ink)" }));
       }
     return svg;
@@ -157,22 +175,32 @@ function explorer(root) {
     row("position", count(i));
     row("surprise", p === null ? "none (nothing before it)"
       : `${p.toFixed(2)} nats, p = ${Math.exp(-p).toPrecision(2)}`);
-    for (let r = 0; r < k; r++) {
-      const e = expertAt(t, s, r);
-      row(DATA.choices[r], e === NONE ? "unknown" : `expert ${e}` +
-        (hasGate ? `, gate ${gateAt(t, s, r).toFixed(2)}` : ""));
+    for (const run of runs) {
+      const name = (text) => both ? `${run.name}: ${text}` : text;
+      for (let r = 0; r < run.k; r++) {
+        const e = expertAt(t, s, r, run);
+        row(name(RANKS[r] || `choice ${r + 1}`), e === NONE ? "unknown"
+          : `expert ${e}` + (run.gate ? `, gate ${gateAt(t, s, r, run).toFixed(2)}`
+            : ""));
+      }
+      if (run.margin) {
+        const m = run.margin[t * S + s];
+        row(name("margin"), m === NONE ? "unknown" : (m / 1000).toFixed(3) +
+          (m / 1000 < 0.1 ? " (nearly a tie)" : ""));
+      }
     }
-    if (hasMargin) {
-      const m = margin[t * S + s];
-      row("margin", m === NONE ? "unknown" : (m / 1000).toFixed(3) +
-        (m / 1000 < 0.1 ? " (nearly a tie)" : ""));
+    if (both) {
+      const n = DATA.layers.filter((_, l) => differs(t, l)).length;
+      row("differs in", `${n} of ${S} layers`);
     }
     panel.replaceChildren(
       make("h4", null, isolate(beginnings.has(t) ? "BOS"
         : (X.pieces[piece[t]] || "?").trimEnd() || "blank")),
       make("p", { class: "note" }, `In layer ${DATA.layers[s]} of `,
         isolate(d.domain || "document " + d.id), ":"),
-      list, path(t), make("p", { class: "note" },
+      list, runs.map((run) => [both ? make("p", { class: "note" },
+        `Run ${run.name}:`) : null, path(t, run)]),
+      make("p", { class: "note" },
         "Experts over the layers: filled is the first choice" +
         (hasGate ? "; size is the gate" : "") + "."));
   }
@@ -261,7 +289,10 @@ function explorer(root) {
     make("div", { class: "controls" },
       make("label", null, "Document", picker),
       make("span", { class: "field" }, layerName, slider),
-      choice("Choice", DATA.choices.slice(0, k).map((c, r) => [r, c]), 0,
+      both ? choice("Run", runs.map((run, i) => [i, run.name]), 0,
+        (v) => { state.run = runs[v]; paint(); }) : null,
+      choice("Choice", Array.from({ length: Math.max(...runs.map((run) => run.k)) },
+        (_, r) => [r, RANKS[r] || `choice ${r + 1}`]), 0,
         (v) => { state.rank = Number(v); paint(); }),
       make("label", null, "Search (Enter: next document)", search),
       hasGate ? tick("gate as strength", "gates") : null,

@@ -2,8 +2,9 @@
  * over an axis, and matrices. Each stands in <figure data-spec="NAME">. */
 
 const numberOf = (chart, v) => v === null || v === undefined ? "unknown"
-  : chart.percent ? percent(v, 2)
-    : v.toFixed(Math.abs(v) >= 100 ? 0 : Math.abs(v) >= 10 ? 1 : 3);
+  : chart.percent ? percent(v, v !== 0 && Math.abs(v) < 0.001 ? 4 : 2)
+    : v !== 0 && Math.abs(v) < 0.01 ? v.toPrecision(2)
+      : v.toFixed(Math.abs(v) >= 100 ? 0 : Math.abs(v) >= 10 ? 1 : 3);
 
 /* Which panels are drawn: all, or of many the first, the middle and the last. */
 function panelsOf(chart, state) {

@@ -43,6 +43,31 @@ cp -r out first
 sed 's/ --force//' out/index.html >again.html
 cmp -s first/index.html again.html || fail "the page differs the second time"
 
+# Two runs of the same tokens; the second chooses otherwise at every fifth.
+awk -F, 'BEGIN { OFS = "," } NR > 1 && $2 % 5 == 0 { $5 = ($5 + 1) % 4 } 1' \
+    routes.csv >other.csv
+"$moetrace" import csv other.csv -q -o other.db
+[ "$("$moetrace" report run.db other.db -o pair -q)" = pair/index.html ] ||
+    fail "no report of two runs"
+for f in index.html tables/agreement-domain.csv tables/shares-domain.csv \
+    tables/b-shares-domain.csv tables/changed_experts-language.csv \
+    figures/changed-domain.gp figures/difference-language.csv; do
+    [ -s "pair/$f" ] || fail "pair/$f is missing"
+done
+"$moetrace" compare run.db other.db --csv | sed '/^$/,$d' >agreement.csv
+cmp -s agreement.csv pair/tables/agreement-domain.csv ||
+    fail "the report compares otherwise than compare does"
+grep -q 'fig-changed' pair/index.html || fail "no figure of what changed"
+tr -d '\n' <pair/index.html | grep -q '<strong>20.00.*another set of experts' ||
+    fail "a fifth of the tokens changed, and no finding says so"
+awk -F, 'NR == 1 || $2 < 30' routes.csv >fewer.csv
+"$moetrace" import csv fewer.csv -q -o fewer.db
+"$moetrace" report run.db fewer.db -o no -q 2>err && fail "other tokens"
+[ "$(wc -l <err)" = 1 ] && grep -q 'fewer.db' err ||
+    fail "the refusal of other tokens says: $(cat err)"
+[ ! -e no ] && [ ! -e no.tmp ] || fail "a refusal leaves a folder"
+"$moetrace" report run.db other.db run.db -o no -q 2>err && fail "three traces"
+
 # What is there stays there.
 "$moetrace" report run.db -o out 2>err && fail "an existing folder is replaced"
 grep -q 'out: exists' err || fail "no word about the existing folder: $(cat err)"
