@@ -81,13 +81,16 @@ static void range(const moe_chart *c, double *low, double *high)
 
 static void lines_key(moe_plot *p, const moe_chart *c, const moe_panels_box *k)
 {
+    int n = moe_panels_drawn(c->n_series);
+
     moe_panels_open_key(&p->body, p, k);
-    for (int s = 0; s < c->n_series; s++) {
+    moe_panels_more(&p->body, c->n_series);
+    for (int s = 0; s < n; s++) {
         moe_buf_puts(&p->body, "NaN ");
         moe_panels_line(&p->body, s);
         moe_buf_puts(&p->body, "title ");
         moe_panels_label(&p->body, c->series[s]);
-        if (s + 1 < c->n_series || c->chance)
+        if (s + 1 < n || c->chance)
             moe_buf_puts(&p->body, ", \\\n  ");
     }
     if (c->chance)
@@ -148,7 +151,7 @@ static void lines_panel(moe_plot *p, const moe_chart *c, int panel)
                        (unsigned)moe_style_chance_rgb);
         also = ", \\\n  ";
     }
-    for (int s = 0; s < c->n_series; s++) {
+    for (int s = 0; s < moe_panels_drawn(c->n_series); s++) {
         int column = FIRST_COLUMN + s * columns_of(c);
 
         if (c->low && c->n_series <= MAX_BARS)
@@ -198,8 +201,9 @@ static void plot_lines(moe_plot *p, const moe_chart *c)
     int panel[MOE_CHART_PANELS], n = moe_chart_panels(panel, c);
     int across = p->width_mm < MOE_PANELS_WIDE ? 1 : n < 3 ? n : 3;
     int rows = (n + across - 1) / across;
-    moe_panels_box k =
-        moe_panels_key(c->series, c->n_series, c->chance ? 1 : 0, p->width_mm);
+    moe_panels_box k = moe_panels_key(
+        c->series, moe_panels_drawn(c->n_series),
+        (c->chance != NULL) + (c->n_series > MOE_PANELS_GROUPS), p->width_mm);
     double left = MOE_PANELS_LEFT + 3;
     double w = (p->width_mm - left * across - MOE_PANELS_RIGHT) / across;
     double h = 46, gap = MOE_PANELS_TITLE + MOE_PANELS_FOOT;

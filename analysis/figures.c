@@ -39,7 +39,7 @@ static void share_key(moe_buf *out, const moe_plot *p, const moe_cube *c,
                       const moe_panels_box *k)
 {
     moe_panels_open_key(out, p, k);
-    for (int g = 0; g < c->n[GROUP]; g++) {
+    for (int g = 0; g < moe_panels_drawn(c->n[GROUP]); g++) {
         moe_buf_printf(out,
                        "NaN with boxes fs solid 1 border -1 lw 0.25 lc rgb "
                        "'#%06x' title ",
@@ -47,6 +47,7 @@ static void share_key(moe_buf *out, const moe_plot *p, const moe_cube *c,
         moe_panels_label(out, c->label[GROUP][g]);
         moe_buf_puts(out, ", \\\n  ");
     }
+    moe_panels_more(out, c->n[GROUP]);
     moe_buf_printf(out,
                    "NaN with lines lw 1 dt (5,4) lc rgb '#%06x' title "
                    "'chance, 1/%d'\n",
@@ -59,7 +60,7 @@ static void share_key(moe_buf *out, const moe_plot *p, const moe_cube *c,
 static void share_panel(moe_buf *out, const moe_plot *p, const moe_cube *c,
                         int layer, int choice)
 {
-    int n = c->n[GROUP], n_expert = c->n[EXPERT];
+    int n = moe_panels_drawn(c->n[GROUP]), n_expert = c->n[EXPERT];
     double bar = 0.86 / n;
 
     moe_buf_printf(out,
@@ -103,7 +104,8 @@ static void share_panels(moe_plot *p, const moe_cube *c, int from, int to)
     int across = p->width_mm < MOE_PANELS_WIDE ? 1 : to - from;
     int panels = n_layer * (to - from), rows = panels / across;
     moe_panels_box k =
-        moe_panels_key(c->label[GROUP], c->n[GROUP], 1, p->width_mm);
+        moe_panels_key(c->label[GROUP], moe_panels_drawn(c->n[GROUP]),
+                       c->n[GROUP] > MOE_PANELS_GROUPS ? 2 : 1, p->width_mm);
     double w =
         (p->width_mm - MOE_PANELS_LEFT - MOE_PANELS_RIGHT - 3 * (across - 1)) /
         across;
@@ -245,7 +247,7 @@ static void repeats_data(moe_plot *p, const repetition *r, int n_group)
 }
 
 static void repeats_key(moe_buf *out, const moe_plot *p, const repetition *r,
-                        int n_group, const moe_panels_box *k)
+                        int n_group, int n_all, const moe_panels_box *k)
 {
     moe_panels_open_key(out, p, k);
     for (int g = 0; g < n_group; g++) {
@@ -255,6 +257,7 @@ static void repeats_key(moe_buf *out, const moe_plot *p, const repetition *r,
         moe_panels_label(out, r->rate.label[2][g]);
         moe_buf_puts(out, ", \\\n  ");
     }
+    moe_panels_more(out, n_all);
     moe_buf_printf(
         out,
         "NaN with lines lw 1 dt (5,4) lc rgb '#%06x' title 'chance', "
@@ -292,18 +295,20 @@ static moe_err build_repeats(moe_plot *p, const moe_table *t)
     moe_err err = repetition_make(&r, t);
 
     if (err == MOE_OK) {
-        int n = groups_of(&r.rate, 2), n_choice = r.rate.n[0];
+        int n_all = groups_of(&r.rate, 2), n = moe_panels_drawn(n_all),
+            n_choice = r.rate.n[0];
         int across = p->width_mm < MOE_PANELS_WIDE ? 1 : n_choice;
         int rows = (n_choice + across - 1) / across, n_layer = r.rate.n[1];
-        moe_panels_box k = moe_panels_key(r.rate.label[2], n, 2, p->width_mm);
+        moe_panels_box k =
+            moe_panels_key(r.rate.label[2], n, n < n_all ? 3 : 2, p->width_mm);
         double w = (p->width_mm - MOE_PANELS_LEFT * across - MOE_PANELS_RIGHT) /
                    across;
         double h = 52, gap = MOE_PANELS_TITLE + MOE_PANELS_FOOT;
 
-        repeats_data(p, &r, n);
+        repeats_data(p, &r, n_all);
         p->height_mm = k.height_mm + rows * (h + gap);
         moe_panels_begin(&p->body);
-        repeats_key(&p->body, p, &r, n, &k);
+        repeats_key(&p->body, p, &r, n, n_all, &k);
         moe_panels_axes(&p->body);
         moe_buf_printf(&p->body, "set xlabel 'Layer'\nset xtics %d nomirror\n",
                        n_layer > 12 ? 5 : 1);
@@ -386,7 +391,8 @@ static moe_err build_heatmap(moe_plot *p, const moe_table *t)
     moe_err err = share_cube(&c, t);
 
     if (err == MOE_OK) {
-        int n = c.n[GROUP], n_layer = c.n[LAYER], n_expert = c.n[EXPERT];
+        int n = moe_panels_drawn(c.n[GROUP]), n_layer = c.n[LAYER],
+            n_expert = c.n[EXPERT];
         int across = p->width_mm < MOE_PANELS_WIDE ? 2 : 4;
         int rows = (n + across - 1) / across;
         int every = n_layer > 12 ? 5 : 1, expert_step = (n_expert + 7) / 8;

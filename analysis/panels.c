@@ -138,6 +138,21 @@ void moe_panels_close_key(moe_buf *out)
     moe_buf_puts(out, "unset key\n");
 }
 
+int moe_panels_drawn(int n)
+{
+    return n < MOE_PANELS_GROUPS ? n : MOE_PANELS_GROUPS;
+}
+
+void moe_panels_more(moe_buf *out, int n)
+{
+    if (n > MOE_PANELS_GROUPS)
+        moe_buf_printf(
+            out,
+            "NaN with points pt 0 lc rgb 'white' title '%d more: see "
+            "the CSV', \\\n  ",
+            n - MOE_PANELS_GROUPS);
+}
+
 void moe_panels_line(moe_buf *out, int group)
 {
     moe_buf_printf(out, "with linespoints lw 1.3 ps 0.55 pt %d ",

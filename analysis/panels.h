@@ -17,7 +17,8 @@ enum {
     MOE_PANELS_RIGHT = 2,
     MOE_PANELS_FOOT = 10,
     MOE_PANELS_TITLE = 5,
-    MOE_PANELS_WIDE = 120 /* from this width on, panels stand side by side */
+    MOE_PANELS_GROUPS = 24, /* drawn at most; further ones are in the CSV   */
+    MOE_PANELS_WIDE = 120   /* from this width on, panels stand side by side */
 };
 
 /* How the key over all panels is laid out. */
@@ -48,6 +49,10 @@ void moe_panels_close_key(moe_buf *out);
 
 /* A label as gnuplot's string, cut where it is long. */
 void moe_panels_label(moe_buf *out, const char *label);
+
+/* How many of n groups are drawn; and in a key, what became of the others. */
+int moe_panels_drawn(int n);
+void moe_panels_more(moe_buf *out, int n);
 
 /* "with linespoints ...": how the line of a group looks. */
 void moe_panels_line(moe_buf *out, int group);

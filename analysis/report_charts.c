@@ -64,6 +64,18 @@ void moe_report_files(moe_buf *out, const moe_report *r, const moe_figure *f)
     moe_buf_puts(out, "</p>\n");
 }
 
+void moe_report_more(moe_buf *out, const moe_report *r)
+{
+    for (int i = 0; i < r->n_set; i++)
+        if (r->set[i].n_group > MOE_REPORT_GROUPS)
+            moe_buf_printf(out,
+                           "<p class=\"note\">By %s the first %d of %d groups "
+                           "are drawn; all of them are in the tables and the "
+                           "CSV.</p>\n",
+                           r->set[i].by, (int)MOE_REPORT_GROUPS,
+                           r->set[i].n_group);
+}
+
 /* ---- tables ---- */
 
 static void put_number(moe_buf *out, const moe_chart *c, double v)
@@ -79,7 +91,7 @@ static void put_number(moe_buf *out, const moe_chart *c, double v)
 static void put_head(moe_buf *out, const moe_chart *c, const char *title,
                      int panel, int n)
 {
-    moe_buf_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+    moe_buf_puts(out, "<div class=\"scroll\" role=\"group\" tabindex=\"0\" "
                       "aria-label=\"");
     moe_html_text(out, title);
     if (*c->panel[panel]) {
@@ -179,6 +191,8 @@ moe_err moe_report_chart(moe_buf *out, const moe_report *r, const moe_figure *f)
     moe_buf_puts(out, "</figcaption>\n");
     err = moe_page_svg(out, r->dir, name, f->title, "canvas", MAX_STATIC);
     free(name);
+    if (f->grouped)
+        moe_report_more(out, r);
     moe_report_files(out, r, f);
     if (err == MOE_OK)
         err = put_numbers(out, r, f);

@@ -142,39 +142,6 @@ static double divergence(const moe_cube *c, int l, int choice, int a, int b)
     return fmax(0, sum / 2);
 }
 
-/* The strongest preference that any group shows. */
-static void preference(moe_buf *out, const moe_report_set *set)
-{
-    const moe_cube *c = &set->share;
-    int choice = c->n[MOE_SHARE_CHOICE] - 1, bl = -1, be = -1, bg = -1;
-    double best = 1.0 / c->n[MOE_SHARE_EXPERT];
-
-    for (int l = 0; l < c->n[MOE_SHARE_LAYER]; l++)
-        for (int e = 0; e < c->n[MOE_SHARE_EXPERT]; e++)
-            for (int g = 0; g < set->n_group; g++) {
-                double v = moe_cube_at(c, l, choice, e, g);
-
-                if (v > best) {
-                    best = v;
-                    bl = l;
-                    be = e;
-                    bg = g;
-                }
-            }
-    if (bl < 0)
-        return;
-    moe_buf_puts(out, "<li>The strongest preference: ");
-    moe_report_em(out, c->label[MOE_SHARE_GROUP][bg]);
-    moe_buf_printf(out, " gives expert %s of layer %s <strong>",
-                   c->label[MOE_SHARE_EXPERT][be],
-                   c->label[MOE_SHARE_LAYER][bl]);
-    percent(out, best);
-    moe_buf_puts(out,
-                 "</strong> of its assignments, where even use would give ");
-    percent(out, 1.0 / c->n[MOE_SHARE_EXPERT]);
-    moe_buf_puts(out, ". <a href=\"#heatmap\">Heatmaps</a></li>\n");
-}
-
 /* Mean distance over all pairs of groups in a layer. */
 static double mean_distance(const moe_report_set *set, int l)
 {
@@ -432,26 +399,109 @@ static bool explained(moe_buf *out, const moe_table *t)
     return true;
 }
 
-/* How near to a tie the decisions of the sample are. */
-static void confidence(moe_buf *out, const moe_sample *s)
+static bool text_is(const moe_table *t, int64_t row, const char *column,
+                    const char *text)
 {
-    int64_t n = 0, close = 0, limit = 100; /* thousandths */
+    int c = moe_table_find(t, column);
 
-    for (int64_t i = 0; i < s->n_tok * s->n_slot; i++) {
-        if (s->margin[i] == MOE_SAMPLE_UNKNOWN || s->bos[i / s->n_slot])
+    return c >= 0 && moe_table_kind(t, row, c) == MOE_CELL_TEXT &&
+           strcmp(moe_table_get_text(t, row, c), text) == 0;
+}
+
+/* Rows of the margin under 0.1, of all tokens or of one group each. */
+static bool near_tie(const moe_table *t, int64_t row, bool all)
+{
+    double threshold = moe_report_number(t, row, "threshold");
+
+    return fabs(threshold - 0.1) < 1e-9 && text_is(t, row, "phase", "all") &&
+           text_is(t, row, "group", "(all)") == all;
+}
+
+/* How near to a tie choices are: every token is counted, so that what varies is
+ * the kind of text. */
+static void confidence(moe_buf *out, const moe_table *t)
+{
+    int64_t top = -1, least = -1, most = -1;
+
+    for (int64_t row = 0; t && row < moe_table_rows(t); row++)
+        if (near_tie(t, row, true) &&
+            (top < 0 || moe_report_number(t, row, "share") >
+                            moe_report_number(t, top, "share")))
+            top = row;
+    for (int64_t row = 0; top >= 0 && row < moe_table_rows(t); row++) {
+        double v = moe_report_number(t, row, "share");
+
+        if (!near_tie(t, row, false) || !isfinite(v) ||
+            moe_report_number(t, row, "layer") !=
+                moe_report_number(t, top, "layer"))
             continue;
-        n++;
-        close += s->margin[i] < limit;
+        if (least < 0 || v < moe_report_number(t, least, "share"))
+            least = row;
+        if (most < 0 || v > moe_report_number(t, most, "share"))
+            most = row;
     }
-    if (!s->has_margin || n == 0)
+    if (least < 0 || least == most)
         return;
     moe_buf_printf(out,
-                   "<li>Of %lld decisions in the sampled text, <strong>%.1f\xc2"
-                   "\xa0%%</strong> have a margin under 0.1 between the last "
-                   "expert chosen and the first one left out: small numerical "
-                   "differences could turn those. <a "
-                   "href=\"#explore\">Token explorer</a></li>\n",
-                   (long long)n, 100.0 * (double)close / (double)n);
+                   "<li>The router is least sure in layer %.0f: <strong>%.1f"
+                   "\xc2\xa0%%</strong> of its choices (%.0f of %.0f) have a "
+                   "margin under 0.1 between the last expert chosen and the "
+                   "first one left out, from %.1f\xc2\xa0%% in ",
+                   moe_report_number(t, top, "layer"),
+                   100 * moe_report_number(t, top, "share"),
+                   moe_report_number(t, top, "count"),
+                   moe_report_number(t, top, "n"),
+                   100 * moe_report_number(t, least, "share"));
+    moe_report_em(out,
+                  moe_table_get_text(t, least, moe_table_find(t, "group")));
+    moe_buf_printf(out, " to %.1f\xc2\xa0%% in ",
+                   100 * moe_report_number(t, most, "share"));
+    moe_report_em(out, moe_table_get_text(t, most, moe_table_find(t, "group")));
+    moe_buf_puts(out, ". <a href=\"#confidence\">Confidence</a></li>\n");
+}
+
+/* The two languages nearest and farthest on parallel texts, in the layer that
+ * keeps any two apart most. True when it could be told. */
+static bool parallel_languages(moe_buf *out, const moe_table *t)
+{
+    int64_t end[2] = {-1, -1};
+
+    for (int64_t row = 0; t && row < moe_table_rows(t); row++)
+        if (text_is(t, row, "domain", "(all)") &&
+            isfinite(moe_report_number(t, row, "low")) &&
+            (end[0] < 0 || moe_report_number(t, row, "relative") >
+                               moe_report_number(t, end[0], "relative")))
+            end[0] = row;
+    for (int64_t row = 0; end[0] >= 0 && row < moe_table_rows(t); row++)
+        if (text_is(t, row, "domain", "(all)") &&
+            isfinite(moe_report_number(t, row, "low")) &&
+            moe_report_number(t, row, "layer") ==
+                moe_report_number(t, end[0], "layer") &&
+            (end[1] < 0 || moe_report_number(t, row, "relative") <
+                               moe_report_number(t, end[1], "relative")))
+            end[1] = row;
+    if (end[0] < 0 || end[0] == end[1])
+        return false;
+    moe_buf_printf(out,
+                   "<li>On parallel texts languages differ most in layer "
+                   "%.0f: ",
+                   moe_report_number(t, end[0], "layer"));
+    for (int i = 0; i < 2; i++) {
+        moe_report_em(
+            out, moe_table_get_text(t, end[i], moe_table_find(t, "language")));
+        moe_buf_puts(out, " and ");
+        moe_report_em(
+            out, moe_table_get_text(t, end[i], moe_table_find(t, "other")));
+        moe_buf_printf(out, " are %s, <strong>%.3f</strong>",
+                       i ? "nearest there" : "farthest apart",
+                       moe_report_number(t, end[i], "relative"));
+        moe_report_interval(out, moe_report_number(t, end[i], "low"),
+                            moe_report_number(t, end[i], "high"), 3);
+        moe_buf_puts(out, i ? "" : " of the entropy of their shares; ");
+    }
+    moe_buf_puts(out, ". Intervals are less the bias of the measure. <a "
+                      "href=\"#languages\">Languages</a></li>\n");
+    return true;
 }
 
 /* How much of the choice the token alone tells, over depth. */
@@ -507,16 +557,21 @@ void moe_report_findings(moe_buf *out, const moe_report *r)
         repetition(out, set, group);
         spread(out, set, 0, group);
     }
-    if (set->share.value)
-        preference(out, set);
     if (!association(out, moe_tables_find(tables, "domains")) &&
         set->share.value)
         separation(out, set);
     beyond(out, moe_tables_find(tables, "beyond"));
-    if (r->n_set > 1 && r->set[1].share.value && r->pairs.share.value)
+    if (!parallel_languages(out, moe_tables_find(tables, "languages")) &&
+        r->n_set > 1 && r->set[1].share.value && r->pairs.share.value)
         languages(out, &r->set[1], &r->pairs);
     if (!explained(out, moe_tables_find(tables, "explained")))
         vocabulary(out, set);
-    confidence(out, &r->sample);
-    moe_buf_puts(out, "</ol>\n");
+    confidence(out, moe_tables_find(tables, "near_ties"));
+    moe_buf_puts(out, "</ol>\n<p class=\"note\">Intervals are over documents: "
+                      "they say how far another choice of such texts would "
+                      "move a number, not what another training run would. "
+                      "Numbers without one are counts of every token, or have "
+                      "what shuffles give by chance beside or subtracted. "
+                      "Extremes are picked after the fact and so look a little "
+                      "larger than they are.</p>\n");
 }

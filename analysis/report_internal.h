@@ -5,14 +5,15 @@
 #include "analysis/cube.h"
 #include "analysis/figures.h"
 #include "analysis/page.h"
+#include "analysis/panels.h"
 #include "analysis/report.h"
 #include "analysis/report_sample.h"
 #include "engine/base/mem.h"
 
 enum {
-    MOE_REPORT_BY = 2,      /* by domain, by language             */
-    MOE_REPORT_GROUPS = 24, /* groups that the page draws at most */
-    MOE_REPORT_ALSO = 8     /* drawings of one figure             */
+    MOE_REPORT_BY = 2, /* by domain, by language             */
+    MOE_REPORT_GROUPS = MOE_PANELS_GROUPS, /* groups drawn at most */
+    MOE_REPORT_ALSO = 8 /* drawings of one figure             */
 };
 
 /* One way to group the texts, with what was computed for it. */
@@ -83,6 +84,8 @@ const moe_figure *moe_report_figure(const moe_report *r, int i);
 /* The table that a figure draws; NULL where nothing is in it to be drawn. */
 const moe_table *moe_report_drawn(const moe_report_set *set,
                                   const moe_figure *f);
+/* A note where a grouping has more groups than are drawn. */
+void moe_report_more(moe_buf *out, const moe_report *r);
 /* Is there anything to draw? */
 bool moe_report_has(const moe_report *r, const moe_figure *f);
 void moe_report_files(moe_buf *out, const moe_report *r, const moe_figure *f);

@@ -38,7 +38,7 @@ static moe_err run_section(moe_buf *out, const moe_page_part *part,
                           "complete:</strong> its run did not finish. What "
                           "follows is of the documents that it holds.</p>\n");
     moe_buf_puts(out, "<details open><summary>Provenance</summary>"
-                      "<div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+                      "<div class=\"scroll\" role=\"group\" tabindex=\"0\" "
                       "aria-label=\"Provenance of the run\"><table><caption>"
                       "What the trace says about its run (view "
                       "<code>run</code>)</caption>\n<thead><tr><th "
@@ -98,7 +98,7 @@ static moe_err corpus_section(moe_buf *out, const moe_page_part *part,
         moe_tables_find(&r->set[0].tables, "perplexity");
 
     (void)part;
-    moe_buf_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+    moe_buf_puts(out, "<div class=\"scroll\" role=\"group\" tabindex=\"0\" "
                       "aria-label=\"The corpus\"><table><caption>Documents "
                       "by domain and language; tokens with BOS</caption>\n"
                       "<thead><tr><th scope=\"col\" class=\"text\">Domain</th>"
@@ -213,6 +213,8 @@ static moe_err figure_section(moe_buf *out, const moe_page_part *part,
                      "<p class=\"note\">Texts by language differ in domain "
                      "too, where a domain is not there in every "
                      "language.</p>\n");
+    if (f->grouped)
+        moe_report_more(out, r);
     moe_report_files(out, r, f);
     if (f->grouped)
         put_numbers(out, r, figure);

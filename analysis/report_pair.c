@@ -329,7 +329,7 @@ static void put_losses(moe_buf *out, const moe_report *r)
 
     if (!a || !b || moe_table_rows(a) == 0)
         return;
-    moe_buf_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+    moe_buf_puts(out, "<div class=\"scroll\" role=\"group\" tabindex=\"0\" "
                       "aria-label=\"Loss of both runs\"><table><caption>Mean "
                       "loss in nats a token, by domain</caption>\n<thead><tr>"
                       "<th scope=\"col\" class=\"text\">Domain</th><th "
@@ -378,7 +378,7 @@ static moe_err runs(moe_buf *out, const moe_page_part *part, const void *report)
                           "hold.</p>\n");
     put_losses(out, r);
     moe_buf_puts(out, "<details open><summary>Provenance</summary><div "
-                      "class=\"scroll\" role=\"region\" tabindex=\"0\" "
+                      "class=\"scroll\" role=\"group\" tabindex=\"0\" "
                       "aria-label=\"Provenance of both runs\"><table><caption>"
                       "What the traces say about their runs (view <code>run"
                       "</code>)</caption>\n<thead><tr><th scope=\"col\" "

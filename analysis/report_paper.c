@@ -142,7 +142,7 @@ static void put_head(moe_buf *out, const published *p, const moe_cube *c,
                                         "Last layer"};
 
     moe_buf_printf(out,
-                   "<div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+                   "<div class=\"scroll\" role=\"group\" tabindex=\"0\" "
                    "aria-label=\"%s\"><table><caption>%s: share of adjacent "
                    "pairs, in per cent</caption>\n<thead><tr><th "
                    "scope=\"col\" class=\"text\" rowspan=\"2\">In the "

@@ -18,7 +18,7 @@ enum {
 
 static void open_table(moe_buf *out, const char *label)
 {
-    moe_buf_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+    moe_buf_puts(out, "<div class=\"scroll\" role=\"group\" tabindex=\"0\" "
                       "aria-label=\"");
     moe_html_text(out, label);
     moe_buf_puts(out, "\"><table>\n<caption>");
