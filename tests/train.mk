@@ -30,3 +30,6 @@ check_PROGRAMS += tests/test_trainer
 tests_test_trainer_SOURCES = tests/test_trainer.c
 tests_test_trainer_LDADD = libtrain.a libdatasets.a libengine.a \
 	$(DATASET_LIBS) $(TEST_LIBS)
+dist_check_SCRIPTS += tests/cli/torch.sh
+TESTS += tests/cli/torch.sh
+EXTRA_DIST += tests/torch_step.py
