@@ -130,18 +130,17 @@ static int check_options(job *j)
     return 0;
 }
 
-/* The best backend that is there and multiplies what training needs. */
+/* Unless told, the best backend that is there and multiplies what training
+ * needs. */
 static moe_err choose_backend(job *j)
 {
     const moe_backend *best = NULL, *b;
     moe_err err;
 
-    for (int i = 0; !j->backend && (b = moe_backend_at(i)); i++)
-        if (b->dense && b->available() &&
-            (!j->precision || b->supports(j->opts.precision)) &&
-            (!best || b->rank() > best->rank()))
+    for (int i = 0; (b = moe_backend_at(i)) != NULL; i++)
+        if (b->dense && b->available() && (!best || b->rank() > best->rank()))
             best = b;
-    if (best)
+    if (!j->backend && !j->precision && best)
         j->backend = best->name;
     err = moe_backend_choose(&j->opts.backend, &j->opts.precision, j->backend,
                              j->precision);
