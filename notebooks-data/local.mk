@@ -13,6 +13,11 @@ EXTRA_DIST += %D%/README.md %D%/dictionary.csv \
 	%D%/demo-study/shares-by-language.csv \
 	%D%/demo-study/specialisation.csv \
 	%D%/demo-study/vocabulary.csv \
+	%D%/balance-loss/README.md \
+	%D%/balance-loss/run.sh \
+	%D%/balance-loss/layers.csv \
+	%D%/balance-loss/loss.csv \
+	%D%/balance-loss/summary.csv \
 	%D%/router-learning/README.md \
 	%D%/router-learning/run.sh \
 	%D%/router-learning/beyond.csv \
