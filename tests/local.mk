@@ -37,6 +37,14 @@ include tests/cli.mk
 TESTS += $(check_PROGRAMS)
 endif
 
-.PHONY: check-golden
+.PHONY: check-golden bench-analyses
 check-golden:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(GOLDEN_TESTS)'
+
+# Analyses beside SQL and pandas; never part of a check.
+EXTRA_DIST += %D%/bench/analyses.sh %D%/bench/analyses.sql \
+	%D%/bench/analyses.py %D%/bench/analyses.awk
+bench-analyses: moetrace$(EXEEXT) tests/plant_large$(EXEEXT) \
+  tests/peak$(EXEEXT)
+	TOP_SRCDIR='$(abs_top_srcdir)' TOP_BUILDDIR='$(abs_top_builddir)' \
+	  $(SHELL) $(srcdir)/tests/bench/analyses.sh
