@@ -127,19 +127,25 @@ typedef struct work {
     moe_interval *gini; /* [n_slot, groups, phases] */
 } work;
 
-static moe_interval interval_of(const moe_tally *t, moe_tally_cell cell,
-                                int64_t from, int n_expert, int64_t *count,
-                                double *draw)
+/* draw is [n_resample]. */
+static moe_err interval_of(moe_interval *out, const moe_tally *t,
+                           moe_tally_cell cell, int64_t from, int n_expert,
+                           double *draw)
 {
     int64_t n = t->study->opts->n_resample;
+    moe_tally_draws draws;
+    moe_err err;
 
+    *out = (moe_interval){NAN, NAN};
     if (n == 0 || moe_tally_units(t, cell.group) < 2)
-        return (moe_interval){NAN, NAN};
-    for (int64_t i = 0; i < n; i++) {
-        moe_tally_draw(count, t, cell, from, n_expert, i);
-        draw[i] = moe_stats_gini(count, n_expert);
-    }
-    return moe_stats_interval(draw, n);
+        return MOE_OK;
+    if ((err = moe_tally_load(&draws, t, cell, from, n_expert)) != MOE_OK)
+        return err;
+    for (int64_t i = 0; i < n; i++)
+        draw[i] = moe_stats_gini(moe_tally_draw(&draws, i), n_expert);
+    *out = moe_stats_interval(draw, n);
+    moe_tally_draws_fini(&draws);
+    return MOE_OK;
 }
 
 static moe_err intervals_of_layer(void *user, int64_t slot)
@@ -148,19 +154,17 @@ static moe_err intervals_of_layer(void *user, int64_t slot)
     const moe_tally *t = &w->s->tally;
     int n_expert = w->s->study->shape->n_expert;
     int n_group = moe_tally_n_group(t), n_phase = moe_tally_n_phase(t);
-    int64_t *count = moe_calloc((size_t)n_expert, sizeof *count);
     double *draw =
         moe_calloc((size_t)w->s->study->opts->n_resample, sizeof *draw);
     moe_err err = MOE_OK;
 
-    if (!count || !draw)
+    if (!draw)
         err = moe_fail(MOE_ERR_NOMEM, "balance: out of memory");
-    for (int g = 0; g < n_group && err == MOE_OK; g++)
-        for (int p = 0; p < n_phase; p++)
-            w->gini[(slot * n_group + g) * n_phase + p] =
-                interval_of(t, (moe_tally_cell){g, p}, slot * n_expert,
-                            n_expert, count, draw);
-    free(count);
+    for (int g = 0; g < n_group; g++)
+        for (int p = 0; p < n_phase && err == MOE_OK; p++)
+            err = interval_of(&w->gini[(slot * n_group + g) * n_phase + p], t,
+                              (moe_tally_cell){g, p}, slot * n_expert, n_expert,
+                              draw);
     free(draw);
     return err;
 }

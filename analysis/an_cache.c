@@ -268,26 +268,31 @@ static moe_err intervals_of_layer(void *user, int64_t slot)
     const moe_study *study = w->s->study;
     int n_expert = study->shape->n_expert, pooled;
     int64_t n = study->opts->n_resample, width = per_slot(study);
-    int64_t *count = moe_calloc((size_t)width, sizeof *count);
     double *rate =
         moe_calloc((size_t)n * MOE_STACK_POLICIES,
                    (size_t)n_expert * sizeof *rate); /* draws are last */
     moe_err err = MOE_OK;
 
     pooled = moe_tally_n_group(&w->s->tally) - 1;
-    if (!count || !rate)
+    if (!rate)
         err = moe_fail(MOE_ERR_NOMEM, "cache: out of memory");
     for (int p = 0; p < w->n_phase && err == MOE_OK; p++) {
+        moe_tally_draws draws;
+
+        err = moe_tally_load(&draws, &w->s->tally, (moe_tally_cell){pooled, p},
+                             slot * width, width);
+        if (err != MOE_OK)
+            break;
         for (int64_t i = 0; i < n; i++) {
-            moe_tally_draw(count, &w->s->tally, (moe_tally_cell){pooled, p},
-                           slot * width, width, i);
+            const int64_t *count = moe_tally_draw(&draws, i);
+
             for (int q = 0; q < MOE_STACK_POLICIES; q++)
                 rates_of(rate + q * n_expert * n + i, n, study, count, q);
         }
+        moe_tally_draws_fini(&draws);
         for (int i = 0; i < MOE_STACK_POLICIES * n_expert; i++)
             hit_of(w, (int)slot, p, 0)[i] = moe_stats_interval(rate + i * n, n);
     }
-    free(count);
     free(rate);
     return err;
 }

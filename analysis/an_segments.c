@@ -235,27 +235,29 @@ static moe_err intervals_of_layer(void *user, int64_t slot)
     const moe_tally *tally = &w->s->tally;
     int64_t n = study->opts->n_resample, width = 1 + w->s->m;
     int n_group = moe_tally_n_group(tally), n_phase = moe_tally_n_phase(tally);
-    int64_t *count = moe_calloc((size_t)width, sizeof *count);
     double *pairs = moe_calloc((size_t)(width + n), sizeof *pairs);
     moe_err err = MOE_OK;
 
-    if (!count || !pairs)
+    if (!pairs)
         err = moe_fail(MOE_ERR_NOMEM, "segments: out of memory");
     for (int i = 0; i < n_group * n_phase && err == MOE_OK; i++) {
         moe_tally_cell cell = {i / n_phase, i % n_phase};
         double *draw = pairs + width;
+        moe_tally_draws draws;
 
+        err = moe_tally_load(&draws, tally, cell, slot * width, width);
+        if (err != MOE_OK)
+            break;
         for (int64_t d = 0; d < n; d++) {
-            moe_tally_draw(count, tally, cell, slot * width, width, d);
-            to_real(pairs, count, width);
+            to_real(pairs, moe_tally_draw(&draws, d), width);
             draw[d] = best_of(pairs, w->s->m, study->shape->n_expert).srp;
         }
+        moe_tally_draws_fini(&draws);
         w->srp[slot * n_group * n_phase + i] =
             n > 0 && moe_tally_units(tally, cell.group) >= 2
                 ? moe_stats_interval(draw, n)
                 : (moe_interval){NAN, NAN};
     }
-    free(count);
     free(pairs);
     return err;
 }

@@ -282,9 +282,9 @@ static moe_err merge(void *user, void *other)
 typedef struct work {
     const state *s;
     moe_table *agreement, *flips, *shares;
-    moe_table *experts;     /* NULL: not asked for */
-    int64_t *count, *drawn; /* [per_slot] of the cell, and of a draw */
-    double *draws;          /* [4 + N_BIN + n_expert, n_resample]    */
+    moe_table *experts; /* NULL: not asked for */
+    int64_t *count;     /* [per_slot] of the cell                */
+    double *draws;      /* [4 + N_BIN + n_expert, n_resample]    */
 } work;
 
 static double share(const int64_t *count, int what)
@@ -449,38 +449,47 @@ static void put_experts(const work *w, int slot, int group, double *draws,
     }
 }
 
-static void put_cell(const work *w, int slot, moe_tally_cell cell)
+static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
 {
     const moe_study *study = w->s->study;
     int n_expert = study->shape->n_expert;
     int64_t width = per_slot(study), n = study->opts->n_resample;
     double *first = w->draws, *set = first + n, *tv = set + n, *noise = tv + n;
     double *flips = noise + n, *experts = flips + N_BIN * n, share_a, share_b;
-    const int64_t room = n, *load = w->drawn + LOADS;
+    const int64_t room = n;
+    moe_tally_draws draws;
+    moe_err err =
+        moe_tally_load(&draws, &w->s->tally, cell, slot * width, width);
 
+    if (err != MOE_OK)
+        return err;
     moe_tally_sum(w->count, &w->s->tally, cell, slot * width, width);
     if (moe_tally_units(&w->s->tally, cell.group) < 2)
         n = 0;
     for (int64_t i = 0; i < n; i++) {
-        moe_tally_draw(w->drawn, &w->s->tally, cell, slot * width, width, i);
-        first[i] = share(w->drawn, SAME_FIRST);
-        set[i] = share(w->drawn, SAME_SET);
+        const int64_t *drawn = moe_tally_draw(&draws, i);
+        const int64_t *load = drawn + LOADS;
+
+        first[i] = share(drawn, SAME_FIRST);
+        set[i] = share(drawn, SAME_SET);
         tv[i] = variation(load, load + n_expert, n_expert);
         noise[i] = variation(w->count + LOADS, load, n_expert);
         for (int b = 0; b < N_BIN; b++)
-            flips[b * room + i] = flip_rate(w->drawn, b);
+            flips[b * room + i] = flip_rate(drawn, b);
         for (int e = 0; w->experts && e < n_expert; e++)
             experts[e * room + i] = gain(load, n_expert, e, &share_a, &share_b);
     }
+    moe_tally_draws_fini(&draws);
     put_agreement(w, slot, cell, moe_stats_interval(first, n),
                   moe_stats_interval(set, n));
     if (cell.phase > 0)
-        return;
+        return MOE_OK;
     if (w->flips)
         put_flips(w, slot, cell.group, flips, n);
     if (w->experts)
         put_experts(w, slot, cell.group, experts, n);
     put_shares(w, slot, cell.group, moe_stats_interval(tv, n), noise, n);
+    return MOE_OK;
 }
 
 static void note(moe_table *t, const state *s)
@@ -516,11 +525,11 @@ static void make_tables(work *w)
                                    expert_formula, expert_columns, N_EXPERT);
 }
 
-static moe_err add_tables(moe_tables *out, const work *w)
+/* Or let go of them, when there was an error. */
+static moe_err add_tables(moe_tables *out, const work *w, moe_err err)
 {
     moe_table *const all[] = {w->agreement, w->flips, w->shares, w->experts};
     const bool wanted[] = {true, w->flips != NULL, true, w->s->experts};
-    moe_err err = MOE_OK;
 
     for (int i = 0; i < 4; i++) {
         if (!wanted[i])
@@ -542,24 +551,23 @@ static moe_err finish(void *user, moe_tables *out)
     int n_expert = s->study->shape->n_expert;
     work w = {.s = s,
               .count = moe_calloc(width, sizeof *w.count),
-              .drawn = moe_calloc(width, sizeof *w.drawn),
               .draws =
                   moe_calloc((size_t)s->study->opts->n_resample,
                              (4 + N_BIN + (size_t)n_expert) * sizeof *w.draws)};
     moe_err err = moe_tally_seal(&s->tally);
 
-    if (err == MOE_OK && (!w.count || !w.drawn || !w.draws))
+    if (err == MOE_OK && (!w.count || !w.draws))
         err = moe_fail(MOE_ERR_NOMEM, "compare: out of memory");
     if (err == MOE_OK) {
         make_tables(&w);
         for (int l = 0; w.agreement && w.shares && l < s->study->n_slot; l++)
             for (int g = 0; g < moe_tally_n_group(&s->tally); g++)
-                for (int p = 0; p < moe_tally_n_phase(&s->tally); p++)
-                    put_cell(&w, l, (moe_tally_cell){g, p});
-        err = add_tables(out, &w);
+                for (int p = 0;
+                     p < moe_tally_n_phase(&s->tally) && err == MOE_OK; p++)
+                    err = put_cell(&w, l, (moe_tally_cell){g, p});
+        err = add_tables(out, &w, err);
     }
     free(w.count);
-    free(w.drawn);
     free(w.draws);
     return err;
 }

@@ -3,6 +3,7 @@
 #include "analysis/repeat.h"
 
 #include "analysis/counts.h"
+#include "analysis/resample.h"
 #include "analysis/sets.h"
 #include "engine/base/mem.h"
 
@@ -187,13 +188,14 @@ static void learn(work *w)
     }
 }
 
+/* No more than all pairs of tokens, which 64 bits count. */
 static double product(const uint32_t *a, const uint32_t *b, int64_t n)
 {
-    double sum = 0;
+    uint64_t sum = 0;
 
     for (int64_t i = 0; i < n; i++)
-        sum += (double)a[i] * b[i];
-    return sum;
+        sum += (uint64_t)a[i] * b[i];
+    return (double)sum;
 }
 
 /* Probability that routes of two token ids repeat; two occurrences of one id
@@ -344,21 +346,23 @@ static int64_t members(const work *w, int group, int64_t *list)
     return n;
 }
 
-static void resample(work *w, int group, const int64_t *list, int64_t n)
+static moe_err resample(work *w, int group, const int64_t *list, int64_t n)
 {
     uint64_t seed = (uint64_t)w->study->opts->seed;
+    moe_resample rows;
+    moe_err err = moe_resample_make(&rows, n, w->n_sum);
 
+    if (err != MOE_OK)
+        return err;
+    for (int64_t i = 0; i < n; i++)
+        moe_resample_add(&rows, w->sums + list[i] * w->n_sum);
     for (int64_t draw = 0; draw < w->study->opts->n_resample; draw++) {
-        memset(w->drawn, 0, (size_t)w->n_sum * sizeof *w->drawn);
-        for (int64_t i = 0; i < n; i++) {
-            int64_t d = list[moe_random_below(n, seed, (uint64_t)group,
-                                              (uint64_t)(draw * n + i))];
-
-            add(w->drawn, w->sums + d * w->n_sum, w->n_sum);
-        }
+        moe_resample_draw(w->drawn, &rows, seed, (uint64_t)group, draw);
         keep_draw(w, group, draw, w->drawn);
         add(w->pooled + draw * w->n_sum, w->drawn, w->n_sum);
     }
+    moe_resample_fini(&rows);
+    return MOE_OK;
 }
 
 static void summarise(moe_repeat *out, const work *w, int group,
@@ -407,7 +411,8 @@ moe_err moe_repeat_layer(moe_repeat *out, const moe_study *study,
     for (int g = 0; g < n_group; g++) {
         int64_t n = members(&w, g, list);
 
-        resample(&w, g, list, n);
+        if ((err = resample(&w, g, list, n)) != MOE_OK)
+            goto done;
         memset(w.drawn, 0, (size_t)w.n_sum * sizeof *w.drawn);
         for (int64_t j = 0; j < n; j++)
             add(w.drawn, w.sums + list[j] * w.n_sum, w.n_sum);
@@ -417,7 +422,9 @@ moe_err moe_repeat_layer(moe_repeat *out, const moe_study *study,
     for (int64_t draw = 0; draw < study->opts->n_resample; draw++)
         keep_draw(&w, n_group, draw, w.pooled + draw * w.n_sum);
     summarise(out + n_group * N, &w, n_group, all, w.r->n_doc);
+
+done:
     work_fini(&w);
     free(list);
-    return MOE_OK;
+    return err;
 }

@@ -91,15 +91,17 @@ static void add_picked(double *sum, const double *value, const int32_t *pick,
     memcpy(sum, total, sizeof total);
 }
 
-static void add_up(double *sum, moe_resample *r)
+void moe_resample_sum(double *sum, const moe_resample *r, const int32_t *pick,
+                      int64_t n)
 {
     for (int64_t block = 0; block < n_block(r); block++) {
         const double *value = r->value + block * r->room * WIDE;
-        int64_t first = block * WIDE, n = r->n_col - first;
+        int64_t first = block * WIDE, left = r->n_col - first;
         double part[WIDE];
 
-        add_picked(part, value, r->pick, r->n_row);
-        memcpy(sum + first, part, (size_t)(n < WIDE ? n : WIDE) * sizeof *part);
+        add_picked(part, value, pick, n);
+        memcpy(sum + first, part,
+               (size_t)(left < WIDE ? left : WIDE) * sizeof *part);
     }
 }
 
@@ -108,12 +110,12 @@ void moe_resample_draw(double *sum, moe_resample *r, uint64_t seed,
 {
     moe_random_rows(r->pick, r->n_row, seed, stream,
                     (uint64_t)(draw * r->n_row));
-    add_up(sum, r);
+    moe_resample_sum(sum, r, r->pick, r->n_row);
 }
 
 void moe_resample_all(double *sum, moe_resample *r)
 {
     for (int64_t i = 0; i < r->n_row; i++)
         r->pick[i] = (int32_t)i;
-    add_up(sum, r);
+    moe_resample_sum(sum, r, r->pick, r->n_row);
 }

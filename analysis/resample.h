@@ -34,6 +34,9 @@ void moe_resample_add_counts(moe_resample *r, const uint32_t *row);
  */
 void moe_resample_draw(double *sum, moe_resample *r, uint64_t seed,
                        uint64_t stream, int64_t draw);
+/* Of rows that the caller chose, [n] in [0, n_row). */
+void moe_resample_sum(double *sum, const moe_resample *r, const int32_t *pick,
+                      int64_t n);
 /* Each row once, in order. */
 void moe_resample_all(double *sum, moe_resample *r);
 

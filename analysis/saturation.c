@@ -124,20 +124,23 @@ static double rate_of(const int64_t count[2], int k)
                          : NAN;
 }
 
-static void put_row(moe_table *t, const state *s, int slot, int group, int i,
-                    double *draw)
+static moe_err put_row(moe_table *t, const state *s, int slot, int group, int i,
+                       double *draw)
 {
     const moe_study *study = s->study;
     int k = study->shape->top_k;
     int64_t from = ((int64_t)slot * s->with->n + i) * 2, count[2];
     int64_t n = study->opts->n_resample;
     moe_interval rate = {NAN, NAN};
+    moe_tally_draws draws;
+    moe_err err =
+        moe_tally_load(&draws, &s->tally, (moe_tally_cell){group, 0}, from, 2);
 
-    for (int64_t d = 0; d < n; d++) {
-        moe_tally_draw(count, &s->tally, (moe_tally_cell){group, 0}, from, 2,
-                       d);
-        draw[d] = rate_of(count, k);
-    }
+    if (err != MOE_OK)
+        return err;
+    for (int64_t d = 0; d < n; d++)
+        draw[d] = rate_of(moe_tally_draw(&draws, d), k);
+    moe_tally_draws_fini(&draws);
     if (n > 0 && moe_tally_units(&s->tally, group) >= 2)
         rate = moe_stats_interval(draw, n);
     moe_tally_sum(count, &s->tally, (moe_tally_cell){group, 0}, from, 2);
@@ -152,6 +155,7 @@ static void put_row(moe_table *t, const state *s, int slot, int group, int i,
                           study->shape->n_expert);
     moe_table_int(t, count[SHARED]);
     moe_table_int(t, count[TOKENS]);
+    return MOE_OK;
 }
 
 static moe_err finish(void *user, moe_tables *out)
@@ -168,14 +172,17 @@ static moe_err finish(void *user, moe_tables *out)
                           N_COLUMN);
         for (int l = 0; t && l < s->study->n_slot; l++)
             for (int g = 0; g < moe_tally_n_group(&s->tally); g++)
-                for (int i = 0; i < s->with->n; i++)
-                    put_row(t, s, l, g, i, draw);
+                for (int i = 0; i < s->with->n && err == MOE_OK; i++)
+                    err = put_row(t, s, l, g, i, draw);
         if (t) {
             moe_tally_note(t, &s->tally);
             moe_table_note(t, "Final trace: %s.",
                            moe_trace_path(s->study->trace));
         }
-        err = moe_tables_add(out, t);
+        if (err == MOE_OK)
+            err = moe_tables_add(out, t);
+        else
+            moe_table_free(t);
     }
     free(draw);
     return err;

@@ -412,6 +412,45 @@ static double selected(double *x, int64_t n, double p)
     return moe_stats_quantile(x, n, p);
 }
 
+enum { TAIL = 32 };
+
+/* The k smallest of n numbers, rising; k <= TAIL. Almost all of them are larger
+ * than those that are kept, which processors foresee. */
+static void smallest(double *out, int64_t k, const double *x, int64_t n,
+                     double sign)
+{
+    int64_t have = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        double v = sign * x[i];
+        int64_t at;
+
+        if (have == k && v >= out[k - 1])
+            continue;
+        at = have < k ? have++ : k - 1;
+        for (; at > 0 && out[at - 1] > v; at--)
+            out[at] = out[at - 1];
+        out[at] = v;
+    }
+}
+
+/* Quantiles near both ends, of up to a thousand draws or so. */
+static moe_interval by_tails(const double *x, int64_t n)
+{
+    double low[TAIL], high[TAIL], at = (double)(n - 1) * 0.025;
+    double top = (double)(n - 1) * 0.975;
+    int64_t first = (int64_t)at, last = (int64_t)top;
+    moe_interval i;
+
+    smallest(low, first + 2, x, n, 1);
+    smallest(high, n - last, x, n, -1);
+    i.low = low[first] + (at - (double)first) * (low[first + 1] - low[first]);
+    /* rank r of n is number n - 1 - r from the end */
+    i.high = -high[n - 1 - last] +
+             (top - (double)last) * (-high[n - 2 - last] - -high[n - 1 - last]);
+    return i;
+}
+
 moe_interval moe_stats_interval(double *draw, int64_t n)
 {
     int64_t known = 0;
@@ -420,6 +459,8 @@ moe_interval moe_stats_interval(double *draw, int64_t n)
     for (int64_t d = 0; d < n; d++)
         if (!isnan(draw[d]))
             swap(draw, d, known++);
+    if (known > 1 && (double)known * 0.025 < TAIL - 3)
+        return by_tails(draw, known);
     i.low = selected(draw, known, 0.025);
     i.high = selected(draw, known, 0.975);
     return i;

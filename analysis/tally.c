@@ -135,24 +135,71 @@ void moe_tally_sum(int64_t *out, const moe_tally *t, moe_tally_cell cell,
         add_row(out, t, t->order[i], cell.phase, from, n);
 }
 
-void moe_tally_draw(int64_t *out, const moe_tally *t, moe_tally_cell cell,
-                    int64_t from, int64_t n, int64_t draw)
+void moe_tally_draws_fini(moe_tally_draws *d)
 {
-    uint64_t seed = (uint64_t)t->study->opts->seed;
+    for (int g = d->first; d->groups && g < d->end; g++)
+        moe_resample_fini(&d->groups[g]);
+    free(d->groups);
+    free(d->count);
+    free(d->sum);
+    *d = (moe_tally_draws){0};
+}
 
-    memset(out, 0, (size_t)n * sizeof *out);
-    for (int g = 0; g < t->study->n_group; g++) {
-        int64_t begin = t->first[g], units = t->first[g + 1] - begin;
+static moe_err load_group(moe_tally_draws *d, int group, int phase,
+                          int64_t from)
+{
+    const moe_tally *t = d->tally;
+    moe_resample *to = &d->groups[group];
+    int64_t begin = t->first[group], end = t->first[group + 1];
+    moe_err err = moe_resample_make(to, end - begin, d->n);
 
-        if (cell.group != g && cell.group != t->study->n_group)
-            continue;
-        for (int64_t i = 0; i < units; i++) {
-            int64_t pick = moe_random_below(units, seed, (uint64_t)g,
-                                            (uint64_t)(draw * units + i));
-
-            add_row(out, t, t->order[begin + pick], cell.phase, from, n);
-        }
+    for (int64_t i = begin; i < end && err == MOE_OK; i++) {
+        memset(d->count, 0, (size_t)d->n * sizeof *d->count);
+        add_row(d->count, t, t->order[i], phase, from, d->n);
+        for (int64_t c = 0; c < d->n; c++)
+            d->sum[c] = (double)d->count[c];
+        moe_resample_add(to, d->sum);
     }
+    return err;
+}
+
+moe_err moe_tally_load(moe_tally_draws *out, const moe_tally *t,
+                       moe_tally_cell cell, int64_t from, int64_t n)
+{
+    int n_group = t->study->n_group;
+    bool all = cell.group == n_group;
+    moe_tally_draws d = {.tally = t,
+                         .n = n,
+                         .first = all || cell.group < 0 ? 0 : cell.group,
+                         .end = all ? n_group : cell.group + 1};
+    moe_err err = MOE_OK;
+
+    d.groups = moe_calloc((size_t)n_group, sizeof *d.groups);
+    d.count = moe_calloc((size_t)n, sizeof *d.count);
+    d.sum = moe_calloc((size_t)n, sizeof *d.sum);
+    if (!d.groups || !d.count || !d.sum)
+        err = moe_fail(MOE_ERR_NOMEM, "out of memory for draws");
+    for (int g = d.first; g < d.end && err == MOE_OK; g++)
+        err = load_group(&d, g, cell.phase, from);
+    if (err != MOE_OK) {
+        moe_tally_draws_fini(&d);
+        return err;
+    }
+    *out = d;
+    return MOE_OK;
+}
+
+const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw)
+{
+    uint64_t seed = (uint64_t)d->tally->study->opts->seed;
+
+    memset(d->count, 0, (size_t)d->n * sizeof *d->count);
+    for (int g = d->first; g < d->end; g++) {
+        moe_resample_draw(d->sum, &d->groups[g], seed, (uint64_t)g, draw);
+        for (int64_t c = 0; c < d->n; c++)
+            d->count[c] += (int64_t)d->sum[c];
+    }
+    return d->count;
 }
 
 int64_t moe_tally_units(const moe_tally *t, int group)

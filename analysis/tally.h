@@ -9,6 +9,7 @@
 
 #include "analysis/analysis.h"
 #include "analysis/counts.h"
+#include "analysis/resample.h"
 #include "analysis/stats.h"
 
 /* What the tokens of a row are: prompt (BOS counts with it), or generated. */
@@ -67,11 +68,26 @@ void moe_tally_sum(int64_t *out, const moe_tally *t, moe_tally_cell cell,
                    int64_t from, int64_t n);
 
 /*
- * The same for one bootstrap draw: rows of each group drawn with replacement, as
- * many as there are. The draw depends on the study's seed and its number.
+ * The same for bootstrap draws: rows of each group drawn with replacement, as
+ * many as there are. A draw depends on the study's seed and its number. Load a
+ * cell's counters, then draw from them.
  */
-void moe_tally_draw(int64_t *out, const moe_tally *t, moe_tally_cell cell,
-                    int64_t from, int64_t n, int64_t draw);
+typedef struct moe_tally_draws {
+    const moe_tally *tally;
+    int64_t n;            /* counters                  */
+    int first, end;       /* groups that are drawn     */
+    moe_resample *groups; /* [n_group]                 */
+    int64_t *count;       /* [n]                       */
+    double *sum;          /* [n]                       */
+} moe_tally_draws;
+
+/* A cell without a group (-1: there are none) has draws of zeros. */
+moe_err moe_tally_load(moe_tally_draws *out, const moe_tally *t,
+                       moe_tally_cell cell, int64_t from,
+                       int64_t n) MOE_MUST_CHECK;
+/* The sums of a draw, [n]; valid until the next call. */
+const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw);
+void moe_tally_draws_fini(moe_tally_draws *d);
 
 /* Rows that a cell draws from: no interval with fewer than two. */
 int64_t moe_tally_units(const moe_tally *t, int group);

@@ -6,6 +6,7 @@
 #ifndef MOE_ANALYSIS_VERSUS_H
 #define MOE_ANALYSIS_VERSUS_H
 
+#include "analysis/resample.h"
 #include "analysis/stats.h"
 #include "engine/base/error.h"
 
@@ -18,7 +19,10 @@ typedef struct moe_versus {
     int64_t n[2];      /* rows of each side                                */
     int64_t *count[2]; /* [n, width] the caller fills it                   */
     int64_t *sum;      /* [2, width] of the last call below                */
+    int64_t *all;      /* [width] of all rows                              */
     int32_t *order;    /* [n[0] + n[1]] scratch                            */
+    moe_resample rows; /* those of both sides, one behind the other        */
+    double *drawn;     /* [width] scratch                                  */
 } moe_versus;
 
 /* Rows of zeros. n[0] + n[1] is below 2^31. */
@@ -32,7 +36,7 @@ void moe_versus_clear(moe_versus *v); /* all counts 0 again */
  * mean of their entropies: 0 where they are alike. NaN without counts and where
  * both entropies are 0.
  *
- *   moe_versus_relative  of all rows
+ *   moe_versus_relative  of all rows; the others go by the counts it saw
  *   moe_versus_draw      of as many rows, drawn with replacement, pairs together
  *   moe_versus_swap      with the sides of each pair swapped at random; without
  *                        pairs, of all rows shuffled between the sides
@@ -44,7 +48,7 @@ double moe_versus_draw(moe_versus *v, uint64_t seed, int64_t number);
 double moe_versus_swap(moe_versus *v, uint64_t seed, int64_t number);
 
 /* The middle 95 % of draws about a value, less its bias: draws have the bias of
- * the value and as much once more. They are sorted. */
+ * the value and as much once more. They change places. */
 moe_interval moe_versus_interval(double *draw, int64_t n, double value);
 
 #endif

@@ -131,6 +131,7 @@ static void draws_of_documents_keep_the_mean(void **state)
                              .group = &label,
                              .doc_group = group,
                              .n_doc = 3};
+    moe_tally_draws draws;
     moe_tally tally;
     double sum = 0;
     int64_t low = 99, high = 0;
@@ -144,10 +145,10 @@ static void draws_of_documents_keep_the_mean(void **state)
         row[0] = (uint32_t)d + 1;
     }
     assert_ok(moe_tally_seal(&tally));
+    assert_ok(moe_tally_load(&draws, &tally, (moe_tally_cell){0, 0}, 0, 1));
     for (int i = 0; i < 4000; i++) {
-        int64_t n;
+        int64_t n = *moe_tally_draw(&draws, i);
 
-        moe_tally_draw(&n, &tally, (moe_tally_cell){0, 0}, 0, 1, i);
         sum += (double)n / 4000;
         low = n < low ? n : low;
         high = n > high ? n : high;
@@ -155,6 +156,7 @@ static void draws_of_documents_keep_the_mean(void **state)
     assert_close(sum, 6, 0.1); /* standard error 0.022 */
     assert_int_equal(low, 3);
     assert_int_equal(high, 9);
+    moe_tally_draws_fini(&draws);
     moe_tally_fini(&tally);
     moe_trace_close_read(trace);
 }

@@ -125,8 +125,9 @@ static void a_draw_is_the_sum_of_its_rows_in_order(void **state)
 
 static void an_interval_is_that_of_sorted_draws(void **state)
 {
-    static const int64_t sizes[] = {0, 1, 2, 3, 40, 41, 100, 999, 1000};
-    double draw[1000], sorted[1000];
+    static const int64_t sizes[] = {0,   1,   2,    3,    40,   41,
+                                    100, 999, 1000, 1001, 1353, 2000};
+    static double draw[2000], sorted[2000];
 
     (void)state;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
