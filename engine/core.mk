@@ -3,7 +3,7 @@
 libengine_a_SOURCES += \
 	%D%/attention.c \
 	%D%/backend/amx.c %D%/backend/amx_dense.c \
-	%D%/backend/amx_internal.h \
+	%D%/backend/amx_internal.h %D%/backend/amx_pack.c %D%/backend/amx_tiles.c \
 	%D%/backend/backend.c %D%/backend/backend.h \
 	%D%/backend/backend_internal.h %D%/backend/backends.def \
 	%D%/backend/onednn.c \
