@@ -12,16 +12,17 @@ tests_test_forward_LDADD = libengine.a $(TEST_LIBS)
 tests_test_layer_SOURCES = tests/test_layer.c tests/run.c tests/run.h
 tests_test_layer_LDADD = libengine.a $(TEST_LIBS)
 
-noinst_PROGRAMS += tests/compare_dumps tests/peak
+noinst_PROGRAMS += tests/compare_dumps tests/no_amx tests/peak
+tests_no_amx_SOURCES = tests/no_amx.c
 tests_peak_SOURCES = tests/peak.c
 tests_compare_dumps_SOURCES = tests/compare_dumps.c
 tests_compare_dumps_LDADD = libengine.a $(ENGINE_LIBS)
 
 GOLDEN_TESTS += tests/cli/golden.sh
 dist_check_SCRIPTS += tests/cli/bench.sh tests/cli/cut.sh tests/cli/dump.sh tests/cli/golden.sh \
-	tests/cli/memory.sh tests/cli/verify.sh
+	tests/cli/memory.sh tests/cli/no_amx.sh tests/cli/verify.sh
 TESTS += tests/cli/bench.sh tests/cli/cut.sh tests/cli/dump.sh tests/cli/memory.sh \
-	tests/cli/verify.sh
+	tests/cli/no_amx.sh tests/cli/verify.sh
 
 EXTRA_DIST += tests/golden/README.md \
 	tests/golden/mixtral-docs-bf16/golden.safetensors \
