@@ -37,7 +37,19 @@ include tests/cli.mk
 TESTS += $(check_PROGRAMS)
 endif
 
-.PHONY: check-golden bench-analyses
+# What tests/cli/browser.sh needs, from npm: axe-core (MPL-2.0) and
+# playwright-core (Apache-2.0). Nothing of it is built in or installed.
+EXTRA_DIST += tests/browser/page.cjs tests/browser/package.json \
+	tests/browser/package-lock.json
+browser-tools:
+	$(MKDIR_P) tests/browser
+	test "$(srcdir)" = . || cp $(srcdir)/tests/browser/package.json \
+	  $(srcdir)/tests/browser/package-lock.json tests/browser
+	cd tests/browser && npm ci --no-audit --no-fund
+clean-local:
+	rm -rf tests/browser/node_modules
+
+.PHONY: check-golden bench-analyses browser-tools
 check-golden:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(GOLDEN_TESTS)'
 

@@ -9,6 +9,6 @@ tests_test_plot_LDADD = $(ANALYSIS_LIBS)
 tests_test_report_SOURCES = tests/test_report.c
 tests_test_report_LDADD = $(ANALYSIS_LIBS)
 
-REPORT_TESTS = tests/cli/report.sh tests/cli/page.sh
+REPORT_TESTS = tests/cli/report.sh tests/cli/page.sh tests/cli/browser.sh
 dist_check_SCRIPTS += $(REPORT_TESTS)
 TESTS += $(REPORT_TESTS)
