@@ -134,16 +134,13 @@ static moe_err interval_of(moe_interval *out, const moe_tally *t,
 {
     int64_t n = t->study->opts->n_resample;
     moe_tally_draws draws;
-    moe_err err;
+    moe_err err = moe_tally_load(&draws, t, cell, from, n_expert);
 
-    *out = (moe_interval){NAN, NAN};
-    if (n == 0 || moe_tally_units(t, cell.group) < 2)
-        return MOE_OK;
-    if ((err = moe_tally_load(&draws, t, cell, from, n_expert)) != MOE_OK)
+    if (err != MOE_OK)
         return err;
     for (int64_t i = 0; i < n; i++)
         draw[i] = moe_stats_gini(moe_tally_draw(&draws, i), n_expert);
-    *out = moe_stats_interval(draw, n);
+    *out = moe_stats_interval(draw, n, moe_tally_units(t, cell.group));
     moe_tally_draws_fini(&draws);
     return MOE_OK;
 }

@@ -232,9 +232,8 @@ static moe_err half_samples(row *out, const state *s, const int32_t *first)
     err = moe_halves_beyond(draw, &s->halves, first, s->study->shape->n_expert);
     for (int64_t h = 0; h < n; h++)
         mean += draw[h] / (double)n;
-    wide =
-        standard_error(draw, n, mean) *
-        moe_stats_t975((double)(s->study->record->n_doc - s->study->n_group));
+    wide = standard_error(draw, n, mean) *
+           moe_stats_t975(s->study->record->n_doc - s->study->n_group);
     out->half = (moe_interval){value - wide, value + wide};
     free(draw);
     return err;

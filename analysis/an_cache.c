@@ -291,7 +291,8 @@ static moe_err intervals_of_layer(void *user, int64_t slot)
         }
         moe_tally_draws_fini(&draws);
         for (int i = 0; i < MOE_STACK_POLICIES * n_expert; i++)
-            hit_of(w, (int)slot, p, 0)[i] = moe_stats_interval(rate + i * n, n);
+            hit_of(w, (int)slot, p, 0)[i] = moe_stats_interval(
+                rate + i * n, n, moe_tally_units(&w->s->tally, pooled));
     }
     free(rate);
     return err;
@@ -303,8 +304,7 @@ static void put_policy(moe_table *t, const work *w, int slot,
     const moe_study *study = w->s->study;
     int n_expert = study->shape->n_expert;
     bool tested = cell.group == moe_tally_n_group(&w->s->tally) - 1 &&
-                  study->opts->n_resample > 0 &&
-                  moe_tally_units(&w->s->tally, cell.group) >= 2;
+                  study->opts->n_resample > 0;
     const moe_interval *hit = hit_of(w, slot, cell.phase, policy);
     int64_t n = count[total_of(study, ONE)], hits = 0;
     int64_t n_token = count[total_of(study, WHOLE)], tokens = 0;

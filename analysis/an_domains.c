@@ -18,9 +18,10 @@ static const char formula[] =
     "both plug-in. Both grow with few documents even without an effect: v_null "
     "and information_null are means over permutations of the labels of "
     "documents, p the share of permutations with a chi-square at least as "
-    "large. Intervals: 95 %, bootstrap over the documents of each group, "
-    "centred on the value less its bias, which is estimated by the rise of the "
-    "bootstrap's mean of chi-square / n (of information), and cut at 0. "
+    "large. Intervals: 95 %, of chi-square / n and of information, studentised "
+    "bootstrap over the documents of each group (Davison and Hinkley 1997, "
+    "section 5.2.1), less the bias, which is the rise of the bootstrap's mean, "
+    "and cut at 0. "
     "q-values: Benjamini and Hochberg over this table.";
 
 static const char spread_formula[] =
@@ -162,6 +163,13 @@ static moe_err prepare(state *s)
     return MOE_OK;
 }
 
+/* Chi-square / n and information, and what the documents make of them. */
+enum { CHI, INFORMATION, N_EFFECT };
+
+typedef struct effect {
+    double value[N_EFFECT], error[N_EFFECT];
+} effect;
+
 /* One layer: counts by document, and a table of groups by experts. */
 typedef struct work {
     const state *s;
@@ -170,7 +178,10 @@ typedef struct work {
     int64_t *either; /* [n_doc, n_expert] all k              */
     int64_t *table;  /* [n_group, n_expert]                  */
     int32_t *label;  /* [n_doc]                              */
-    double *draw;    /* [2, n_resample]                      */
+    double *draw;    /* [N_EFFECT, n_resample]               */
+    double *error;   /* [N_EFFECT, n_resample]               */
+    int64_t *drawn;  /* [n_doc] documents of a draw          */
+    double *slope;   /* [N_EFFECT, n_group, n_expert], scratch */
 } work;
 
 static void work_fini(work *w)
@@ -180,6 +191,9 @@ static void work_fini(work *w)
     free(w->table);
     free(w->label);
     free(w->draw);
+    free(w->error);
+    free(w->drawn);
+    free(w->slope);
 }
 
 static moe_err work_make(work *w, const state *s)
@@ -187,15 +201,20 @@ static moe_err work_make(work *w, const state *s)
     const moe_record *r = s->study->record;
     size_t n_expert = (size_t)s->study->shape->n_expert;
     size_t n_group = (size_t)s->study->n_group;
+    size_t n_draw = (size_t)s->study->opts->n_resample;
 
     *w = (work){.s = s, .n_expert = (int)n_expert, .n_group = (int)n_group};
     w->first = moe_calloc((size_t)r->n_doc, n_expert * sizeof *w->first);
     w->either = moe_calloc((size_t)r->n_doc, n_expert * sizeof *w->either);
     w->table = moe_calloc(n_group, n_expert * sizeof *w->table);
     w->label = moe_calloc((size_t)r->n_doc, sizeof *w->label);
-    w->draw =
-        moe_calloc(2 * (size_t)s->study->opts->n_resample, sizeof *w->draw);
-    if (!w->first || !w->either || !w->table || !w->label || !w->draw) {
+    w->draw = moe_calloc(N_EFFECT * n_draw, sizeof *w->draw);
+    w->error = moe_calloc(N_EFFECT * n_draw, sizeof *w->error);
+    w->drawn = moe_calloc((size_t)r->n_doc, sizeof *w->drawn);
+    w->slope = moe_calloc(N_EFFECT * n_group * n_expert + n_group + n_expert,
+                          sizeof *w->slope);
+    if (!w->first || !w->either || !w->table || !w->label || !w->draw ||
+        !w->error || !w->drawn || !w->slope) {
         work_fini(w);
         return moe_fail(MOE_ERR_NOMEM, "domains: out of memory");
     }
@@ -245,24 +264,77 @@ static moe_err associate(moe_association *out, work *w)
     return err;
 }
 
-/* Draws about the value, then about the value less its bias: the bootstrap adds
- * the same bias once more, so its mean rises by about as much. */
-static moe_interval unbiased(double *draw, int64_t n, double value)
+/* By how much a document of the group moves the effect, to first order. */
+static double influence(const work *w, const double *slope, int64_t doc,
+                        int group)
 {
-    double mean = 0;
+    const int64_t *count = w->first + doc * w->n_expert;
+    double sum = 0;
+
+    slope += (int64_t)group * w->n_expert;
+    for (int e = 0; e < w->n_expert; e++)
+        sum += slope[e] * (double)count[e];
+    return sum;
+}
+
+/* Of the documents drawn, [n_doc], those of each group where they stand in
+ * member. Standard errors are infinitesimal jackknives within groups. */
+static moe_err effect_of(effect *out, work *w, const int64_t *drawn)
+{
+    const state *s = w->s;
+    int64_t n_cell = (int64_t)w->n_group * w->n_expert;
+    double *slope[N_EFFECT] = {w->slope, w->slope + n_cell};
+    moe_association a;
+    moe_err err;
+
+    for (int g = 0; g < w->n_group; g++)
+        for (int64_t i = s->from[g]; i < s->from[g + 1]; i++)
+            add_document(w, drawn[i], g);
+    moe_stats_slopes(slope[CHI], slope[INFORMATION], w->table, w->n_group,
+                     w->n_expert, w->slope + 2 * n_cell);
+    if ((err = associate(&a, w)) != MOE_OK)
+        return err;
+    *out = (effect){{a.chi_square / (double)a.n, a.information}, {0, 0}};
+    for (int what = 0; what < N_EFFECT; what++) {
+        for (int g = 0; g < w->n_group; g++) {
+            double n = (double)(s->from[g + 1] - s->from[g]);
+            double sum = 0, squares = 0;
+
+            for (int64_t i = s->from[g]; i < s->from[g + 1]; i++) {
+                double d = influence(w, slope[what], drawn[i], g);
+
+                sum += d;
+                squares += d * d;
+            }
+            if (n > 1)
+                out->error[what] +=
+                    fmax(0, squares - sum * sum / n) * n / (n - 1);
+        }
+        out->error[what] = sqrt(out->error[what]);
+    }
+    return MOE_OK;
+}
+
+/*
+ * The interval of an effect from its draws, [n_resample], which become t. Where
+ * there is next to no effect the first order vanishes, and what is left is a sum
+ * of as many squares as there are degrees of freedom, whose mean is the bias:
+ * its variance is 2 bias^2 / freedom.
+ */
+static moe_interval studentise(const effect *all, int what, double freedom,
+                               double *draw, const double *error, int64_t n)
+{
+    double bias = 0, second;
     moe_interval i;
 
     for (int64_t b = 0; b < n; b++)
-        mean += draw[b] / (double)n;
-    i = moe_stats_interval(draw, n);
-    i.low = fmax(0, i.low - 2 * (mean - value));
-    i.high = fmax(0, i.high - 2 * (mean - value));
-    return i;
-}
-
-static double squared(double v)
-{
-    return v * v;
+        bias += (draw[b] - all->value[what]) / (double)n;
+    second = bias * sqrt(2 / freedom);
+    for (int64_t b = 0; b < n; b++)
+        draw[b] = (draw[b] - bias - all->value[what]) / hypot(error[b], second);
+    i = moe_stats_studentised(draw, n, all->value[what] - bias,
+                              hypot(all->error[what], second));
+    return (moe_interval){i.low < 0 ? 0 : i.low, i.high < 0 ? 0 : i.high};
 }
 
 static moe_err bootstrap(row *out, work *w)
@@ -270,30 +342,31 @@ static moe_err bootstrap(row *out, work *w)
     const state *s = w->s;
     int64_t n_draw = s->study->opts->n_resample;
     uint64_t seed = (uint64_t)s->study->opts->seed + BOOTSTRAP;
-    double *v = w->draw, *information = w->draw + n_draw;
-    moe_err err = MOE_OK;
+    double scale, freedom = (double)out->all.freedom;
+    effect all, drawn;
+    moe_err err = effect_of(&all, w, s->member);
 
     for (int64_t b = 0; b < n_draw && err == MOE_OK; b++) {
-        moe_association a;
-
         for (int g = 0; g < w->n_group; g++) {
-            int64_t n = s->from[g + 1] - s->from[g];
+            int64_t from = s->from[g], n = s->from[g + 1] - from;
 
             for (int64_t i = 0; i < n; i++)
-                add_document(w,
-                             s->member[s->from[g] +
-                                       moe_random_below(n, seed, (uint64_t)g,
-                                                        (uint64_t)(b * n + i))],
-                             g);
+                w->drawn[from + i] =
+                    s->member[from + moe_random_below(n, seed, (uint64_t)g,
+                                                      (uint64_t)(b * n + i))];
         }
-        err = associate(&a, w);
-        v[b] = squared(a.v);
-        information[b] = a.information;
+        err = effect_of(&drawn, w, w->drawn);
+        for (int what = 0; what < N_EFFECT && err == MOE_OK; what++) {
+            w->draw[what * n_draw + b] = drawn.value[what];
+            w->error[what * n_draw + b] = drawn.error[what];
+        }
     }
-    out->v = unbiased(v, n_draw, squared(out->all.v));
-    out->v.low = sqrt(out->v.low);
-    out->v.high = sqrt(out->v.high);
-    out->information = unbiased(information, n_draw, out->all.information);
+    out->v = studentise(&all, CHI, freedom, w->draw, w->error, n_draw);
+    scale = out->all.v / sqrt(all.value[CHI]); /* of V = sqrt(chi / n) */
+    out->v.low = sqrt(out->v.low) * scale;
+    out->v.high = sqrt(out->v.high) * scale;
+    out->information = studentise(&all, INFORMATION, freedom, w->draw + n_draw,
+                                  w->error + n_draw, n_draw);
     return err;
 }
 

@@ -258,9 +258,7 @@ static void resample(cell *cells, work *w, int group, int64_t n)
     }
     for (int64_t c = 0; c < n_cell; c++)
         cells[c].interval =
-            n >= 2 && n_draw > 0
-                ? moe_stats_interval(w->draw + c * n_draw, n_draw)
-                : (moe_interval){NAN, NAN};
+            moe_stats_interval(w->draw + c * n_draw, n_draw, (moe_units){n, 1});
 }
 
 static moe_err do_group(work *w, int64_t slot, int group)

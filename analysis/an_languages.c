@@ -394,14 +394,16 @@ static void do_cell(cell *c, work *w, int slot, double weight)
     }
     c->p = isnan(c->relative) ? NAN
                               : (1 + (double)as_large) / (1 + (double)n_draw);
-    c->interval = moe_versus_interval(w->draw, n_draw, c->relative);
-    c->interval.low = fmax(0, c->interval.low);
-    c->interval.high = fmax(0, c->interval.high);
+    c->interval = moe_stats_unbiased(w->draw, n_draw, c->relative,
+                                     moe_versus_units(&w->versus));
+    c->interval.low = c->interval.low < 0 ? 0 : c->interval.low;
+    c->interval.high = c->interval.high < 0 ? 0 : c->interval.high;
 }
 
 static void contrast(comparison *c, work *w)
 {
     int64_t n_draw = w->s->study->opts->n_resample;
+    moe_units units = moe_versus_units(&w->versus);
     const double *early = w->third, *middle = early + n_draw;
     const double *late = middle + n_draw;
 
@@ -412,10 +414,10 @@ static void contrast(comparison *c, work *w)
         return;
     for (int64_t b = 0; b < n_draw; b++)
         w->draw[b] = late[b] - early[b];
-    c->late_interval = moe_versus_interval(w->draw, n_draw, c->late);
+    c->late_interval = moe_stats_unbiased(w->draw, n_draw, c->late, units);
     for (int64_t b = 0; b < n_draw; b++)
         w->draw[b] = middle[b] - (early[b] + late[b]) / 2;
-    c->middle_interval = moe_versus_interval(w->draw, n_draw, c->middle);
+    c->middle_interval = moe_stats_unbiased(w->draw, n_draw, c->middle, units);
 }
 
 static moe_err compare(void *user, int64_t task)
@@ -597,7 +599,7 @@ static void cut_ratio(cut *c, const state *s, const double *tokens, int64_t n,
         }
         draw[b] = sum[0] / sum[1];
     }
-    c->interval = moe_stats_interval(draw, n_draw);
+    c->interval = moe_stats_interval(draw, n_draw, (moe_units){n, 1});
 }
 
 static void cut_sums(cut *c, const state *s, int domain, int language)

@@ -43,14 +43,13 @@ static const moe_column columns[] = {
 
 static const char tested_formula[] =
     "Token-aware chance: expectation of the rate when the routes of a group "
-    "are "
-    "shuffled among equal token ids, one layer at a time; for sets, k of at "
-    "most "
-    "2. Corrected: (rate - chance) / (1 - chance). Intervals: 95 %, bootstrap "
-    "over the documents of each group, percentiles; the load-aware chance is "
-    "that of each draw. q: that the corrected rate is 0, two-sided bootstrap "
-    "p-values after Benjamini and Hochberg over this table. A repetition is "
-    "beyond what load (token ids) explain where q_load (q_token) is small.";
+    "are shuffled among equal token ids, one layer at a time; for sets, k of "
+    "at most 2. Corrected: (rate - chance) / (1 - chance). Intervals: 95 %, "
+    "bootstrap over the documents of each group; the load-aware chance is that "
+    "of each draw; corrected rates less their bias. q: that the corrected rate "
+    "is 0, two-sided, Student's law with the standard error of the bootstrap, "
+    "after Benjamini and Hochberg over this table. A repetition is beyond what "
+    "load (token ids) explain where q_load (q_token) is small.";
 
 static const moe_column tested_columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},

@@ -254,9 +254,7 @@ static moe_err intervals_of_layer(void *user, int64_t slot)
         }
         moe_tally_draws_fini(&draws);
         w->srp[slot * n_group * n_phase + i] =
-            n > 0 && moe_tally_units(tally, cell.group) >= 2
-                ? moe_stats_interval(draw, n)
-                : (moe_interval){NAN, NAN};
+            moe_stats_interval(draw, n, moe_tally_units(tally, cell.group));
     }
     free(pairs);
     return err;

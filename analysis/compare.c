@@ -371,8 +371,9 @@ static void put_flips(const work *w, int slot, int group, double *draws,
     moe_table *t = w->flips;
 
     for (int b = 0; b < N_BIN; b++) {
-        moe_interval i = moe_stats_interval(
-            draws + b * w->s->study->opts->n_resample, n_draw);
+        moe_interval i =
+            moe_stats_interval(draws + b * w->s->study->opts->n_resample,
+                               n_draw, moe_tally_units(&w->s->tally, group));
 
         put_place(t, w, slot, group);
         moe_table_real(t, edges[b]);
@@ -436,7 +437,8 @@ static void put_experts(const work *w, int slot, int group, double *draws,
     for (int e = 0; e < n_expert; e++) {
         double a, b, difference = gain(load, n_expert, e, &a, &b);
         moe_interval i =
-            moe_stats_interval(draws + e * study->opts->n_resample, n_draw);
+            moe_stats_interval(draws + e * study->opts->n_resample, n_draw,
+                               moe_tally_units(&w->s->tally, group));
 
         put_place(w->experts, w, slot, group);
         moe_table_int(w->experts, e);
@@ -457,6 +459,7 @@ static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
     double *first = w->draws, *set = first + n, *tv = set + n, *noise = tv + n;
     double *flips = noise + n, *experts = flips + N_BIN * n, share_a, share_b;
     const int64_t room = n;
+    moe_units units = moe_tally_units(&w->s->tally, cell.group);
     moe_tally_draws draws;
     moe_err err =
         moe_tally_load(&draws, &w->s->tally, cell, slot * width, width);
@@ -464,7 +467,7 @@ static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
     if (err != MOE_OK)
         return err;
     moe_tally_sum(w->count, &w->s->tally, cell, slot * width, width);
-    if (moe_tally_units(&w->s->tally, cell.group) < 2)
+    if (units.n <= units.n_stratum)
         n = 0;
     for (int64_t i = 0; i < n; i++) {
         const int64_t *drawn = moe_tally_draw(&draws, i);
@@ -480,15 +483,15 @@ static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
             experts[e * room + i] = gain(load, n_expert, e, &share_a, &share_b);
     }
     moe_tally_draws_fini(&draws);
-    put_agreement(w, slot, cell, moe_stats_interval(first, n),
-                  moe_stats_interval(set, n));
+    put_agreement(w, slot, cell, moe_stats_interval(first, n, units),
+                  moe_stats_interval(set, n, units));
     if (cell.phase > 0)
         return MOE_OK;
     if (w->flips)
         put_flips(w, slot, cell.group, flips, n);
     if (w->experts)
         put_experts(w, slot, cell.group, experts, n);
-    put_shares(w, slot, cell.group, moe_stats_interval(tv, n), noise, n);
+    put_shares(w, slot, cell.group, moe_stats_interval(tv, n, units), noise, n);
     return MOE_OK;
 }
 

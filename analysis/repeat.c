@@ -366,33 +366,34 @@ static moe_err resample(work *w, int group, const int64_t *list, int64_t n)
 }
 
 static void summarise(moe_repeat *out, const work *w, int group,
-                      const double *sums, int64_t n_doc)
+                      const double *sums, moe_units units)
 {
-    const moe_interval none = {NAN, NAN};
+    int64_t n = w->study->opts->n_resample;
 
     for (int c = 0; c < N; c++) {
-        int64_t n = w->study->opts->n_resample;
+        double rate = sums[REPEATS + c] / sums[PAIRS + c];
+        double by_token = sums[EXPECTED + c] / sums[TOLD + c];
         double *load = draws_of(w, group, 1, c);
         double *token = draws_of(w, group, 2, c);
-        bool enough = n_doc >= 2 && n > 0;
+        double over_load = moe_stats_corrected(rate, load_chance(w, sums, c));
+        double over_token = moe_stats_corrected(rate, by_token);
 
         out[c] = (moe_repeat){
-            .chance_token = sums[EXPECTED + c] / sums[TOLD + c],
-            .rate =
-                enough ? moe_stats_interval(draws_of(w, group, 0, c), n) : none,
-            .p_load = enough ? moe_stats_two_sided(load, n, 0) : NAN,
-            .p_token = enough ? moe_stats_two_sided(token, n, 0) : NAN,
-            .n_doc = n_doc,
+            .chance_token = by_token,
+            .rate = moe_stats_interval(draws_of(w, group, 0, c), n, units),
+            .p_load = moe_stats_two_sided(load, n, over_load, 0, units),
+            .p_token = moe_stats_two_sided(token, n, over_token, 0, units),
+            .n_doc = units.n,
         };
-        out[c].load = enough ? moe_stats_interval(load, n) : none;
-        out[c].token = enough ? moe_stats_interval(token, n) : none;
+        out[c].load = moe_stats_unbiased(load, n, over_load, units);
+        out[c].token = moe_stats_unbiased(token, n, over_token, units);
     }
 }
 
 moe_err moe_repeat_layer(moe_repeat *out, const moe_study *study,
                          const moe_repeat_ids *ids, int i)
 {
-    int n_group = study->n_group;
+    int n_group = study->n_group, n_filled = 0;
     int64_t *list = moe_calloc((size_t)study->record->n_doc, sizeof *list);
     work w;
     moe_err err;
@@ -416,12 +417,14 @@ moe_err moe_repeat_layer(moe_repeat *out, const moe_study *study,
         memset(w.drawn, 0, (size_t)w.n_sum * sizeof *w.drawn);
         for (int64_t j = 0; j < n; j++)
             add(w.drawn, w.sums + list[j] * w.n_sum, w.n_sum);
-        summarise(out + g * N, &w, g, w.drawn, n);
+        summarise(out + g * N, &w, g, w.drawn, (moe_units){n, n > 0});
+        n_filled += n > 0;
         add(all, w.drawn, w.n_sum);
     }
     for (int64_t draw = 0; draw < study->opts->n_resample; draw++)
         keep_draw(&w, n_group, draw, w.pooled + draw * w.n_sum);
-    summarise(out + n_group * N, &w, n_group, all, w.r->n_doc);
+    summarise(out + n_group * N, &w, n_group, all,
+              (moe_units){w.r->n_doc, n_filled});
 
 done:
     work_fini(&w);

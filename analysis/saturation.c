@@ -131,7 +131,7 @@ static moe_err put_row(moe_table *t, const state *s, int slot, int group, int i,
     int k = study->shape->top_k;
     int64_t from = ((int64_t)slot * s->with->n + i) * 2, count[2];
     int64_t n = study->opts->n_resample;
-    moe_interval rate = {NAN, NAN};
+    moe_interval rate;
     moe_tally_draws draws;
     moe_err err =
         moe_tally_load(&draws, &s->tally, (moe_tally_cell){group, 0}, from, 2);
@@ -141,8 +141,7 @@ static moe_err put_row(moe_table *t, const state *s, int slot, int group, int i,
     for (int64_t d = 0; d < n; d++)
         draw[d] = rate_of(moe_tally_draw(&draws, d), k);
     moe_tally_draws_fini(&draws);
-    if (n > 0 && moe_tally_units(&s->tally, group) >= 2)
-        rate = moe_stats_interval(draw, n);
+    rate = moe_stats_interval(draw, n, moe_tally_units(&s->tally, group));
     moe_tally_sum(count, &s->tally, (moe_tally_cell){group, 0}, from, 2);
     moe_table_int(t, moe_study_layer(study, slot));
     moe_table_text(t, moe_tally_group(&s->tally, group));

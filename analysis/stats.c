@@ -237,6 +237,48 @@ moe_err moe_stats_associate(moe_association *out, const int64_t *count,
     return MOE_OK;
 }
 
+void moe_stats_slopes(double *chi_square, double *information,
+                      const int64_t *count, int64_t n_row, int64_t n_col,
+                      double *sums)
+{
+    double *row = sums, *column = sums + n_row, n = 0, logs = 0;
+
+    memset(sums, 0, (size_t)(n_row + n_col) * sizeof *sums);
+    for (int64_t i = 0; i < n_row * n_col; i++) {
+        row[i / n_col] += (double)count[i];
+        column[i % n_col] += (double)count[i];
+        n += (double)count[i];
+        logs += x_log_x((double)count[i]);
+    }
+    for (int64_t i = 0; i < n_row + n_col; i++)
+        logs -= x_log_x(sums[i]);
+    logs = log2(n) + logs / n;
+    /* first the sums of x^2 / (row column), by row and by column */
+    for (int64_t i = 0; i < n_row * n_col; i++) {
+        double x = (double)count[i], r = row[i / n_col], c = column[i % n_col];
+
+        chi_square[i] = x > 0 ? 2 * x / (r * c) : 0;
+        information[i] = x > 0 ? (log2(x * n / (r * c)) - logs) / n : 0;
+    }
+    for (int64_t i = 0; i < n_row; i++) {
+        double sum = 0;
+
+        for (int64_t j = 0; j < n_col; j++)
+            sum += (double)count[i * n_col + j] * chi_square[i * n_col + j] / 2;
+        row[i] = row[i] > 0 ? sum / row[i] : 0;
+    }
+    for (int64_t j = 0; j < n_col; j++) {
+        double sum = 0;
+
+        for (int64_t i = 0; i < n_row; i++)
+            sum += (double)count[i * n_col + j] * chi_square[i * n_col + j] / 2;
+        column[j] = column[j] > 0 ? sum / column[j] : 0;
+    }
+    for (int64_t i = 0; i < n_row * n_col; i++)
+        if (count[i] > 0)
+            chi_square[i] -= row[i / n_col] + column[i % n_col];
+}
+
 moe_err moe_joint_init(moe_joint *j, int n_col)
 {
     *j = (moe_joint){.n_col = n_col};
@@ -341,8 +383,32 @@ double moe_stats_quantile(const double *rising, int64_t n, double p)
     return rising[low] + (at - (double)low) * (rising[low + 1] - rising[low]);
 }
 
+/* Abramowitz and Stegun 26.7.3 and 26.7.4, a finite sum for whole freedoms, of
+ * which terms too small to matter are left out; of many 26.7.8, off by less than
+ * 1e-8 of them. */
+double moe_stats_student(double t, int64_t freedom)
+{
+    enum { MANY = 20000 };
+    double n = (double)freedom, angle, cosine, term, sum = 0;
+    bool odd = freedom % 2 != 0;
+
+    if (freedom < 1 || isnan(t))
+        return NAN;
+    if (freedom > MANY)
+        return erfc(fabs(t) * (1 - 1 / (4 * n)) / sqrt(2 + t * t / n));
+    angle = atan(fabs(t) / sqrt(n));
+    cosine = cos(angle);
+    term = odd ? cosine : 1;
+    for (int64_t i = odd ? 3 : 2; i <= freedom && term > 1e-18 * sum; i += 2) {
+        sum += term;
+        term *= cosine * cosine * (double)(i - 1) / (double)i;
+    }
+    sum *= sin(angle);
+    return fmax(0, 1 - (odd ? (angle + sum) / acos(0) : sum));
+}
+
 /* Abramowitz and Stegun 26.7.5. */
-double moe_stats_t975(double freedom)
+static double cornish_fisher(double d)
 {
     const double z = 1.9599639845400545, z2 = z * z;
     double g1 = z * (z2 + 1) / 4;
@@ -350,9 +416,25 @@ double moe_stats_t975(double freedom)
     double g3 = z * (((3 * z2 + 19) * z2 + 17) * z2 - 15) / 384;
     double g4 =
         z * ((((79 * z2 + 776) * z2 + 1482) * z2 - 1920) * z2 - 945) / 92160;
-    double d = freedom;
 
-    return d >= 1 ? z + (g1 + (g2 + (g3 + g4 / d) / d) / d) / d : NAN;
+    return z + (g1 + (g2 + (g3 + g4 / d) / d) / d) / d;
+}
+
+double moe_stats_t975(int64_t freedom)
+{
+    enum { MANY = 30 }; /* off by less than 1e-7 of it */
+    double low = 1.9, high = 13;
+
+    if (freedom < 1)
+        return NAN;
+    if (freedom >= MANY)
+        return cornish_fisher((double)freedom);
+    for (int i = 0; i < 60; i++) {
+        double middle = (low + high) / 2;
+
+        *(moe_stats_student(middle, freedom) > 0.05 ? &low : &high) = middle;
+    }
+    return (low + high) / 2;
 }
 
 static void swap(double *x, int64_t i, int64_t j)
@@ -434,14 +516,16 @@ static void smallest(double *out, int64_t k, const double *x, int64_t n,
     }
 }
 
-/* Quantiles near both ends, of up to a thousand draws or so. */
-static moe_interval by_tails(const double *x, int64_t n)
+/* The quantiles p and 1 - p near both ends, of up to a thousand draws or so. */
+static moe_interval by_tails(const double *x, int64_t n, double p)
 {
-    double low[TAIL], high[TAIL], at = (double)(n - 1) * 0.025;
-    double top = (double)(n - 1) * 0.975;
+    double low[TAIL], high[TAIL], at = (double)(n - 1) * p;
+    double top = (double)(n - 1) * (1 - p);
     int64_t first = (int64_t)at, last = (int64_t)top;
     moe_interval i;
 
+    if (last > n - 2) /* p is next to nothing */
+        last = n - 2;
     smallest(low, first + 2, x, n, 1);
     smallest(high, n - last, x, n, -1);
     i.low = low[first] + (at - (double)first) * (low[first + 1] - low[first]);
@@ -451,7 +535,8 @@ static moe_interval by_tails(const double *x, int64_t n)
     return i;
 }
 
-moe_interval moe_stats_interval(double *draw, int64_t n)
+/* The quantiles p and 1 - p of what is known; p is at most 0.025. */
+static moe_interval middle_of(double *draw, int64_t n, double p)
 {
     int64_t known = 0;
     moe_interval i;
@@ -459,26 +544,86 @@ moe_interval moe_stats_interval(double *draw, int64_t n)
     for (int64_t d = 0; d < n; d++)
         if (!isnan(draw[d]))
             swap(draw, d, known++);
-    if (known > 1 && (double)known * 0.025 < TAIL - 3)
-        return by_tails(draw, known);
-    i.low = selected(draw, known, 0.025);
-    i.high = selected(draw, known, 0.975);
+    if (known > 1 && (double)known * p < TAIL - 3)
+        return by_tails(draw, known, p);
+    i.low = selected(draw, known, p);
+    i.high = selected(draw, known, 1 - p);
     return i;
 }
 
-double moe_stats_two_sided(const double *draw, int64_t n, double at)
+/* By how much the draws of few units are too narrow. */
+static double narrowness(moe_units units)
 {
-    int64_t below = 0, above = 0, known = 0;
+    double freedom = (double)(units.n - units.n_stratum);
 
-    for (int64_t i = 0; i < n; i++) {
-        known += !isnan(draw[i]);
-        below += draw[i] <= at;
-        above += draw[i] >= at;
-    }
-    if (known == 0)
+    return freedom > 0 ? sqrt((double)units.n / freedom) : NAN;
+}
+
+moe_interval moe_stats_interval(double *draw, int64_t n, moe_units units)
+{
+    double t = moe_stats_t975(units.n - units.n_stratum) * narrowness(units);
+    double p = erfc(t / sqrt(2)) / 2;
+
+    if (isnan(t))
+        return (moe_interval){NAN, NAN};
+    return middle_of(draw, n, p);
+}
+
+/* Mean and standard deviation of what is known; their number. */
+static int64_t moments(double *mean, double *deviation, const double *x,
+                       int64_t n)
+{
+    double sum = 0, squares = 0;
+    int64_t known = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        if (!isnan(x[i])) {
+            sum += x[i];
+            known++;
+        }
+    *mean = sum / (double)known;
+    for (int64_t i = 0; i < n; i++)
+        if (!isnan(x[i]))
+            squares += (x[i] - *mean) * (x[i] - *mean);
+    *deviation = sqrt(squares / (double)(known - 1));
+    return known;
+}
+
+moe_interval moe_stats_unbiased(double *draw, int64_t n, double value,
+                                moe_units units)
+{
+    double mean, deviation;
+    moe_interval i;
+
+    moments(&mean, &deviation, draw, n);
+    i = moe_stats_interval(draw, n, units);
+    return (moe_interval){i.low - 2 * (mean - value),
+                          i.high - 2 * (mean - value)};
+}
+
+moe_interval moe_stats_studentised(double *t, int64_t n, double value,
+                                   double error)
+{
+    moe_interval i = middle_of(t, n, 0.025);
+
+    return (moe_interval){value - error * i.high, value - error * i.low};
+}
+
+/* Draws of units that are all alike differ by rounding alone. */
+static const double ALIKE = 1e-12;
+
+double moe_stats_two_sided(const double *draw, int64_t n, double value,
+                           double at, moe_units units)
+{
+    double mean, deviation;
+    int64_t known = moments(&mean, &deviation, draw, n);
+
+    if (known < 2 || units.n <= units.n_stratum || isnan(value))
         return NAN;
-    return fmin(1, 2 * (1 + (double)(below < above ? below : above)) /
-                       (1 + (double)known));
+    if (deviation < ALIKE)
+        return fabs(value - at) < ALIKE ? 1 : 2 / (1 + (double)known);
+    return moe_stats_student((value - at) / (deviation * narrowness(units)),
+                             units.n - units.n_stratum);
 }
 
 typedef struct ranked {

@@ -78,6 +78,12 @@ typedef struct moe_association {
 moe_err moe_stats_associate(moe_association *out, const int64_t *count,
                             int64_t n_row, int64_t n_col) MOE_MUST_CHECK;
 
+/* By how much chi-square / n and the information rise with each count, [n_row,
+ * n_col] each; 0 where a count is 0. sums is scratch, [n_row + n_col]. */
+void moe_stats_slopes(double *chi_square, double *information,
+                      const int64_t *count, int64_t n_row, int64_t n_col,
+                      double *sums);
+
 /*
  * Mutual information of a table too tall to be kept, row by row: only column
  * sums and sums of n log n stay.
@@ -111,23 +117,53 @@ int64_t moe_stats_sort(double *x, int64_t n);
 /* Quantile of type 7 (Hyndman and Fan 1996) of n rising numbers. */
 double moe_stats_quantile(const double *rising, int64_t n, double p);
 
-/* The 97.5 % quantile of Student's t (Cornish and Fisher's expansion; off by less
- * than 0.001 from 4 degrees of freedom on); NaN below 1. */
-double moe_stats_t975(double freedom);
+/* Student's t with a whole number of degrees of freedom: the probability of a
+ * value beyond -t or t, and the 97.5 % quantile. NaN below 1. */
+double moe_stats_student(double t, int64_t freedom);
+double moe_stats_t975(int64_t freedom);
 
-/* The middle 95 % of draws, which change places; NaN among them are left out. */
+/*
+ * What a bootstrap drew from: so many units, documents say, of so many strata,
+ * each of which was drawn from alone. Units less strata are the degrees of
+ * freedom; below 1 there is neither interval nor test.
+ */
+typedef struct moe_units {
+    int64_t n, n_stratum;
+} moe_units;
+
 typedef struct moe_interval {
     double low, high;
 } moe_interval;
 
-moe_interval moe_stats_interval(double *draw, int64_t n);
+/*
+ * The 95 % interval from n draws, which change places; NaN among them are left out.
+ * Expanded percentiles (Hesterberg 2015, The American Statistician 69(4),
+ * 371-386): those which t sqrt(units / freedom) has under the normal law, t the
+ * 97.5 % quantile of Student, because the percentiles 2.5 and 97.5 of few units
+ * are too narrow.
+ */
+moe_interval moe_stats_interval(double *draw, int64_t n, moe_units units);
+
+/* Less its bias: the draws have the bias of the value once more, so their mean
+ * lies above the value by as much as it does above the truth. */
+moe_interval moe_stats_unbiased(double *draw, int64_t n, double value,
+                                moe_units units);
 
 /*
- * The two-sided bootstrap p-value of "the value is `at`": twice the smaller of
- * the shares of draws at or below and at or above it, each (1 + count) / (1 + n),
- * at most 1 (Davison and Hinkley 1997, section 4.4).
+ * The studentised 95 % interval (Davison and Hinkley 1997, section 5.2.1) of a
+ * value with that standard error: t are the draws less the value and their bias,
+ * each over its own standard error. They change places.
  */
-double moe_stats_two_sided(const double *draw, int64_t n, double at);
+moe_interval moe_stats_studentised(double *t, int64_t n, double value,
+                                   double error);
+
+/*
+ * The two-sided p-value of "it is `at`", by Student's law: value - at over the
+ * standard deviation of the draws times sqrt(units / freedom). Where all draws
+ * are alike, 1 or 2 / (1 + n).
+ */
+double moe_stats_two_sided(const double *draw, int64_t n, double value,
+                           double at, moe_units units);
 
 /* Benjamini and Hochberg 1995: q[i] for p[i]; NaN stay NaN and do not count. */
 moe_err moe_stats_adjust(double *q, const double *p, int64_t n) MOE_MUST_CHECK;

@@ -202,10 +202,19 @@ const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw)
     return d->count;
 }
 
-int64_t moe_tally_units(const moe_tally *t, int group)
+moe_units moe_tally_units(const moe_tally *t, int group)
 {
-    return group < t->study->n_group ? t->first[group + 1] - t->first[group]
-                                     : t->rows.n_row;
+    moe_units units = {0, 0};
+
+    for (int g = 0; g < t->study->n_group; g++) {
+        int64_t n = t->first[g + 1] - t->first[g];
+
+        if (group == g || group == t->study->n_group) {
+            units.n += n;
+            units.n_stratum += n > 0;
+        }
+    }
+    return units;
 }
 
 void moe_tally_note(moe_table *table, const moe_tally *t)

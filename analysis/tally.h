@@ -89,8 +89,8 @@ moe_err moe_tally_load(moe_tally_draws *out, const moe_tally *t,
 const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw);
 void moe_tally_draws_fini(moe_tally_draws *d);
 
-/* Rows that a cell draws from: no interval with fewer than two. */
-int64_t moe_tally_units(const moe_tally *t, int group);
+/* What the draws of a group are from. */
+moe_units moe_tally_units(const moe_tally *t, int group);
 
 /* The note on intervals below a table. */
 void moe_tally_note(moe_table *table, const moe_tally *t);

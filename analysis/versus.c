@@ -134,14 +134,8 @@ double moe_versus_swap(moe_versus *v, uint64_t seed, int64_t number)
     return relative(v);
 }
 
-moe_interval moe_versus_interval(double *draw, int64_t n, double value)
+moe_units moe_versus_units(const moe_versus *v)
 {
-    double mean = 0;
-    moe_interval i;
-
-    for (int64_t b = 0; b < n; b++)
-        mean += draw[b] / (double)n;
-    i = moe_stats_interval(draw, n);
-    return (moe_interval){i.low - 2 * (mean - value),
-                          i.high - 2 * (mean - value)};
+    return v->paired ? (moe_units){v->n[0], 1}
+                     : (moe_units){v->n[0] + v->n[1], 2};
 }

@@ -47,8 +47,7 @@ double moe_versus_relative(moe_versus *v);
 double moe_versus_draw(moe_versus *v, uint64_t seed, int64_t number);
 double moe_versus_swap(moe_versus *v, uint64_t seed, int64_t number);
 
-/* The middle 95 % of draws about a value, less its bias: draws have the bias of
- * the value and as much once more. They change places. */
-moe_interval moe_versus_interval(double *draw, int64_t n, double value);
+/* What moe_versus_draw draws from. */
+moe_units moe_versus_units(const moe_versus *v);
 
 #endif

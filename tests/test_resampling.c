@@ -140,13 +140,14 @@ static void an_interval_is_that_of_sorted_draws(void **state)
                                                             (uint64_t)d);
         memcpy(sorted, draw, sizeof draw);
         known = moe_stats_sort(sorted, n);
-        i = moe_stats_interval(draw, n);
+        /* 0 less 1 times the quantiles 0.975 and 0.025 */
+        i = moe_stats_studentised(draw, n, 0, 1);
         if (known == 0) {
             assert_true(isnan(i.low) && isnan(i.high));
             continue;
         }
-        assert_close(i.low, moe_stats_quantile(sorted, known, 0.025), 0);
-        assert_close(i.high, moe_stats_quantile(sorted, known, 0.975), 0);
+        assert_close(-i.high, moe_stats_quantile(sorted, known, 0.025), 0);
+        assert_close(-i.low, moe_stats_quantile(sorted, known, 0.975), 0);
     }
 }
 

@@ -146,16 +146,24 @@ static void quantiles_are_those_of_type_7(void **state)
     assert_close(moe_stats_quantile(x, 1, 0.5), -1, 0);
 }
 
-/* By hand: n p / rank from the largest down, running minimum. */
-static void q_values_are_those_of_benjamini_and_hochberg(void **state)
+/* R 4.2.2: p.adjust(c(1e-8, 0.9, 0.04, 0.011, 0.011, 0.0499, 0.5, 1, 2e-4, 0.33,
+ * 0.02, NA, 0.75), "BH") */
+static void q_values_agree_with_r(void **state)
 {
-    const double p[] = {0.01, 0.04, NAN, 0.03, 0.005, 0.2, 0.04};
-    const double want[] = {0.03, 0.048, NAN, 0.048, 0.03, 0.2, 0.048};
-    double q[7];
+    const double p[] = {1e-8, 0.9,  0.04, 0.011, 0.011, 0.0499, 0.5,
+                        1,    2e-4, 0.33, 0.02,  NAN,   0.75};
+    const double want[] = {1.2e-07, 0.98181818181818181,
+                           0.08,    0.033,
+                           0.033,   0.085542857142857143,
+                           2.0 / 3, 1,
+                           0.0012,  0.495,
+                           0.048,   NAN,
+                           0.9};
+    double q[13];
 
     (void)state;
-    assert_ok(moe_stats_adjust(q, p, 7));
-    for (int i = 0; i < 7; i++)
+    assert_ok(moe_stats_adjust(q, p, 13));
+    for (int i = 0; i < 13; i++)
         if (isnan(want[i]))
             assert_true(isnan(q[i]));
         else
@@ -163,15 +171,80 @@ static void q_values_are_those_of_benjamini_and_hochberg(void **state)
     assert_ok(moe_stats_adjust(q, p, 0));
 }
 
-static void a_two_sided_p_value_counts_draws_on_the_smaller_side(void **state)
+/* scipy 1.10.1, t = (0.29 - 0.1) / (numpy.std(draw, ddof=1) * sqrt(6 / 5)):
+ * 2 * scipy.stats.t.sf(t, 5) */
+static void a_two_sided_p_value_is_that_of_student(void **state)
 {
-    const double draw[] = {1, 2, 3, 4, 5, 6, 7, 8, NAN, 9};
+    const double draw[] = {0.31, 0.12, 0.5, 0.27, NAN, 0.44, 0.08, 0.39, 0.21};
+    const double same[] = {0.5, 0.5, 0.5};
+    const moe_units units = {6, 1};
 
     (void)state;
-    assert_close(moe_stats_two_sided(draw, 10, 0), 0.2, 1e-15);
-    assert_close(moe_stats_two_sided(draw, 10, 2), 0.6, 1e-15);
-    assert_close(moe_stats_two_sided(draw, 10, 5), 1, 0);
-    assert_true(isnan(moe_stats_two_sided(draw, 0, 5)));
+    assert_close(moe_stats_two_sided(draw, 9, 0.29, 0.1, units),
+                 0.298840028484232, 1e-14);
+    assert_close(moe_stats_two_sided(draw, 9, 0.1, 0.1, units), 1, 0);
+    assert_close(moe_stats_two_sided(same, 3, 0.5, 0.5, units), 1, 0);
+    assert_close(moe_stats_two_sided(same, 3, 0.5, 0, units), 0.5, 0);
+    assert_true(isnan(moe_stats_two_sided(draw, 1, 0.29, 0, units)));
+    assert_true(
+        isnan(moe_stats_two_sided(draw, 9, 0.29, 0, (moe_units){3, 3})));
+    assert_true(isnan(moe_stats_two_sided(draw, 9, NAN, 0, units)));
+}
+
+/* scipy 1.10.1: p = norm.sf(t.ppf(0.975, 5) * sqrt(6 / 5)); the quantiles p and
+ * 1 - p of 0, 0.1 ... 100 */
+static void an_interval_of_few_units_is_wider(void **state)
+{
+    static double draw[1001];
+    moe_interval i;
+
+    (void)state;
+    for (int j = 0; j < 1001; j++)
+        draw[j] = (1000 - j) / 10.0;
+    i = moe_stats_interval(draw, 1001, (moe_units){6, 1});
+    assert_close(i.low, 0.24318032, 1e-7);
+    assert_close(i.high, 99.75681968, 1e-7);
+    i = moe_stats_interval(draw, 1001, (moe_units){1000000000, 1});
+    assert_close(i.low, 2.5, 1e-6);
+    i = moe_stats_interval(draw, 1001, (moe_units){4, 4});
+    assert_true(isnan(i.low) && isnan(i.high));
+    /* the mean of the draws is 50: 30 has half of twice 20 as bias */
+    i = moe_stats_unbiased(draw, 1001, 30, (moe_units){1000000000, 1});
+    assert_close(i.low, 2.5 - 40, 1e-6);
+    /* of t from 0 to 100 the quantiles are 2.5 and 97.5 */
+    i = moe_stats_studentised(draw, 1001, 7, 2);
+    assert_close(i.low, 7 - 2 * 97.5, 1e-12);
+    assert_close(i.high, 7 - 2 * 2.5, 1e-12);
+}
+
+/* Against differences; empty rows, columns and cells have no slope. */
+static void slopes_of_association_are_its_derivatives(void **state)
+{
+    const int64_t t[] = {12000, 7000, 0,    30000, 5000,  19000, 4000, 8000, 0,
+                         22000, 3000, 9000, 1000,  14000, 0,     0,    0,    0};
+    double chi[18], information[18], sums[9];
+    moe_association a, b;
+
+    (void)state;
+    /* three rows of six, the third column and the last row partly empty */
+    moe_stats_slopes(chi, information, t, 3, 6, sums);
+    assert_ok(moe_stats_associate(&a, t, 3, 6));
+    for (int i = 0; i < 18; i++) {
+        int64_t more[18];
+
+        if (t[i] == 0) {
+            assert_close(chi[i], 0, 0);
+            assert_close(information[i], 0, 0);
+            continue;
+        }
+        memcpy(more, t, sizeof t);
+        more[i]++;
+        assert_ok(moe_stats_associate(&b, more, 3, 6));
+        assert_close(chi[i],
+                     b.chi_square / (double)b.n - a.chi_square / (double)a.n,
+                     1e-8);
+        assert_close(information[i], b.information - a.information, 1e-8);
+    }
 }
 
 /* On Euclidean distances PERMANOVA's F is that of sums of squares about the
@@ -203,6 +276,31 @@ static void permanova_is_the_analysis_of_variance_on_points(void **state)
     assert_true(isnan(b.f));
 }
 
+/*
+ * R 4.2.2, vegan 2.6-4, d the distances sqrt(JS) in bits between the rows of x:
+ *   adonis2(as.dist(d) ~ factor(c(1, 2, 1, 2, 3, 2, 3)), permutations = 9999)
+ * F 7.1580708036048106, R2 0.78161339403351637, and 0.038095 for p from all
+ * 5,040 permutations.
+ */
+static void permanova_agrees_with_vegan(void **state)
+{
+    const int64_t x[7][4] = {{5, 1, 0, 9}, {2, 2, 7, 3}, {6, 0, 1, 8},
+                             {1, 3, 9, 2}, {4, 4, 4, 4}, {2, 1, 8, 3},
+                             {7, 2, 0, 5}};
+    const int32_t label[7] = {0, 1, 0, 1, 2, 1, 2};
+    double square[49];
+    moe_permanova a;
+
+    (void)state;
+    for (int i = 0; i < 7; i++)
+        for (int j = 0; j < 7; j++)
+            square[i * 7 + j] = moe_stats_js(x[i], x[j], 4);
+    assert_ok(moe_stats_permanova(&a, square, label, 7, 3, 20000, 1));
+    assert_close(a.f, 7.1580708036048106, 1e-12);
+    assert_close(a.r2, 0.78161339403351637, 1e-13);
+    assert_close(a.p, 0.038095, 0.006); /* standard error 0.0014 */
+}
+
 /* 1,000 draws of 12 random points in three groups: p <= 0.05 in 5 % of them;
  * standard error 0.7 %. */
 static void permanova_errs_at_its_stated_rate_without_an_effect(void **state)
@@ -227,15 +325,31 @@ static void permanova_errs_at_its_stated_rate_without_an_effect(void **state)
     assert_close(small / 1000.0, 0.05, 0.022);
 }
 
-/* scipy.stats.t.ppf(0.975, d) */
-static void quantiles_of_student_agree_with_scipy(void **state)
+/* scipy 1.10.1: t.ppf(0.975, d); 2 * t.sf(abs(x), d); R 4.2: 2*pt(-2.5, 3) */
+static void the_law_of_student_agrees_with_scipy(void **state)
 {
+    static const struct {
+        int64_t freedom;
+        double quantile;
+    } known[] = {{1, 12.706204736432095},  {2, 4.302652729911275},
+                 {3, 3.182446305284263},   {4, 2.7764451051977987},
+                 {10, 2.2281388519649385}, {36, 2.0280940009804502},
+                 {500, 1.9647198374673438}};
+
     (void)state;
-    assert_close(moe_stats_t975(4), 2.77644511, 0.001);
-    assert_close(moe_stats_t975(10), 2.22813885, 0.00001);
-    assert_close(moe_stats_t975(36), 2.028094, 0.000001);
-    assert_close(moe_stats_t975(1e9), 1.95996398, 1e-7);
-    assert_true(isnan(moe_stats_t975(0)));
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        assert_close(moe_stats_t975(known[i].freedom), known[i].quantile, 1e-7);
+    assert_close(moe_stats_t975(1000000000), 1.95996398, 1e-7);
+    assert_true(isnan(moe_stats_t975(0)) && isnan(moe_stats_student(1, 0)));
+    assert_close(moe_stats_student(0.5, 1), 0.7048327646991336, 1e-14);
+    assert_close(moe_stats_student(2, 2), 0.1835034190722739, 1e-14);
+    assert_close(moe_stats_student(2.5, 3), 0.08770664700806555, 1e-14);
+    assert_close(moe_stats_student(-1.7, 10), 0.11996934590902038, 1e-14);
+    assert_close(moe_stats_student(3.1, 41), 0.003491729644483042, 1e-14);
+    assert_close(moe_stats_student(2.2, 1000), 0.028035025326697875, 1e-13);
+    assert_close(moe_stats_student(12, 7), 6.358310378185094e-06, 1e-14);
+    assert_close(moe_stats_student(INFINITY, 7), 0, 1e-15);
+    assert_close(moe_stats_student(2.2, 50000), 0.02781145289955969, 1e-9);
 }
 
 static void random_numbers_depend_on_their_three_arguments_alone(void **state)
@@ -345,11 +459,14 @@ int main(void)
         cmocka_unit_test(jensen_shannon_agrees_with_scipy),
         cmocka_unit_test(spread_of_load_agrees_with_numpy),
         cmocka_unit_test(quantiles_are_those_of_type_7),
-        cmocka_unit_test(q_values_are_those_of_benjamini_and_hochberg),
-        cmocka_unit_test(a_two_sided_p_value_counts_draws_on_the_smaller_side),
+        cmocka_unit_test(q_values_agree_with_r),
+        cmocka_unit_test(a_two_sided_p_value_is_that_of_student),
+        cmocka_unit_test(an_interval_of_few_units_is_wider),
+        cmocka_unit_test(slopes_of_association_are_its_derivatives),
         cmocka_unit_test(permanova_is_the_analysis_of_variance_on_points),
+        cmocka_unit_test(permanova_agrees_with_vegan),
         cmocka_unit_test(permanova_errs_at_its_stated_rate_without_an_effect),
-        cmocka_unit_test(quantiles_of_student_agree_with_scipy),
+        cmocka_unit_test(the_law_of_student_agrees_with_scipy),
         cmocka_unit_test(random_numbers_depend_on_their_three_arguments_alone),
         cmocka_unit_test(a_shuffle_keeps_its_items_and_reaches_every_order),
         cmocka_unit_test(published_counts_give_their_published_figures),
