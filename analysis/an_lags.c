@@ -22,7 +22,9 @@ static const char formula[] =
     "for all lags. Uniform chance: 1/E; 1 - C(E-k,k)/C(E,k). Corrected: (rate "
     "- "
     "chance_load) / (1 - chance_load). Interval: 95 %, bootstrap over the "
-    "documents of each group, at the given chance.";
+    "documents of each group, at the given chance. q: that the corrected rate "
+    "is 0, two-sided, Student's law with the standard error of the bootstrap, "
+    "after Benjamini and Hochberg over this table.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -41,6 +43,8 @@ static const moe_column columns[] = {
     {"high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"repeats", NULL, "pairs that repeat", MOE_CELL_INT, 0, 0},
     {"pairs", NULL, "pairs", MOE_CELL_INT, 0, 0},
+    {"q", NULL, "q-value: corrected_load is 0", MOE_CELL_REAL, MOE_SHOW_P, 0},
+    {"documents", NULL, "documents that are resampled", MOE_CELL_INT, 0, 0},
 };
 
 enum {
@@ -59,7 +63,10 @@ static const moe_setting settings[] = {
 /* One choice at one lag in one group at one layer. */
 typedef struct cell {
     int64_t pairs, repeats;
-    moe_interval interval; /* of the rate */
+    moe_interval interval; /* of the rate                 */
+    double p;              /* that it is the given chance */
+    double q;
+    int64_t n_doc;
 } cell;
 
 typedef struct state {
@@ -245,8 +252,10 @@ static moe_err load_chance(double *chance, work *w, int64_t n)
     return err;
 }
 
-static void resample(cell *cells, work *w, int group, int64_t n)
+static void resample(cell *cells, work *w, int group, const double *chance,
+                     int64_t n)
 {
+    const moe_units units = {n, 1};
     int64_t n_draw = w->s->study->opts->n_resample;
     int64_t n_cell = N_CHOICE * w->s->most;
     uint64_t seed = (uint64_t)w->s->study->opts->seed + STREAM;
@@ -256,9 +265,15 @@ static void resample(cell *cells, work *w, int group, int64_t n)
         for (int64_t c = 0; c < n_cell; c++)
             w->draw[c * n_draw + b] = w->sum[n_cell + c] / w->sum[c];
     }
-    for (int64_t c = 0; c < n_cell; c++)
-        cells[c].interval =
-            moe_stats_interval(w->draw + c * n_draw, n_draw, (moe_units){n, 1});
+    for (int64_t c = 0; c < n_cell; c++) {
+        double *draw = w->draw + c * n_draw;
+        double rate = (double)cells[c].repeats / (double)cells[c].pairs;
+
+        cells[c].n_doc = n;
+        cells[c].p = moe_stats_two_sided(draw, n_draw, rate,
+                                         chance[c / w->s->most], units);
+        cells[c].interval = moe_stats_interval(draw, n_draw, units);
+    }
 }
 
 static moe_err do_group(work *w, int64_t slot, int group)
@@ -267,6 +282,8 @@ static moe_err do_group(work *w, int64_t slot, int group)
     int64_t n_cell = N_CHOICE * s->most, n = 0;
     int64_t at = slot * s->study->n_group + group;
     cell *cells = s->cells + at * n_cell;
+    double *chance = s->chance + at * N_CHOICE;
+    moe_err err;
 
     moe_resample_clear(&w->rows);
     for (int64_t d = 0; d < w->r->n_doc; d++)
@@ -279,8 +296,9 @@ static moe_err do_group(work *w, int64_t slot, int group)
         cells[c].pairs = (int64_t)w->sum[c];
         cells[c].repeats = (int64_t)w->sum[n_cell + c];
     }
-    resample(cells, w, group, n);
-    return load_chance(s->chance + at * N_CHOICE, w, n);
+    if ((err = load_chance(chance, w, n)) == MOE_OK)
+        resample(cells, w, group, chance, n);
+    return err;
 }
 
 static moe_err do_layer(void *user, int64_t slot)
@@ -323,6 +341,27 @@ static void put_row(moe_table *t, const state *s, int slot, int group,
     moe_table_real(t, moe_stats_corrected(c->interval.high, chance));
     moe_table_int(t, c->repeats);
     moe_table_int(t, c->pairs);
+    moe_table_real(t, c->q);
+    moe_table_int(t, c->n_doc);
+}
+
+static moe_err adjust(state *s)
+{
+    int64_t n = (int64_t)s->study->n_slot * s->study->n_group * N_CHOICE;
+    double *p = moe_calloc((size_t)n, 2 * (size_t)s->most * sizeof *p), *q;
+    moe_err err;
+
+    if (!p)
+        return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
+    n *= s->most;
+    q = p + n;
+    for (int64_t i = 0; i < n; i++)
+        p[i] = s->cells[i].p;
+    if ((err = moe_stats_adjust(q, p, n)) == MOE_OK)
+        for (int64_t i = 0; i < n; i++)
+            s->cells[i].q = q[i];
+    free(p);
+    return err;
 }
 
 static moe_err finish(void *user, moe_tables *out)
@@ -337,7 +376,7 @@ static moe_err finish(void *user, moe_tables *out)
     if (!s->cells || !s->chance)
         return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
     err = moe_study_parallel(s->study, s->study->n_slot, do_layer, s);
-    if (err != MOE_OK)
+    if (err != MOE_OK || (err = adjust(s)) != MOE_OK)
         return err;
     t = moe_table_new("lags", "Repetition by distance", formula, columns,
                       N_COLUMN);

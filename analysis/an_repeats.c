@@ -7,6 +7,7 @@
 #include "analysis/repeat.h"
 #include "analysis/sets.h"
 #include "analysis/stats.h"
+#include "analysis/survive.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -405,6 +406,37 @@ static moe_err put_tests(moe_tables *out, const state *s, const tests *w,
     return err;
 }
 
+/* The paper's cells: groups by themselves, choice by choice. */
+static moe_err put_survivors(moe_tables *out, const state *s, const tests *w,
+                             const double *load)
+{
+    int n_group = s->study->n_group;
+    int64_t n = 0;
+    moe_survive_cell *cells =
+        moe_calloc((size_t)n_cell(s), N_CHOICE * sizeof *cells);
+    moe_err err;
+
+    if (!cells)
+        return moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
+    for (int c = 0; c < N_CHOICE; c++)
+        for (int g = 0; g < n_group; g++)
+            for (int i = 0; i < s->study->n_slot; i++) {
+                int64_t at = (int64_t)(i * (n_group + 1) + g) * N_CHOICE + c;
+                const cell *from = cell_at(s, i, g);
+
+                cells[n++] = (moe_survive_cell){i,
+                                                g,
+                                                c,
+                                                rate_of(from, c),
+                                                load[at],
+                                                &w->cells[at],
+                                                from->pairs[c]};
+            }
+    err = moe_survive_put(out, s->study, cells, n);
+    free(cells);
+    return err;
+}
+
 static moe_err test_all(moe_tables *out, const state *s, const double *load)
 {
     tests w = {.study = s->study};
@@ -416,8 +448,9 @@ static moe_err test_all(moe_tables *out, const state *s, const double *load)
     if (!w.cells)
         err = moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
     else if ((err = moe_study_parallel(s->study, s->study->n_slot, test_layer,
-                                       &w)) == MOE_OK)
-        err = put_tests(out, s, &w, load);
+                                       &w)) == MOE_OK &&
+             (err = put_tests(out, s, &w, load)) == MOE_OK)
+        err = put_survivors(out, s, &w, load);
     moe_repeat_ids_fini(&w.ids);
     free(w.cells);
     return err;

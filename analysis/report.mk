@@ -8,6 +8,7 @@ libanalysis_a_SOURCES += \
 	%D%/page.h \
 	%D%/panels.c %D%/panels.h \
 	%D%/plot.c %D%/plot.h \
+	%D%/published.c %D%/published.h \
 	%D%/report.c %D%/report.h %D%/report_internal.h \
 	%D%/report_charts.c \
 	%D%/report_data.c \

@@ -5,106 +5,12 @@
 
 #include "analysis/figures.h"
 #include "analysis/html.h"
+#include "analysis/published.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { MAX_DOMAIN = 16, N_LAYER = 3, N_CHOICE = 2, NAME = 64 };
-
-/* The published numbers, in per cent. */
-typedef struct published {
-    int n;
-    char name[MAX_DOMAIN][NAME];
-    int layer[N_LAYER], n_layer;
-    double rate[MAX_DOMAIN][N_LAYER][N_CHOICE];
-} published;
-
-/* Our names for texts of the same kind as the paper's domains. */
-static const struct {
-    const char *here, *paper;
-} stand_ins[] = {
-    {"faq", "StackExchange"},
-    {"encyclopedia", "Wikipedia (en)"},
-    {"wikipedia", "Wikipedia (en)"},
-    {"pubmed", "PubMed Abstracts"},
-};
-
-static int domain_of(published *p, const char *name)
-{
-    for (int i = 0; i < p->n; i++)
-        if (strcmp(p->name[i], name) == 0)
-            return i;
-    if (p->n == MAX_DOMAIN)
-        return -1;
-    snprintf(p->name[p->n], NAME, "%s", name);
-    return p->n++;
-}
-
-static int layer_of(published *p, int layer)
-{
-    for (int i = 0; i < p->n_layer; i++)
-        if (p->layer[i] == layer)
-            return i;
-    if (p->n_layer == N_LAYER)
-        return -1;
-    p->layer[p->n_layer] = layer;
-    return p->n_layer++;
-}
-
-/* The file has plain fields, no quotes: domain, layer, first, first or second. */
-static void read_published(published *p)
-{
-    *p = (published){0};
-    for (int i = 1; moe_page_table5[i]; i++) {
-        char name[NAME];
-        double first, any;
-        int layer, d, l;
-
-        if (sscanf(moe_page_table5[i], "%63[^,],%d,%lf,%lf", name, &layer,
-                   &first, &any) != 4)
-            continue;
-        d = domain_of(p, name);
-        l = layer_of(p, layer);
-        if (d < 0 || l < 0)
-            continue;
-        p->rate[d][l][0] = first;
-        p->rate[d][l][1] = any;
-    }
-}
-
-/* Equal but for case and what is neither letter nor digit. */
-static bool same_name(const char *a, const char *b)
-{
-    while (*a || *b) {
-        while (*a && !isalnum((unsigned char)*a))
-            a++;
-        while (*b && !isalnum((unsigned char)*b))
-            b++;
-        if (tolower((unsigned char)*a) != tolower((unsigned char)*b))
-            return false;
-        a += *a != '\0';
-        b += *b != '\0';
-    }
-    return true;
-}
-
-/* Which published domain a group stands beside; -1: none. */
-static int counterpart(const published *p, const char *group, bool *stand_in)
-{
-    *stand_in = false;
-    for (int i = 0; i < p->n; i++)
-        if (same_name(p->name[i], group))
-            return i;
-    *stand_in = true;
-    for (size_t s = 0; s < sizeof stand_ins / sizeof *stand_ins; s++)
-        for (int i = 0; i < p->n; i++)
-            if (same_name(stand_ins[s].here, group) &&
-                same_name(stand_ins[s].paper, p->name[i]))
-                return i;
-    return -1;
-}
+enum { N_CHOICE = MOE_PUBLISHED_CHOICES };
 
 static void put_number(moe_buf *out, double v)
 {
@@ -114,9 +20,9 @@ static void put_number(moe_buf *out, double v)
         moe_buf_puts(out, "<td>\xe2\x80\x93</td>");
 }
 
-static void put_row(moe_buf *out, const published *p, const moe_report_set *set,
-                    int d, int g, bool stand_in, int choice, const int *layer,
-                    int n_layer)
+static void put_row(moe_buf *out, const moe_published *p,
+                    const moe_report_set *set, int d, int g, bool stand_in,
+                    int choice, const int *layer, int n_layer)
 {
     moe_buf_puts(out, "<tr><th scope=\"row\">");
     moe_html_text(out, d >= 0 ? p->name[d] : "\xe2\x80\x93");
@@ -135,7 +41,7 @@ static void put_row(moe_buf *out, const published *p, const moe_report_set *set,
     moe_buf_puts(out, "</tr>\n");
 }
 
-static void put_head(moe_buf *out, const published *p, const moe_cube *c,
+static void put_head(moe_buf *out, const moe_published *p, const moe_cube *c,
                      const int *layer, int n_layer, const char *title)
 {
     static const char *const where[] = {"First layer", "Middle layer",
@@ -187,7 +93,7 @@ static void put_chance(moe_buf *out, const moe_report_set *set, int choice,
     moe_buf_puts(out, "</tr>\n");
 }
 
-static void put_table(moe_buf *out, const published *p,
+static void put_table(moe_buf *out, const moe_published *p,
                       const moe_report_set *set, int choice, const char *title)
 {
     const moe_cube *c = &set->rate;
@@ -200,14 +106,15 @@ static void put_table(moe_buf *out, const published *p,
         bool weak = false;
 
         for (int g = 0; g < set->n_group && found < 0; g++)
-            if (counterpart(p, c->label[MOE_RATE_GROUP][g], &stand_in) == d) {
+            if (moe_published_find(p, c->label[MOE_RATE_GROUP][g], &stand_in) ==
+                d) {
                 found = g;
                 weak = stand_in;
             }
         put_row(out, p, set, d, found, weak, choice, layer, n_layer);
     }
     for (int g = 0; g < set->n_group; g++)
-        if (counterpart(p, c->label[MOE_RATE_GROUP][g], &stand_in) < 0)
+        if (moe_published_find(p, c->label[MOE_RATE_GROUP][g], &stand_in) < 0)
             put_row(out, p, set, -1, g, false, choice, layer, n_layer);
     put_chance(out, set, choice, layer, n_layer,
                moe_cube_find(c, MOE_RATE_GROUP, "(all)"));
@@ -222,13 +129,13 @@ moe_err moe_report_paper(moe_buf *out, const moe_page_part *part,
     static const char *const title[N_CHOICE] = {
         "First choice repeats", "First or second choice in common"};
     const moe_report_set *set = &r->set[0];
-    published *p;
+    moe_published *p;
 
     (void)part;
     p = moe_calloc(1, sizeof *p);
     if (!p)
         return moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-    read_published(p);
+    moe_published_read(p);
     moe_buf_printf(
         out,
         "<p>Table 5 of "

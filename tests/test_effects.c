@@ -8,6 +8,7 @@
 #include "analysis/strata.h"
 #include "engine/base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -418,6 +419,86 @@ static void memory_that_is_short_leads_to_a_sample_that_is_named(void **state)
     moe_trace_close_read(trace);
 }
 
+/* ---- the paper's Table 5 ---- */
+
+/* Documents of "Github" stick to their last expert, those of "faq" do what their
+ * tokens say, and these come in runs. */
+static int32_t runs(void *user, int doc, int64_t token)
+{
+    (void)user;
+    return 2 + (int32_t)moe_random_below(8, 21, (uint64_t)doc,
+                                         (uint64_t)(token / 2));
+}
+
+static void sticky_or_by_token(int32_t *expert, void *user, int doc,
+                               int64_t token, int layer)
+{
+    int64_t from = token < 0 ? 0 : token;
+
+    while (doc % 2 == 0 && from > 0 &&
+           moe_random_unit(22, (uint64_t)doc, (uint64_t)from) < 0.3)
+        from--;
+    expert[0] =
+        doc % 2 ? runs(user, doc, from) % 8
+                : (int32_t)moe_random_below(8, 23, (uint64_t)(doc * 8 + layer),
+                                            (uint64_t)from);
+    expert[1] = (expert[0] + 1) % 8;
+}
+
+static void cells_of_table_5_survive_what_they_should(void **state)
+{
+    routed_doc docs[24];
+    const routed p = {.n_layer = 4,
+                      .n_expert = 8,
+                      .top_k = 2,
+                      .n_vocab = 12,
+                      .docs = docs,
+                      .n_doc = 24,
+                      .route = sticky_or_by_token,
+                      .vocab = runs};
+    moe_study_opts opts = {.n_resample = 200, .seed = 1};
+    moe_tables tables = {0};
+    moe_trace *trace;
+    const moe_table *t;
+    int64_t row;
+
+    (void)state;
+    for (int d = 0; d < 24; d++)
+        docs[d] = (routed_doc){d % 2 ? "faq" : "GitHub", "en", 200, 0};
+    trace = routed_open(file, &p);
+    routed_study(&tables, trace, "repeats", &opts, 2);
+    t = moe_tables_find(&tables, "repeats_paper");
+    assert_non_null(t);
+    assert_int_equal(moe_table_rows(t), 2 * 2 * 3); /* layers 0, 1, 3 */
+    row = routed_row(t, "layer=1,group=GitHub,choice=first");
+    /* Table 5: Github, layer 15, 28.1 and 66.9 per cent */
+    assert_close(moe_table_get_real(t, row, moe_table_find(t, "paper_rate")),
+                 0.281, 1e-15);
+    assert_int_equal(
+        moe_table_get_int(t, row, moe_table_find(t, "paper_layer")), 15);
+    assert_close(routed_get(t, "layer=1,group=GitHub,choice=any", "paper_rate"),
+                 0.669, 1e-15);
+    for (int layer = 0; layer < 4; layer++) {
+        char where[128];
+
+        if (layer == 2)
+            continue;
+        snprintf(where, sizeof where,
+                 "layer=%d,group=GitHub,choice=first,survives_load=yes,"
+                 "survives_token=yes,stand_in=no",
+                 layer);
+        routed_row(t, where);
+        /* beyond load; but token ids explain all of it */
+        snprintf(where, sizeof where,
+                 "layer=%d,group=faq,choice=first,survives_load=yes,"
+                 "survives_token=no,stand_in=yes",
+                 layer);
+        routed_row(t, where);
+    }
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -431,6 +512,7 @@ int main(void)
         cmocka_unit_test(routes_by_chance_stay_within_the_null),
         cmocka_unit_test(the_factor_that_decides_explains_the_entropy),
         cmocka_unit_test(memory_that_is_short_leads_to_a_sample_that_is_named),
+        cmocka_unit_test(cells_of_table_5_survive_what_they_should),
     };
     int failed = cmocka_run_group_tests_name("effects", tests, NULL, NULL);
 
