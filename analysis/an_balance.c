@@ -266,6 +266,7 @@ const moe_analysis moe_analysis_balance = {
     .name = "balance",
     .summary = "how evenly experts are used: max/mean, Gini, Jain, effective",
     .formula = formula,
+    .needs = MOE_SPLITS_PHASES,
     .begin = begin,
     .window = window,
     .merge = merge,

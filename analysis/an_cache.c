@@ -380,6 +380,7 @@ const moe_analysis moe_analysis_cache = {
     .name = "cache",
     .summary = "hit rates of LRU, LFU and Belady caches of every capacity",
     .formula = formula,
+    .needs = MOE_SPLITS_PHASES,
     .begin = begin,
     .window = window,
     .merge = merge,

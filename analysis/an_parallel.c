@@ -583,6 +583,7 @@ const moe_analysis moe_analysis_parallel = {
     .name = "parallel",
     .summary = "load of expert-parallel ranks and overflow, batch by batch",
     .formula = formula,
+    .needs = MOE_SPLITS_PHASES,
     .settings = settings,
     .begin = begin,
     .window = window,

@@ -341,6 +341,7 @@ const moe_analysis moe_analysis_segments = {
     .name = "segments",
     .summary = "how well one group of experts serves m tokens (SRP)",
     .formula = formula,
+    .needs = MOE_SPLITS_PHASES,
     .settings = settings,
     .begin = begin,
     .window = window,

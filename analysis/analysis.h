@@ -25,6 +25,13 @@ typedef enum moe_group_by {
     MOE_BY_NONE = 3  /* one group, "all" */
 } moe_group_by;
 
+/* Which tokens are looked at. BOS tokens are part of a prompt. */
+typedef enum moe_study_phase {
+    MOE_STUDY_ALL = 0,
+    MOE_STUDY_PROMPT = 1,
+    MOE_STUDY_GENERATED = 2
+} moe_study_phase;
+
 /* What was asked for. */
 typedef struct moe_study_opts {
     moe_group_by by;
@@ -32,6 +39,7 @@ typedef struct moe_study_opts {
     bool paper_layers;  /* first, middle and last only, as in the paper     */
     const char *layers; /* "0,15,31": these only; NULL: all               */
     const char *only_domain, *only_language; /* NULL: all                   */
+    moe_study_phase only_phase;
     int64_t seed;         /* of every random draw                             */
     int64_t n_resample;   /* bootstrap and permutation draws                  */
     int64_t memory;       /* bytes for routes that are kept; 0: the default   */
@@ -67,7 +75,9 @@ enum {
     /* Read where the trace has it, else NULL in the span. */
     MOE_WANTS_GATE = 16,
     MOE_WANTS_MARGIN = 32,
-    MOE_WANTS_TOKEN = 64
+    MOE_WANTS_TOKEN = 64,
+    /* It tells prompt from generated tokens in its own tables. */
+    MOE_SPLITS_PHASES = 128
 };
 
 /* What --set ANALYSIS.NAME=VALUE may change. */
@@ -91,7 +101,8 @@ typedef struct moe_analysis {
     moe_err (*begin)(void **state, const moe_study *study);
     /* window and merge are NULL where finish() does all, on the record. */
     /* One window of a document of a group, at least one token of it. BOS is left
-     * out of it (n_bos is 0, position moved on) unless with_bos. */
+     * out of it (n_bos is 0, position moved on) unless with_bos. With only_phase
+     * each run of tokens of that phase is one. */
     moe_err (*window)(void *state, const moe_span *span);
     /* Add what `other` saw, of documents behind those of `state`. What other
      * owns may be taken from it: only end() is called on it afterwards. */
@@ -113,7 +124,10 @@ const moe_analysis *moe_analysis_at(int i); /* NULL behind the last */
 const char *moe_analysis_lacks(const moe_analysis *a, const moe_trace *trace);
 
 /*
- * moe_study_run - run the named analyses over a trace in one pass.
+ * moe_study_run - run the named analyses over a trace in one pass. Where a trace
+ * has both prompt and generated tokens, and all are asked for, it is read once
+ * more for each of the two: analyses that do not split phases themselves get
+ * their tables a second and a third time, named NAME_prompt and NAME_generated.
  *
  *   out    the tables of all analyses, in the order of `names`
  *   names  [n]; an unknown one is MOE_ERR_ARG and lists those there are

@@ -15,12 +15,14 @@
 static const char *const by_choices[] = {"domain", "language", "both", "none",
                                          NULL};
 
+static const char *const phase_choices[] = {"prompt", "generated", NULL};
+
 static const char *const compat_choices[] = {"mixtral-paper", "olmoe", NULL};
 
 typedef struct wish {
     moe_study_opts study;
     moe_common common;
-    const char *by, *formula, *output, *compat;
+    const char *by, *formula, *output, *compat, *phase;
     bool list, html;
 } wish;
 
@@ -193,6 +195,8 @@ int moe_cmd_analyze(int argc, char **argv)
                     "documents of this domain only"),
         MOE_OPT_STR(0, "only-language", "NAME", &w.study.only_language,
                     "documents of this language only"),
+        MOE_OPT_CHOICE(0, "only-phase", "WHAT", &w.phase, phase_choices,
+                       "prompt or generated tokens only [all]"),
         MOE_OPT_CHOICE(0, "compat", "WHAT", &w.compat, compat_choices,
                        "count as mixtral-paper or olmoe did [neither]"),
         MOE_OPT_INT(0, "seed", "N", &w.study.seed, 0, INT64_MAX,
@@ -242,6 +246,10 @@ int moe_cmd_analyze(int argc, char **argv)
     if ((rc = check_names(&use, &w, arg, n)) != 0)
         return rc;
     w.study.by = group_by(w.by);
+    if (w.phase)
+        w.study.only_phase = strcmp(w.phase, "prompt") == 0
+                                 ? MOE_STUDY_PROMPT
+                                 : MOE_STUDY_GENERATED;
     make_compatible(&w, arg + 1, n - 1);
     return moe_cli_end(&use, analyze(&w, arg[0], arg + 1, n - 1));
 }

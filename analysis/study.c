@@ -107,6 +107,7 @@ typedef struct plan {
     char *provenance;
     moe_record *record;
     moe_crew *crew;
+    bool seen[MOE_STUDY_GENERATED + 1]; /* phases of tokens */
 } plan;
 
 static void plan_fini(plan *p)
@@ -272,6 +273,8 @@ static void add_value(moe_buf *line, const moe_trace *trace, const char *key,
                        value);
 }
 
+static const char *const phase_names[] = {"all", "prompt", "generated"};
+
 /* One line that says what the numbers are of. No date: the same trace gives
  * the same bytes. */
 static moe_err describe(plan *p, const moe_study_opts *opts)
@@ -295,6 +298,9 @@ static moe_err describe(plan *p, const moe_study_opts *opts)
         moe_buf_printf(&line, "domain %s only; ", opts->only_domain);
     if (opts->only_language)
         moe_buf_printf(&line, "language %s only; ", opts->only_language);
+    if (opts->only_phase)
+        moe_buf_printf(&line, "%s tokens only; ",
+                       phase_names[opts->only_phase]);
     moe_buf_puts(&line,
                  opts->with_bos ? "BOS tokens counted" : "BOS tokens left out");
     if (!moe_trace_get(trace, "finished"))
@@ -336,6 +342,7 @@ moe_err moe_study_parallel(const moe_study *study, int64_t n_task,
 typedef struct part { /* a range of documents, and one state per analysis */
     int64_t first, end;
     void **state;
+    bool seen[MOE_STUDY_GENERATED + 1]; /* phases */
     moe_err err;
     char *text; /* of the error: messages belong to their thread */
 } part;
@@ -384,26 +391,68 @@ static moe_err check_span(const pass *p, const moe_span *span)
     return err;
 }
 
-static void drop_bos(moe_span *span, const moe_trace_shape *shape)
+/* Keep tokens [from, from + n) of a span. */
+static void cut(moe_span *span, const moe_trace_shape *shape, int64_t from,
+                int64_t n)
 {
-    int64_t b = span->n_bos, layers = b * shape->n_router;
+    int64_t layers = from * shape->n_router;
 
-    span->position += b;
-    span->n_tok -= b;
-    span->n_bos = 0;
+    span->position += from;
+    span->n_tok = n;
+    span->n_bos = from < span->n_bos ? span->n_bos - (int)from : 0;
     span->expert += layers * shape->top_k;
     if (span->vocab)
-        span->vocab += b;
+        span->vocab += from;
     if (span->phase)
-        span->phase += b;
+        span->phase += from;
     if (span->nll)
-        span->nll += b;
+        span->nll += from;
     if (span->gate)
         span->gate += layers * shape->top_k;
     if (span->margin)
         span->margin += layers;
     if (span->entropy)
         span->entropy += layers;
+}
+
+static moe_err hand_out(pass *p, part *mine, const moe_span *span)
+{
+    moe_err err = MOE_OK;
+
+    if (p->record)
+        err = moe_record_add(p->record, span, p->study->slot,
+                             p->study->shape->n_router);
+    for (int a = 0; a < p->n && err == MOE_OK && span->n_tok > 0; a++)
+        if (p->run[a]->window)
+            err = p->run[a]->window(mine->state[a], span);
+    return err;
+}
+
+static moe_study_phase phase_of(const moe_span *span, int64_t i)
+{
+    return span->phase && span->phase[i] == MOE_PHASE_GENERATED
+               ? MOE_STUDY_GENERATED
+               : MOE_STUDY_PROMPT;
+}
+
+/* Each run of tokens of the phase that is asked for. */
+static moe_err hand_out_phase(pass *p, part *mine, const moe_span *span)
+{
+    moe_err err = MOE_OK;
+
+    for (int64_t from = 0, to; from < span->n_tok && err == MOE_OK; from = to) {
+        moe_study_phase phase = phase_of(span, from);
+        moe_span run = *span;
+
+        for (to = from + 1; to < span->n_tok && phase_of(span, to) == phase;)
+            to++;
+        mine->seen[phase] = true;
+        if (p->study->opts->only_phase != phase)
+            continue;
+        cut(&run, p->study->shape, from, to - from);
+        err = hand_out(p, mine, &run);
+    }
+    return err;
 }
 
 static moe_err see(pass *p, part *mine, moe_span *span)
@@ -415,14 +464,12 @@ static moe_err see(pass *p, part *mine, moe_span *span)
     if ((err = check_span(p, span)) != MOE_OK)
         return err;
     if (!p->study->opts->with_bos)
-        drop_bos(span, p->study->shape);
-    if (p->record)
-        err = moe_record_add(p->record, span, p->study->slot,
-                             p->study->shape->n_router);
-    for (int a = 0; a < p->n && err == MOE_OK && span->n_tok > 0; a++)
-        if (p->run[a]->window)
-            err = p->run[a]->window(mine->state[a], span);
-    return err;
+        cut(span, p->study->shape, span->n_bos, span->n_tok - span->n_bos);
+    if (p->study->opts->only_phase != MOE_STUDY_ALL)
+        return hand_out_phase(p, mine, span);
+    for (int64_t t = 0; t < span->n_tok; t++)
+        mine->seen[phase_of(span, t)] = true;
+    return hand_out(p, mine, span);
 }
 
 static moe_err read_part(pass *p, part *mine, int worker)
@@ -608,6 +655,9 @@ static moe_err run_pass(moe_tables *out, plan *made,
         if ((err = failed_part(&p)) == MOE_OK)
             err = finish_all(&p, out);
     }
+    for (int i = 0; i < p.n_part; i++)
+        for (int f = 0; f <= MOE_STUDY_GENERATED; f++)
+            made->seen[f] = made->seen[f] || p.parts[i].seen[f];
     pass_fini(&p);
     return err;
 }
@@ -656,27 +706,81 @@ static moe_err look_up(const moe_analysis **run, const moe_trace *trace,
     return err;
 }
 
+/* What to read, by whom, and how. */
+typedef struct job {
+    const moe_trace *trace;
+    const moe_analysis *const *run;
+    int n;
+    const void *user;
+    moe_pool *pool;
+} job;
+
+/* *both: there were prompt and generated tokens. */
+static moe_err run_once(moe_tables *out, bool *both, const job *j,
+                        const moe_study_opts *opts)
+{
+    plan p = {0};
+    moe_err err = plan_make(&p, j->trace, opts, j->pool);
+
+    if (err == MOE_OK) {
+        p.study.user = j->user;
+        err = run_pass(out, &p, j->run, j->n);
+    }
+    *both = p.seen[MOE_STUDY_PROMPT] && p.seen[MOE_STUDY_GENERATED];
+    plan_fini(&p);
+    return err;
+}
+
+/* The analyses that do not split phases, for prompt and for generated tokens. */
+static moe_err run_apart(moe_tables *out, const job *all,
+                         const moe_study_opts *opts)
+{
+    const moe_analysis **run = moe_calloc((size_t)all->n, sizeof *run);
+    moe_study_opts apart = *opts;
+    job j = *all;
+    moe_err err = MOE_OK;
+    bool both;
+
+    if (!run)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %d analyses", all->n);
+    j.run = run;
+    for (int a = j.n = 0; a < all->n; a++)
+        if (!(all->run[a]->needs & MOE_SPLITS_PHASES))
+            run[j.n++] = all->run[a];
+    for (int f = MOE_STUDY_PROMPT; f <= MOE_STUDY_GENERATED && j.n > 0; f++) {
+        int first = out->n;
+
+        apart.only_phase = (moe_study_phase)f;
+        if (err == MOE_OK)
+            err = run_once(out, &both, &j, &apart);
+        for (int t = first; t < out->n && err == MOE_OK; t++)
+            err = moe_table_suffix(out->item[t], phase_names[f],
+                                   f == MOE_STUDY_PROMPT ? "prompt tokens"
+                                                         : "generated tokens");
+    }
+    free(run);
+    return err;
+}
+
 /* Run the analyses, which the trace allows. */
-static moe_err run_all(moe_tables *out, const moe_trace *trace,
-                       const moe_analysis *const *run, int n, const void *user,
-                       const moe_study_opts *opts, moe_pool *pool)
+static moe_err run_all(moe_tables *out, const job *j,
+                       const moe_study_opts *opts)
 {
     moe_tables made = {0};
     int had = out->n;
-    plan p = {0};
+    bool both = false;
     moe_err err;
 
-    if (moe_trace_n_tok(trace) > UINT32_MAX) /* what moe_counts can hold */
+    if (moe_trace_n_tok(j->trace) > UINT32_MAX) /* what moe_counts can hold */
         return moe_fail(MOE_ERR_UNSUPPORTED,
                         "%s: %lld tokens, at most %lld can be analysed",
-                        moe_trace_path(trace),
-                        (long long)moe_trace_n_tok(trace),
+                        moe_trace_path(j->trace),
+                        (long long)moe_trace_n_tok(j->trace),
                         (long long)UINT32_MAX);
-    if ((err = check_settings(opts, run, n)) == MOE_OK &&
-        (err = plan_make(&p, trace, opts, pool)) == MOE_OK) {
-        p.study.user = user;
-        err = run_pass(&made, &p, run, n);
-    }
+    if ((err = check_settings(opts, j->run, j->n)) == MOE_OK)
+        err = run_once(&made, &both, j, opts);
+    if (err == MOE_OK && both && opts->only_phase == MOE_STUDY_ALL && !j->user)
+        err = run_apart(&made, j, opts);
     for (int t = 0; t < made.n && err == MOE_OK; t++) {
         err = moe_tables_add(out, made.item[t]); /* frees it on failure */
         made.item[t] = NULL;
@@ -684,7 +788,6 @@ static moe_err run_all(moe_tables *out, const moe_trace *trace,
     while (err != MOE_OK && out->n > had)
         moe_table_free(out->item[--out->n]);
     moe_tables_fini(&made);
-    plan_fini(&p);
     return err;
 }
 
@@ -698,7 +801,7 @@ moe_err moe_study_run(moe_tables *out, const moe_trace *trace,
     if (!run)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %d analyses", n);
     if ((err = look_up(run, trace, names, n)) == MOE_OK)
-        err = run_all(out, trace, run, n, NULL, opts, pool);
+        err = run_all(out, &(job){trace, run, n, NULL, pool}, opts);
     free(run);
     return err;
 }
@@ -707,7 +810,8 @@ moe_err moe_study_run_own(moe_tables *out, const moe_trace *trace,
                           const moe_analysis *own, const void *user,
                           const moe_study_opts *opts, moe_pool *pool)
 {
+    const job j = {trace, &own, 1, user, pool};
     moe_err err = check_needs(trace, own);
 
-    return err == MOE_OK ? run_all(out, trace, &own, 1, user, opts, pool) : err;
+    return err == MOE_OK ? run_all(out, &j, opts) : err;
 }

@@ -52,6 +52,24 @@ moe_table *moe_table_new(const char *name, const char *title,
     return t;
 }
 
+moe_err moe_table_suffix(moe_table *t, const char *name, const char *title)
+{
+    char *new_name = moe_format("%s_%s", t->name, name);
+    char *new_title = moe_format("%s: %s", t->title, title);
+
+    if (!new_name || !new_title) {
+        free(new_name);
+        free(new_title);
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for the table %s",
+                        t->name);
+    }
+    free(t->name);
+    free(t->title);
+    t->name = new_name;
+    t->title = new_title;
+    return MOE_OK;
+}
+
 void moe_table_free(moe_table *t)
 {
     if (!t)

@@ -44,6 +44,10 @@ moe_table *moe_table_new(const char *name, const char *title,
                          int n_column);
 void moe_table_free(moe_table *t);
 
+/* Put "_NAME" behind its name and ": TITLE" behind its title. */
+moe_err moe_table_suffix(moe_table *t, const char *name,
+                         const char *title) MOE_MUST_CHECK;
+
 /* Cells are added row by row, left to right; a wrong kind is an assertion. Any
  * failure for memory is kept and reported by moe_table_check. NaN is missing. */
 void moe_table_int(moe_table *t, int64_t v);

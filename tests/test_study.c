@@ -122,6 +122,60 @@ static void an_empty_trace_gives_tables_without_rows(void **state)
     moe_trace_close_read(trace);
 }
 
+static double count_of(const moe_tables *tables, const char *table,
+                       const char *column)
+{
+    const moe_table *t = moe_tables_find(tables, table);
+    double sum = 0;
+
+    assert_non_null(t);
+    for (int64_t r = 0; r < moe_table_rows(t); r++)
+        sum += moe_table_get_real(t, r, moe_table_find(t, column));
+    return sum;
+}
+
+static void prompt_and_generated_tokens_stand_apart(void **state)
+{
+    const routed p = {.n_layer = 3,
+                      .n_expert = 8,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 7,
+                      .n_prompt = 5,
+                      .route = any_route};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {.by = MOE_BY_NONE};
+    moe_tables tables = {0}, prompt = {0};
+
+    (void)state;
+    routed_study(&tables, trace, "repeats,shares,balance", &opts, 2);
+    /* 50 tokens, 24 of them among the first five of their documents */
+    assert_close(count_of(&tables, "shares", "count"), 50 * 4 * 3, 0);
+    assert_close(count_of(&tables, "shares_prompt", "count"), 24 * 4 * 3, 0);
+    assert_close(count_of(&tables, "shares_generated", "count"), 26 * 4 * 3, 0);
+    /* windows of 7, 4 4 3, 5, 3, 1 and 5 5 5 5 3: 38 pairs, of which one in the
+     * first document and one in the second are of both kinds */
+    assert_close(count_of(&tables, "repeats", "pairs"), 38 * 2 * 3, 0);
+    assert_close(count_of(&tables, "repeats_prompt", "pairs") +
+                     count_of(&tables, "repeats_generated", "pairs"),
+                 36 * 2 * 3, 0);
+    /* which splits phases itself */
+    assert_non_null(moe_tables_find(&tables, "balance"));
+    assert_null(moe_tables_find(&tables, "balance_prompt"));
+    opts.only_phase = MOE_STUDY_PROMPT;
+    routed_study(&prompt, trace, "shares,balance", &opts, 2);
+    assert_close(count_of(&prompt, "shares", "count"), 24 * 4 * 3, 0);
+    assert_close(count_of(&prompt, "load", "count"), 24 * 2 * 3, 0);
+    assert_null(moe_tables_find(&prompt, "shares_prompt"));
+    assert_non_null(
+        strstr(moe_table_note_at(moe_tables_find(&prompt, "shares"), 0),
+               "prompt tokens only"));
+    moe_tables_fini(&tables);
+    moe_tables_fini(&prompt);
+    moe_trace_close_read(trace);
+}
+
 static void groups_are_domains_languages_both_or_none(void **state)
 {
     static const struct {
@@ -262,6 +316,7 @@ int main(void)
         cmocka_unit_test(threads_do_not_change_a_byte),
         cmocka_unit_test(every_table_says_what_it_is_and_where_it_comes_from),
         cmocka_unit_test(an_empty_trace_gives_tables_without_rows),
+        cmocka_unit_test(prompt_and_generated_tokens_stand_apart),
         cmocka_unit_test(groups_are_domains_languages_both_or_none),
         cmocka_unit_test(layers_are_all_those_of_the_paper_or_those_named),
         cmocka_unit_test(bos_counts_only_when_asked_for),
