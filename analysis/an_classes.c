@@ -3,6 +3,7 @@
 
 #include "analysis/analysis.h"
 
+#include "analysis/blocks.h"
 #include "analysis/classes.h"
 #include "analysis/stats.h"
 #include "engine/base/mem.h"
@@ -21,14 +22,16 @@ static const char formula[] =
     "line that is no white space; inside). share = N(c,e)/N(c): tokens of kind "
     "c that chose e among their k; chance = N(e)/T, the load, over all tokens "
     "with the feature; lift = share / chance; uniform chance is k/E. Over all "
-    "documents looked at.";
+    "documents looked at. Interval of the lift: 95 %, jackknife over blocks of "
+    "documents, on its logarithm (Efron 1982).";
 
 static const char effect_formula[] =
     "Association of the first choice with the class, the place in the word and "
     "the place in the line: Cramer's V = sqrt(chi-square / (n (min(kinds, "
     "experts) - 1))); information = I(kind; expert) in bits, plug-in and with "
     "the Miller-Madow correction. Chance: information_mm 0; V about "
-    "sqrt(freedom / (n (min(kinds, experts) - 1))).";
+    "sqrt(freedom / (n (min(kinds, experts) - 1))). Intervals: 95 %, less the "
+    "bias, jackknife over blocks of documents (Efron 1982).";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -42,6 +45,9 @@ static const moe_column columns[] = {
     {"count", NULL, "tokens of the kind that chose the expert", MOE_CELL_INT, 0,
      0},
     {"n", NULL, "tokens of the kind", MOE_CELL_INT, 0, 0},
+    {"lift_low", "lift from", "95 % interval of the lift", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 3},
+    {"lift_high", "lift to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 3},
 };
 
 static const moe_column effect_columns[] = {
@@ -57,6 +63,13 @@ static const moe_column effect_columns[] = {
     {"chi_square", NULL, "Pearson's", MOE_CELL_REAL, MOE_SHOW_PLAIN, 1},
     {"freedom", NULL, "degrees of freedom", MOE_CELL_INT, 0, 0},
     {"n", NULL, "tokens", MOE_CELL_INT, 0, 0},
+    {"v_low", "V from", "95 % interval of V less its bias", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 4},
+    {"v_high", "V to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"information_low", "bits from", "95 % interval of it less its bias",
+     MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"information_high", "bits to", "its upper end", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 4},
 };
 
 enum {
@@ -81,9 +94,9 @@ typedef struct state {
     const moe_study *study;
     moe_classes classes;
     moe_token_kind *kinds; /* [n_room] of a window */
-    int64_t n_room, n_count;
-    /* [n_slot, n_group, N_KIND, 2 E + 1]: first choices, all choices, tokens */
-    uint32_t *count;
+    int64_t n_room;
+    /* [n_slot] rows of [N_KIND, 2 E + 1]: first choices, all choices, tokens */
+    moe_blocks blocks;
 } state;
 
 static int64_t row_size(const state *s)
@@ -99,7 +112,7 @@ static void end(void *user)
         return;
     moe_classes_fini(&s->classes);
     free(s->kinds);
-    free(s->count);
+    moe_blocks_fini(&s->blocks);
     free(s);
 }
 
@@ -111,11 +124,9 @@ static moe_err begin(void **out, const moe_study *study)
     if (!s)
         return moe_fail(MOE_ERR_NOMEM, "classes: out of memory");
     s->study = study;
-    s->n_count = (int64_t)study->n_slot * study->n_group * N_KIND * row_size(s);
-    s->count = moe_calloc((size_t)s->n_count, sizeof *s->count);
-    err = s->count ? moe_classes_init(&s->classes, study->trace)
-                   : moe_fail(MOE_ERR_NOMEM, "classes: out of memory");
-    if (err != MOE_OK) {
+    if ((err = moe_blocks_init(&s->blocks, study, study->n_slot,
+                               N_KIND * row_size(s))) != MOE_OK ||
+        (err = moe_classes_init(&s->classes, study->trace)) != MOE_OK) {
         end(s);
         return err;
     }
@@ -149,7 +160,6 @@ static moe_err window(void *user, const moe_span *span)
 {
     state *s = user;
     const moe_trace_shape *shape = s->study->shape;
-    int group = s->study->doc_group[span->doc];
 
     if (span->n_tok > s->n_room) {
         moe_token_kind *grown =
@@ -163,8 +173,7 @@ static moe_err window(void *user, const moe_span *span)
     moe_classes_see(s->kinds, &s->classes, span->vocab, span->n_tok,
                     span->window == 0);
     for (int i = 0; i < s->study->n_slot; i++) {
-        uint32_t *count = s->count + ((int64_t)i * s->study->n_group + group) *
-                                         N_KIND * row_size(s);
+        uint32_t *count = moe_blocks_of(&s->blocks, i, span->doc);
         const int32_t *expert =
             span->expert + (int64_t)s->study->slot[i] * shape->top_k;
 
@@ -178,98 +187,180 @@ static moe_err window(void *user, const moe_span *span)
 
 static moe_err merge(void *user, void *other)
 {
-    const state *s = user, *o = other;
+    state *s = user;
+    const state *o = other;
 
-    for (int64_t i = 0; i < s->n_count; i++)
-        s->count[i] += o->count[i];
+    moe_blocks_merge(&s->blocks, &o->blocks);
     return MOE_OK;
 }
 
 /* ---- tables ---- */
 
-/* A feature at a layer; all is [N_KIND, 2 E + 1]. */
-static void put_feature(moe_table *t, const state *s, int slot,
-                        const feature *f, const uint32_t *all)
+/* A layer in a group, and scratch. */
+typedef struct cell {
+    const state *s;
+    int slot, group;
+    const char *label;
+    uint32_t *count;    /* [N_KIND, 2 E + 1] sums                 */
+    uint32_t *part;     /* the same without a block               */
+    int64_t *table;     /* [N_KIND, E]                            */
+    double *without[2]; /* [blocks] V and information; lifts      */
+} cell;
+
+/* What a kind of a feature has to do with an expert. */
+typedef struct tie {
+    double n, share, chance, lift;
+    uint32_t count;
+} tie;
+
+static tie tie_of(const state *s, const uint32_t *count, const feature *f,
+                  int kind, int expert)
 {
     int n_expert = s->study->shape->n_expert;
-    const uint32_t *row = all + f->first * row_size(s);
-    double tokens = 0;
+    double load = 0, tokens = 0;
+    tie t = {0};
+
+    for (int j = 0; j < f->n; j++) {
+        const uint32_t *row = count + (f->first + j) * row_size(s);
+
+        tokens += row[2 * n_expert];
+        load += row[n_expert + expert];
+        if (j == kind) {
+            t.n = row[2 * n_expert];
+            t.count = row[n_expert + expert];
+        }
+    }
+    t.share = t.n > 0 ? t.count / t.n : NAN;
+    t.chance = load / tokens;
+    t.lift = load > 0 ? t.share / t.chance : NAN;
+    return t;
+}
+
+static moe_interval lift_interval(const cell *c, const feature *f, int kind,
+                                  int expert, double lift)
+{
+    const state *s = c->s;
+    const moe_blocks *b = &s->blocks;
+    int n_expert = s->study->shape->n_expert, from, to;
+
+    moe_blocks_range(&from, &to, b, c->group);
+    for (int block = from; block < to; block++) {
+        const uint32_t *of = moe_blocks_at(b, c->slot, block);
+        double load = 0, tokens = 0, n = 0, count = 0;
+
+        for (int j = 0; j < f->n; j++) {
+            int64_t at = (f->first + j) * row_size(s);
+            double n_j = c->count[at + 2 * n_expert] - of[at + 2 * n_expert];
+            double hit =
+                c->count[at + n_expert + expert] - of[at + n_expert + expert];
+
+            tokens += n_j;
+            load += hit;
+            if (j == kind) {
+                n = n_j;
+                count = hit;
+            }
+        }
+        c->without[0][block] =
+            n > 0 && load > 0 ? count * tokens / (n * load) : NAN;
+    }
+    return moe_blocks_log_interval(b, c->group, lift, c->without[0]);
+}
+
+static void put_feature(moe_table *t, const cell *c, const feature *f)
+{
+    const state *s = c->s;
 
     for (int i = 0; i < f->n; i++)
-        tokens += row[i * row_size(s) + 2 * n_expert];
-    for (int i = 0; i < f->n; i++)
-        for (int e = 0; e < n_expert; e++) {
-            const uint32_t *of_kind = row + i * row_size(s);
-            double load = 0, n = of_kind[2 * n_expert];
-            double share = n > 0 ? of_kind[n_expert + e] / n : NAN;
+        for (int e = 0; e < s->study->shape->n_expert; e++) {
+            tie of = tie_of(s, c->count, f, i, e);
+            moe_interval lift;
 
-            if (n == 0) /* a kind that does not occur */
+            if (of.n == 0) /* a kind that does not occur */
                 continue;
-            for (int j = 0; j < f->n; j++)
-                load += row[j * row_size(s) + n_expert + e];
-            moe_table_int(t, moe_study_layer(s->study, slot));
+            lift = lift_interval(c, f, i, e, of.lift);
+            moe_table_int(t, moe_study_layer(s->study, c->slot));
             moe_table_text(t, f->name);
             moe_table_text(t, f->kind(i));
             moe_table_int(t, e);
-            moe_table_real(t, share);
-            moe_table_real(t, load / tokens);
-            moe_table_real(t, load > 0 ? share / (load / tokens) : NAN);
-            moe_table_int(t, of_kind[n_expert + e]);
-            moe_table_int(t, (int64_t)n);
+            moe_table_real(t, of.share);
+            moe_table_real(t, of.chance);
+            moe_table_real(t, of.lift);
+            moe_table_int(t, of.count);
+            moe_table_int(t, (int64_t)of.n);
+            moe_table_real(t, lift.low);
+            moe_table_real(t, lift.high);
         }
 }
 
-/* table: [N_KIND, E] scratch. */
-static moe_err put_effects(moe_table *t, const state *s, int slot,
-                           const char *label, const uint32_t *count,
-                           int64_t *table)
+/* Of first choices with the kinds of a feature. */
+static moe_err associate(moe_association *out, const cell *c,
+                         const uint32_t *count, const feature *f)
 {
-    int n_expert = s->study->shape->n_expert;
+    int n_expert = c->s->study->shape->n_expert;
 
-    for (int f = 0; f < N_FEATURE; f++) {
-        const uint32_t *row = count + features[f].first * row_size(s);
-        moe_association a;
-        moe_err err;
+    for (int i = 0; i < f->n; i++)
+        for (int e = 0; e < n_expert; e++)
+            c->table[i * n_expert + e] =
+                count[(f->first + i) * row_size(c->s) + e];
+    return moe_stats_associate(out, c->table, f->n, n_expert);
+}
 
-        for (int i = 0; i < features[f].n; i++)
-            for (int e = 0; e < n_expert; e++)
-                table[i * n_expert + e] = row[i * row_size(s) + e];
-        err = moe_stats_associate(&a, table, features[f].n, n_expert);
-        if (err != MOE_OK)
-            return err;
-        moe_table_int(t, moe_study_layer(s->study, slot));
-        moe_table_text(t, label);
-        moe_table_text(t, features[f].name);
-        moe_table_real(t, a.v);
-        moe_table_real(t, a.information);
-        moe_table_real(t, a.information_mm);
-        moe_table_real(t, a.chi_square);
-        moe_table_int(t, a.freedom);
-        moe_table_int(t, a.n);
+static moe_err put_effect(moe_table *t, const cell *c, const feature *f)
+{
+    const moe_blocks *b = &c->s->blocks;
+    moe_interval v, information;
+    moe_association a;
+    moe_err err = MOE_OK;
+    int from, to;
+
+    moe_blocks_range(&from, &to, b, c->group);
+    for (int block = from; block < to && err == MOE_OK; block++) {
+        moe_blocks_without(c->part, c->count, b, c->slot, block);
+        err = associate(&a, c, c->part, f);
+        c->without[0][block] = a.v;
+        c->without[1][block] = a.information;
     }
+    if (err != MOE_OK || (err = associate(&a, c, c->count, f)) != MOE_OK)
+        return err;
+    v = moe_blocks_interval(b, c->group, a.v, c->without[0], true);
+    information =
+        moe_blocks_interval(b, c->group, a.information, c->without[1], true);
+    moe_table_int(t, moe_study_layer(c->s->study, c->slot));
+    moe_table_text(t, c->label);
+    moe_table_text(t, f->name);
+    moe_table_real(t, a.v);
+    moe_table_real(t, a.information);
+    moe_table_real(t, a.information_mm);
+    moe_table_real(t, a.chi_square);
+    moe_table_int(t, a.freedom);
+    moe_table_int(t, a.n);
+    moe_table_real(t, v.low);
+    moe_table_real(t, v.high);
+    moe_table_real(t, information.low);
+    moe_table_real(t, information.high);
     return MOE_OK;
 }
 
-/* all: [N_KIND, 2 E + 1], table: [N_KIND, E]; both scratch. */
-static moe_err put_layer(moe_table *kinds, moe_table *effects, const state *s,
-                         int slot, uint32_t *all, int64_t *table)
+/* Kinds over all documents; effects by group, and over all. */
+static moe_err put_layer(moe_table *kinds, moe_table *effects, cell *c)
 {
-    int n_group = s->study->n_group;
-    int64_t n = N_KIND * row_size(s);
+    const moe_study *study = c->s->study;
     moe_err err = MOE_OK;
 
-    memset(all, 0, (size_t)n * sizeof *all);
-    for (int g = 0; g < n_group && err == MOE_OK; g++) {
-        const uint32_t *count = s->count + ((int64_t)slot * n_group + g) * n;
+    for (c->group = 0; c->group <= study->n_group && err == MOE_OK;
+         c->group++) {
+        bool all = c->group == study->n_group;
 
-        for (int64_t i = 0; i < n; i++)
-            all[i] += count[i];
-        err = put_effects(effects, s, slot, s->study->group[g], count, table);
+        c->label = all ? "(all)" : study->group[c->group];
+        moe_blocks_sum(c->count, &c->s->blocks, c->slot, c->group);
+        for (int f = 0; f < N_FEATURE && err == MOE_OK; f++) {
+            if (all)
+                put_feature(kinds, c, &features[f]);
+            if (!all || study->n_group > 1)
+                err = put_effect(effects, c, &features[f]);
+        }
     }
-    for (int f = 0; f < N_FEATURE; f++)
-        put_feature(kinds, s, slot, &features[f], all);
-    if (err == MOE_OK && n_group > 1)
-        err = put_effects(effects, s, slot, "(all)", all, table);
     return err;
 }
 
@@ -277,8 +368,7 @@ static moe_err finish(void *user, moe_tables *out)
 {
     const state *s = user;
     size_t n_expert = (size_t)s->study->shape->n_expert;
-    uint32_t *all = moe_calloc(N_KIND, (size_t)row_size(s) * sizeof *all);
-    int64_t *table = moe_calloc(N_KIND, n_expert * sizeof *table);
+    cell c = {.s = s};
     moe_table *kinds = moe_table_new("classes", "Kinds of tokens by expert",
                                      formula, columns, N_COLUMN);
     moe_table *effects =
@@ -286,11 +376,20 @@ static moe_err finish(void *user, moe_tables *out)
                       effect_formula, effect_columns, N_EFFECT);
     moe_err err = MOE_OK;
 
-    if (!all || !table || !kinds || !effects)
+    c.count = moe_calloc(2 * N_KIND, (size_t)row_size(s) * sizeof *c.count);
+    c.table = moe_calloc(N_KIND, n_expert * sizeof *c.table);
+    c.without[0] = moe_calloc(2 * (size_t)s->blocks.n, sizeof *c.without[0]);
+    if (!c.count || !c.table || !c.without[0] || !kinds || !effects) {
         err = moe_fail(MOE_ERR_NOMEM, "classes: out of memory");
-    for (int i = 0; i < s->study->n_slot && err == MOE_OK; i++)
-        err = put_layer(kinds, effects, s, i, all, table);
+        goto done;
+    }
+    c.part = c.count + N_KIND * row_size(s);
+    c.without[1] = c.without[0] + s->blocks.n;
+    for (c.slot = 0; c.slot < s->study->n_slot && err == MOE_OK; c.slot++)
+        err = put_layer(kinds, effects, &c);
     if (err == MOE_OK) {
+        moe_blocks_note(kinds, &s->blocks);
+        moe_blocks_note(effects, &s->blocks);
         err = moe_tables_add(out, kinds);
         kinds = NULL;
     }
@@ -298,10 +397,13 @@ static moe_err finish(void *user, moe_tables *out)
         err = moe_tables_add(out, effects);
         effects = NULL;
     }
+
+done:
     moe_table_free(kinds);
     moe_table_free(effects);
-    free(all);
-    free(table);
+    free(c.count);
+    free(c.table);
+    free(c.without[0]);
     return err;
 }
 

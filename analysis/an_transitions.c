@@ -3,6 +3,7 @@
 
 #include "analysis/analysis.h"
 
+#include "analysis/blocks.h"
 #include "analysis/partners.h"
 #include "analysis/stats.h"
 #include "engine/base/mem.h"
@@ -19,12 +20,15 @@ static const char formula[] =
     "(2 n ln 2) away, cells, rows and columns that are not empty; explained = "
     "information / entropy_next, the share of H(f_next) that f_l tells; "
     "normalised = information / min(H(f_l), H(f_next)). Chance: 0; plug-in "
-    "values lie above it by about (E-1)^2 / (2 n ln 2).";
+    "values lie above it by about (E-1)^2 / (2 n ln 2). Interval: 95 %, of the "
+    "information less its bias, jackknife over blocks of documents (Efron "
+    "1982).";
 
 static const char table_formula[] =
     "share = P(f_next = j | f_l = i) = count / n; chance = P(f_next = j), the "
     "load of the next layer in the group, which independent layers would give; "
-    "lift = share / chance. First choices, tokens with both known.";
+    "lift = share / chance. First choices, tokens with both known. Interval of "
+    "the lift: 95 %, jackknife over blocks of documents, on its logarithm.";
 
 static const char matrix_formula[] =
     "information = I(f_a; f_b) in bits between the first choices of any two of "
@@ -50,6 +54,10 @@ static const moe_column columns[] = {
     {"entropy_next", NULL, "H(f_next), bits, plug-in", MOE_CELL_REAL,
      MOE_SHOW_PLAIN, 4},
     {"n", NULL, "tokens", MOE_CELL_INT, 0, 0},
+    {"information_low", "bits from", "95 % interval of it less its bias",
+     MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"information_high", "bits to", "its upper end", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 4},
 };
 
 static const moe_column table_columns[] = {
@@ -65,6 +73,9 @@ static const moe_column table_columns[] = {
     {"lift", NULL, "share / chance", MOE_CELL_REAL, MOE_SHOW_PLAIN, 3},
     {"count", NULL, "tokens with both", MOE_CELL_INT, 0, 0},
     {"n", NULL, "tokens with f_l = i", MOE_CELL_INT, 0, 0},
+    {"lift_low", "lift from", "95 % interval of the lift", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 3},
+    {"lift_high", "lift to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 3},
 };
 
 static const moe_column matrix_columns[] = {
@@ -95,9 +106,11 @@ typedef struct state {
     const moe_study *study;
     int64_t top;
     int64_t n_next, n_pair; /* next: [n_slot - 1]; pair: i < j */
-    uint32_t *next;         /* [n_next, n_group, E, E]         */
+    moe_blocks blocks;      /* [n_next] rows of [E, E]         */
     uint32_t *pair;         /* [n_pair, E, E]; only if asked   */
-    uint32_t *all;          /* [E, E] scratch of finish()      */
+    uint32_t *all;          /* [2 E E + 2 E + 1] scratch       */
+    double *without;        /* [blocks]                        */
+    uint32_t *sums;         /* [blocks, 2 E + 1]               */
     int32_t *order;         /* [E]                             */
     moe_joint joint;
 } state;
@@ -115,7 +128,9 @@ static void end(void *user)
 
     if (!s)
         return;
-    free(s->next);
+    moe_blocks_fini(&s->blocks);
+    free(s->without);
+    free(s->sums);
     free(s->pair);
     free(s->all);
     free(s->order);
@@ -143,13 +158,17 @@ static moe_err allocate(state *s)
 {
     size_t n_expert = (size_t)s->study->shape->n_expert;
     size_t cells = (size_t)block(s);
+    moe_err err = moe_blocks_init(&s->blocks, s->study, s->n_next, block(s));
 
-    s->next = moe_calloc((size_t)s->n_next * (size_t)s->study->n_group,
-                         cells * sizeof *s->next);
+    if (err != MOE_OK)
+        return err;
+    s->without = moe_calloc((size_t)s->blocks.n, sizeof *s->without);
+    s->sums =
+        moe_calloc((size_t)s->blocks.n, (2 * n_expert + 1) * sizeof *s->sums);
     s->pair = moe_calloc((size_t)s->n_pair, cells * sizeof *s->pair);
-    s->all = moe_calloc(cells, sizeof *s->all);
+    s->all = moe_calloc(2 * cells + 2 * n_expert + 1, sizeof *s->all);
     s->order = moe_calloc(n_expert, sizeof *s->order);
-    if (!s->next || !s->pair || !s->all || !s->order)
+    if (!s->pair || !s->all || !s->order || !s->without || !s->sums)
         return moe_fail(MOE_ERR_NOMEM,
                         "transitions: out of memory for tables of %zu by %zu "
                         "experts",
@@ -198,12 +217,10 @@ static moe_err window(void *user, const moe_span *span)
     const state *s = user;
     const moe_trace_shape *shape = s->study->shape;
     const int32_t *token = span->expert;
-    int64_t group = s->study->doc_group[span->doc];
 
     for (int64_t t = 0; t < span->n_tok; t++) {
         for (int64_t i = 0; i < s->n_next; i++) {
-            uint32_t *count =
-                s->next + (i * s->study->n_group + group) * block(s);
+            uint32_t *count = moe_blocks_of(&s->blocks, i, span->doc);
             int64_t a = first_of(s, token, (int)i);
             int64_t b = first_of(s, token, (int)i + 1);
 
@@ -219,10 +236,10 @@ static moe_err window(void *user, const moe_span *span)
 
 static moe_err merge(void *user, void *other)
 {
-    const state *s = user, *o = other;
+    state *s = user;
+    const state *o = other;
 
-    moe_partners_add(s->next, o->next,
-                     s->n_next * s->study->n_group * block(s));
+    moe_blocks_merge(&s->blocks, &o->blocks);
     moe_partners_add(s->pair, o->pair, s->n_pair * block(s));
     return MOE_OK;
 }
@@ -258,14 +275,36 @@ static double ratio(double a, double b)
     return b > 0 ? a / b : NAN;
 }
 
-static void put_link(moe_table *t, state *s, int i, const char *label,
-                     const uint32_t *count)
-{
-    link l = link_of(s, count);
+/* A step to the next layer in a group. */
+typedef struct step {
+    int i, group;
+    const char *label;
+    const uint32_t *count; /* [E, E] */
+} step;
 
-    moe_table_int(t, moe_study_layer(s->study, i));
-    moe_table_int(t, moe_study_layer(s->study, i + 1));
-    moe_table_text(t, label);
+static moe_interval information_interval(state *s, const step *at)
+{
+    uint32_t *without = s->all + block(s);
+    int from, to;
+
+    moe_blocks_range(&from, &to, &s->blocks, at->group);
+    for (int b = from; b < to; b++) {
+        moe_blocks_without(without, at->count, &s->blocks, at->i, b);
+        s->without[b] = link_of(s, without).information;
+    }
+    return moe_blocks_interval(&s->blocks, at->group,
+                               link_of(s, at->count).information, s->without,
+                               true);
+}
+
+static void put_link(moe_table *t, state *s, const step *at)
+{
+    moe_interval interval = information_interval(s, at);
+    link l = link_of(s, at->count);
+
+    moe_table_int(t, moe_study_layer(s->study, at->i));
+    moe_table_int(t, moe_study_layer(s->study, at->i + 1));
+    moe_table_text(t, at->label);
     moe_table_real(t, l.information);
     moe_table_real(t, l.information_mm);
     moe_table_real(t, ratio(l.information, l.entropy_next));
@@ -273,59 +312,94 @@ static void put_link(moe_table *t, state *s, int i, const char *label,
     moe_table_real(t, l.entropy);
     moe_table_real(t, l.entropy_next);
     moe_table_int(t, l.n);
+    moe_table_real(t, interval.low);
+    moe_table_real(t, interval.high);
 }
 
-static void put_shares(moe_table *t, state *s, int i, const char *label,
-                       const uint32_t *count)
+/* Sums of rows, columns and all of a table, out [2 E + 1]. */
+static void sum_up(uint32_t *out, const uint32_t *count, int n_expert)
 {
-    int n_expert = s->study->shape->n_expert;
-    const double *column = s->joint.column;
+    memset(out, 0, (2 * (size_t)n_expert + 1) * sizeof *out);
+    for (int64_t c = 0; c < (int64_t)n_expert * n_expert; c++) {
+        out[c / n_expert] += count[c];
+        out[n_expert + c % n_expert] += count[c];
+        out[2 * n_expert] += count[c];
+    }
+}
 
-    link_of(s, count); /* for the sums of columns */
+static moe_interval lift_interval(const state *s, const step *at,
+                                  const uint32_t *sums, int e, int j,
+                                  double lift)
+{
+    int64_t n = s->study->shape->n_expert, cell = e * n + j;
+    int from, to;
+
+    moe_blocks_range(&from, &to, &s->blocks, at->group);
+    for (int b = from; b < to; b++) {
+        const uint32_t *of = s->sums + b * (2 * n + 1);
+        double pair =
+            at->count[cell] - moe_blocks_at(&s->blocks, at->i, b)[cell];
+
+        s->without[b] =
+            ratio(pair * (sums[2 * n] - of[2 * n]),
+                  (double)(sums[e] - of[e]) * (sums[n + j] - of[n + j]));
+    }
+    return moe_blocks_log_interval(&s->blocks, at->group, lift, s->without);
+}
+
+static void put_shares(moe_table *t, state *s, const step *at)
+{
+    int n_expert = s->study->shape->n_expert, from, to;
+    uint32_t *sums = s->all + block(s); /* [2 E + 1] */
+
+    moe_blocks_range(&from, &to, &s->blocks, at->group);
+    for (int b = from; b < to; b++)
+        sum_up(s->sums + (int64_t)b * (2 * n_expert + 1),
+               moe_blocks_at(&s->blocks, at->i, b), n_expert);
+    sum_up(sums, at->count, n_expert);
     for (int e = 0; e < n_expert; e++) {
-        const uint32_t *row = count + (int64_t)e * n_expert;
+        const uint32_t *row = at->count + (int64_t)e * n_expert;
         int n = moe_partners_order(s->order, row, n_expert, s->top);
-        double from_e = 0;
 
-        for (int j = 0; j < n_expert; j++)
-            from_e += row[j];
-        for (int at = 0; at < n; at++) {
-            int j = s->order[at];
-            double share = ratio(row[j], from_e);
-            double chance = ratio(column[j], s->joint.n);
+        for (int place = 0; place < n; place++) {
+            int j = s->order[place];
+            double share = ratio(row[j], sums[e]);
+            double chance = ratio(sums[n_expert + j], sums[2 * n_expert]);
+            double lift = ratio(share, chance);
+            moe_interval i = lift_interval(s, at, sums, e, j, lift);
 
-            moe_table_int(t, moe_study_layer(s->study, i));
-            moe_table_int(t, moe_study_layer(s->study, i + 1));
-            moe_table_text(t, label);
+            moe_table_int(t, moe_study_layer(s->study, at->i));
+            moe_table_int(t, moe_study_layer(s->study, at->i + 1));
+            moe_table_text(t, at->label);
             moe_table_int(t, e);
             moe_table_int(t, j);
             moe_table_real(t, share);
             moe_table_real(t, chance);
-            moe_table_real(t, ratio(share, chance));
+            moe_table_real(t, lift);
             moe_table_int(t, row[j]);
-            moe_table_int(t, (int64_t)from_e);
+            moe_table_int(t, sums[e]);
+            moe_table_real(t, i.low);
+            moe_table_real(t, i.high);
         }
     }
 }
 
-typedef void (*put_fn)(moe_table *t, state *s, int i, const char *label,
-                       const uint32_t *count);
+typedef void (*put_fn)(moe_table *t, state *s, const step *at);
 
 /* All steps and groups, and the groups together where there are several. */
 static void put_steps(moe_table *t, state *s, put_fn put)
 {
     int n_group = s->study->n_group;
-    const uint32_t *count = s->next;
 
-    for (int i = 0; t && i < s->n_next; i++) {
-        memset(s->all, 0, (size_t)block(s) * sizeof *s->all);
-        for (int g = 0; g < n_group; g++, count += block(s)) {
-            moe_partners_add(s->all, count, block(s));
-            put(t, s, i, s->study->group[g], count);
+    for (int i = 0; t && i < s->n_next; i++)
+        for (int g = 0; g < n_group + (n_group > 1); g++) {
+            moe_blocks_sum(s->all, &s->blocks, i, g);
+            put(t, s,
+                &(step){i, g, g < n_group ? s->study->group[g] : "(all)",
+                        s->all});
         }
-        if (n_group > 1)
-            put(t, s, i, "(all)", s->all);
-    }
+    if (t)
+        moe_blocks_note(t, &s->blocks);
 }
 
 static moe_err put_matrix(moe_tables *out, state *s)

@@ -17,6 +17,7 @@ libanalysis_a_SOURCES = \
 	%D%/an_transitions.c \
 	%D%/an_vocabulary.c \
 	%D%/bitext.c %D%/bitext.h \
+	%D%/blocks.c %D%/blocks.h \
 	%D%/classes.c %D%/classes.h \
 	%D%/counts.c %D%/counts.h \
 	%D%/crew.c %D%/crew.h \

@@ -108,9 +108,18 @@ double moe_stats_entropy_mm(const int64_t *count, int64_t n)
            (double)(seen - 1) / (2 * total * log(2));
 }
 
+/* p log2 p, over the chance to be seen at all among `total`. */
+static double surprise_cs(double p, double total)
+{
+    /* 1 - (1 - p)^N without loss for small p */
+    return p >= 1 ? x_log_x(p) : x_log_x(p) / -expm1(total * log1p(-p));
+}
+
 double moe_stats_entropy_cs(const int64_t *count, int64_t n)
 {
+    enum { N_SMALL = 64 };
     double total = total_of(count, n), once = 0, coverage, h = 0;
+    double small[N_SMALL] = {0};
 
     if (total <= 0)
         return NAN;
@@ -120,13 +129,14 @@ double moe_stats_entropy_cs(const int64_t *count, int64_t n)
         once = total - 1;
     coverage = 1 - once / total;
     for (int64_t i = 0; i < n; i++) {
-        double p = coverage * (double)count[i] / total;
+        int64_t c = count[i];
 
-        /* 1 - (1 - p)^N without loss for small p */
-        if (p >= 1)
-            h -= x_log_x(p);
-        else if (p > 0)
-            h -= x_log_x(p) / -expm1(total * log1p(-p));
+        if (c >= N_SMALL)
+            h -= surprise_cs(coverage * (double)c / total, total);
+        else if (c > 0 && small[c] == 0) /* counts repeat: most are 1 */
+            h -= small[c] = surprise_cs(coverage * (double)c / total, total);
+        else if (c > 0)
+            h -= small[c];
     }
     return h > 0 ? h : 0;
 }
