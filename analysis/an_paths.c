@@ -21,8 +21,8 @@ static const char formula[] =
     "number of paths; entropy_plug_in: from shares as they are, at most "
     "log2 n. By chance: independent = sum of H(f_l) over layers, which "
     "independent layers with the same load would give; uniform = L log2 E. "
-    "Interval of the entropy: 95 %, jackknife over blocks of documents (Efron "
-    "1982).";
+    "Interval of the entropy less its bias: 95 %, jackknife over blocks of "
+    "documents (Efron 1982).";
 
 static const char frequent_formula[] =
     "The paths of most tokens; equal ones by the lower expert at the first "
@@ -49,8 +49,8 @@ static const moe_column columns[] = {
     {"distinct", NULL, "different paths", MOE_CELL_INT, 0, 0},
     {"singletons", NULL, "paths of one token", MOE_CELL_INT, 0, 0},
     {"n", NULL, "tokens", MOE_CELL_INT, 0, 0},
-    {"entropy_low", "bits from", "95 % interval of the entropy", MOE_CELL_REAL,
-     MOE_SHOW_PLAIN, 3},
+    {"entropy_low", "bits from", "95 % interval of it less its bias",
+     MOE_CELL_REAL, MOE_SHOW_PLAIN, 3},
     {"entropy_high", "bits to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN,
      3},
     {"effective_low", "paths from", "2^entropy_low", MOE_CELL_REAL,
@@ -315,7 +315,7 @@ static moe_interval interval_of(const state *s, const summary *m,
         }
     }
     return moe_blocks_interval(
-        b, group, moe_stats_entropy_cs(m->count, m->kinds->n), without, false);
+        b, group, moe_stats_entropy_cs(m->count, m->kinds->n), without, true);
 }
 
 static moe_err summarise(summary *m, const state *s, const moe_kinds *kinds,

@@ -333,6 +333,56 @@ static void intervals_of_repetition_hold_the_truth(void **state)
     check(&lag, 0.93, 0.97);
 }
 
+/* ---- experts together, and one after the other ---- */
+
+/* First choice e has e + 1 as its second. */
+static double lift_of(const double *law, int e)
+{
+    double before = law[(e + E - 1) % E], next = law[(e + 1) % E];
+
+    return law[e] / ((law[e] + before) * (next + law[e]));
+}
+
+static void intervals_of_structure_hold_the_truth(void **state)
+{
+    score pair = {.name = "coactivation: lift"};
+    score step = {.name = "transitions: lift"};
+    moe_study_opts opts = {.seed = 1};
+
+    (void)state;
+    for (int i = 0; i < rounds(1000, 4 * N_GROUP); i++) {
+        world w = clustered();
+        moe_tables tables = {0};
+        moe_trace *trace;
+        const moe_table *t;
+
+        w.n_layer = 2; /* that know nothing of each other */
+        world_draw(&w, (uint64_t)i + 900);
+        trace = world_open(&w, file);
+        routed_study(&tables, trace, "coactivation,transitions", &opts, 2);
+        t = moe_tables_find(&tables, "coactivation");
+        for (int64_t r = 0; r < moe_table_rows(t); r++) {
+            int g = is_text(t, r, "group", "b");
+            int64_t e = moe_table_get_int(t, r, moe_table_find(t, "expert"));
+            int64_t j = moe_table_get_int(t, r, moe_table_find(t, "other"));
+
+            if (!is_text(t, r, "group", "(all)") && j == (e + 1) % E)
+                score_interval(&pair, t, r, "lift_low", "lift_high",
+                               lift_of(w.law[g], (int)e));
+        }
+        t = moe_tables_find(&tables, "transitions_table");
+        for (int64_t r = 0; r < moe_table_rows(t); r++)
+            if (!is_text(t, r, "group", "(all)") &&
+                moe_table_get_int(t, r, moe_table_find(t, "count")) >= 30)
+                score_interval(&step, t, r, "lift_low", "lift_high", 1);
+        moe_tables_fini(&tables);
+        moe_trace_close_read(trace);
+        world_free(&w);
+    }
+    check(&pair, 0.93, 0.97);
+    check(&step, 0.93, 0.97);
+}
+
 /* ---- the effect of the domain ---- */
 
 static void intervals_of_the_domain_effect_hold_the_truth(void **state)
@@ -668,6 +718,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(intervals_of_repetition_hold_the_truth),
+        cmocka_unit_test(intervals_of_structure_hold_the_truth),
         cmocka_unit_test(intervals_of_the_domain_effect_hold_the_truth),
         cmocka_unit_test(intervals_beyond_vocabulary_hold_the_truth),
         cmocka_unit_test(intervals_of_agreement_hold_the_truth),

@@ -3,6 +3,7 @@
 #include "tests/near.h"
 #include "tests/routed.h"
 
+#include "analysis/blocks.h"
 #include "analysis/kinds.h"
 #include "analysis/partners.h"
 #include "analysis/stats.h"
@@ -370,6 +371,37 @@ static void settings_that_mean_nothing_are_refused(void **state)
     moe_trace_close_read(trace);
 }
 
+/* scipy 1.10.1: t.interval(0.95, 5, x.mean(), sem(x)) of the first six; of the
+ * sum of the means of both groups t.ppf(0.975, 7) and the root of the sum of both
+ * squared sem. */
+static void the_jackknife_of_a_mean_is_that_of_student(void **state)
+{
+    const double x[] = {3, 5, 4, 8, 1, 9, 2, 2.5, 7};
+    double without[9], mean[2] = {5, 11.5 / 3};
+    moe_study study = {.n_group = 2};
+    int first[] = {0, 6, 9};
+    const moe_blocks b = {.study = &study, .n = 9, .first = first};
+    moe_interval i;
+
+    (void)state;
+    for (int j = 0; j < 6; j++)
+        without[j] = (30 - x[j]) / 5;
+    i = moe_blocks_interval(&b, 0, 5, without, true);
+    assert_close(i.low, 1.8169041012365237, 1e-6);
+    assert_close(i.high, 8.183095898763476, 1e-6);
+    for (int j = 0; j < 6; j++)
+        without[j] += mean[1];
+    for (int j = 6; j < 9; j++)
+        without[j] = mean[0] + (11.5 - x[j]) / 2;
+    i = moe_blocks_interval(&b, 2, mean[0] + mean[1], without, false);
+    assert_close(i.low, 4.068095565435107, 1e-6);
+    assert_close(i.high, 13.59857110123156, 1e-6);
+    without[7] = NAN; /* not known without a block */
+    assert_true(isnan(moe_blocks_interval(&b, 2, 8, without, false).low));
+    first[1] = first[2] = 1; /* one block, and none */
+    assert_true(isnan(moe_blocks_interval(&b, 2, 8, without, false).low));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +416,7 @@ int main(void)
         cmocka_unit_test(paths_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(tables_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(settings_that_mean_nothing_are_refused),
+        cmocka_unit_test(the_jackknife_of_a_mean_is_that_of_student),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
