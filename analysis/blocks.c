@@ -163,7 +163,7 @@ moe_interval moe_blocks_log_interval(const moe_blocks *b, int group,
     moe_blocks_range(&from, &to, b, group);
     for (int block = from; block < to; block++)
         without[block] = log(without[block]);
-    i = moe_blocks_interval(b, group, log(value), without, true);
+    i = moe_blocks_interval(b, group, log(value), without, false);
     return (moe_interval){exp(i.low), exp(i.high)};
 }
 

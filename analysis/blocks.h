@@ -53,7 +53,7 @@ void moe_blocks_without(uint32_t *out, const uint32_t *sum, const moe_blocks *b,
 moe_interval moe_blocks_interval(const moe_blocks *b, int group, double value,
                                  const double *without, bool unbiased);
 
-/* For positive values such as lifts: of their logarithms, less the bias. */
+/* For positive values such as lifts: the same on their logarithms. */
 moe_interval moe_blocks_log_interval(const moe_blocks *b, int group,
                                      double value, double *without);
 
