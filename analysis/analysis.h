@@ -151,6 +151,11 @@ moe_err moe_study_setting_int(int64_t *out, const moe_study *study,
                               const moe_analysis *a, const char *name,
                               int64_t low, int64_t high) MOE_MUST_CHECK;
 
+/* Every --set must mean something to one of the analyses that run, [n]. */
+moe_err moe_study_check_settings(const moe_study_opts *opts,
+                                 const moe_analysis *const *run,
+                                 int n) MOE_MUST_CHECK;
+
 /*
  * For finish(), which runs beside those of other analyses: run fn for all tasks
  * with the threads that are free, and wait. The first error, by task, is the

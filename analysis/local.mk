@@ -34,6 +34,7 @@ libanalysis_a_SOURCES = \
 	%D%/resample.c %D%/resample.h \
 	%D%/sentences.c %D%/sentences.h \
 	%D%/sets.c %D%/sets.h \
+	%D%/settings.c \
 	%D%/stats.c %D%/stats.h \
 	%D%/strata.c %D%/strata.h \
 	%D%/study.c \
