@@ -3,7 +3,6 @@
 
 #include "analysis/analysis.h"
 
-#include "analysis/blocks.h"
 #include "analysis/glyph.h"
 #include "analysis/kinds.h"
 #include "analysis/stats.h"
@@ -20,9 +19,7 @@ static const char formula[] =
     "the number of singletons is n - 1); effective = 2 to it, the effective "
     "number of paths; entropy_plug_in: from shares as they are, at most "
     "log2 n. By chance: independent = sum of H(f_l) over layers, which "
-    "independent layers with the same load would give; uniform = L log2 E. "
-    "Interval of the entropy less its bias: 95 %, jackknife over blocks of "
-    "documents (Efron 1982).";
+    "independent layers with the same load would give; uniform = L log2 E.";
 
 static const char frequent_formula[] =
     "The paths of most tokens; equal ones by the lower expert at the first "
@@ -49,14 +46,6 @@ static const moe_column columns[] = {
     {"distinct", NULL, "different paths", MOE_CELL_INT, 0, 0},
     {"singletons", NULL, "paths of one token", MOE_CELL_INT, 0, 0},
     {"n", NULL, "tokens", MOE_CELL_INT, 0, 0},
-    {"entropy_low", "bits from", "95 % interval of it less its bias",
-     MOE_CELL_REAL, MOE_SHOW_PLAIN, 3},
-    {"entropy_high", "bits to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN,
-     3},
-    {"effective_low", "paths from", "2^entropy_low", MOE_CELL_REAL,
-     MOE_SHOW_PLAIN, 1},
-    {"effective_high", "paths to", "2^entropy_high", MOE_CELL_REAL,
-     MOE_SHOW_PLAIN, 1},
 };
 
 static const moe_column frequent_columns[] = {
@@ -84,60 +73,13 @@ static const moe_setting settings[] = {
     {NULL, NULL, NULL},
 };
 
-/* Tokens in the order of the trace, by their paths, and of which block of
- * documents each run of them is. */
-typedef struct trail {
-    uint32_t *kind; /* [n] */
-    int64_t n, room;
-    struct run {
-        int32_t block;
-        uint32_t n;
-    } * run; /* [n_run] */
-    int64_t n_run, run_room;
-} trail;
-
 typedef struct state {
     const moe_study *study;
     int64_t top;
     int width;           /* bytes of an expert, most significant first */
     unsigned char *path; /* [n_slot, width] of one token               */
     moe_kinds *kinds;    /* [n_group]                                  */
-    trail *trails;       /* [n_group]                                  */
-    moe_blocks blocks;   /* without counters                           */
 } state;
-
-static void trail_fini(trail *t)
-{
-    free(t->kind);
-    free(t->run);
-    *t = (trail){0};
-}
-
-/* Make room for so many more tokens, and for a run of them. */
-static moe_err trail_grow(trail *t, int64_t n)
-{
-    if (t->n + n > t->room) {
-        int64_t want = t->room + t->room / 2 + n;
-        uint32_t *grown =
-            moe_reallocarray(t->kind, (size_t)want, sizeof *grown);
-
-        if (!grown)
-            return moe_fail(MOE_ERR_NOMEM, "paths: out of memory");
-        t->kind = grown;
-        t->room = want;
-    }
-    if (t->n_run == t->run_room) {
-        int64_t want = t->run_room + t->run_room / 2 + 64;
-        struct run *grown =
-            moe_reallocarray(t->run, (size_t)want, sizeof *grown);
-
-        if (!grown)
-            return moe_fail(MOE_ERR_NOMEM, "paths: out of memory");
-        t->run = grown;
-        t->run_room = want;
-    }
-    return MOE_OK;
-}
 
 static void end(void *user)
 {
@@ -147,11 +89,7 @@ static void end(void *user)
         return;
     for (int g = 0; s->kinds && g < s->study->n_group; g++)
         moe_kinds_fini(&s->kinds[g]);
-    for (int g = 0; s->trails && g < s->study->n_group; g++)
-        trail_fini(&s->trails[g]);
     free(s->kinds);
-    free(s->trails);
-    moe_blocks_fini(&s->blocks);
     free(s->path);
     free(s);
 }
@@ -170,13 +108,10 @@ static moe_err begin(void **out, const moe_study *study)
     s->kinds = moe_calloc((size_t)study->n_group, sizeof *s->kinds);
     for (int g = 0; s->kinds && g < study->n_group; g++)
         moe_kinds_init(&s->kinds[g], (size_t)study->n_slot * (size_t)s->width);
-    s->trails = moe_calloc((size_t)study->n_group, sizeof *s->trails);
-    err = s->path && s->kinds && s->trails
+    err = s->path && s->kinds
               ? moe_study_setting_int(&s->top, study, &moe_analysis_paths,
                                       "top", 0, 100000)
               : moe_fail(MOE_ERR_NOMEM, "paths: out of memory");
-    if (err == MOE_OK)
-        err = moe_blocks_init(&s->blocks, study, 0, 0);
     if (err != MOE_OK) {
         end(s);
         return err;
@@ -214,53 +149,16 @@ static moe_err window(void *user, const moe_span *span)
 {
     state *s = user;
     const moe_trace_shape *shape = s->study->shape;
-    int group = s->study->doc_group[span->doc];
-    moe_kinds *kinds = &s->kinds[group];
-    trail *t = &s->trails[group];
+    moe_kinds *kinds = &s->kinds[s->study->doc_group[span->doc]];
     const int32_t *token = span->expert;
-    moe_err err = trail_grow(t, span->n_tok);
-    int64_t was = t->n;
+    moe_err err = MOE_OK;
 
-    for (int64_t i = 0; i < span->n_tok && err == MOE_OK; i++) {
+    for (int64_t t = 0; t < span->n_tok && err == MOE_OK; t++) {
         if (fill_path(s, token))
-            err = moe_kinds_see(&t->kind[t->n++], kinds, s->path,
-                                span->vocab ? span->vocab[i] : -1);
+            err = moe_kinds_add(kinds, s->path, 1,
+                                span->vocab ? span->vocab[t] : -1);
         token += (int64_t)shape->n_router * shape->top_k;
     }
-    if (err == MOE_OK)
-        t->run[t->n_run++] =
-            (struct run){s->blocks.of[span->doc], (uint32_t)(t->n - was)};
-    return err;
-}
-
-/* Put the tokens of other behind those of t; its kind i is here kind[i]. */
-static moe_err trail_add(trail *t, const trail *other, const uint32_t *kind)
-{
-    const uint32_t *from = other->kind;
-
-    for (int64_t r = 0; r < other->n_run; r++) {
-        moe_err err = trail_grow(t, other->run[r].n);
-
-        if (err != MOE_OK)
-            return err;
-        for (uint32_t i = 0; i < other->run[r].n; i++)
-            t->kind[t->n++] = kind[*from++];
-        t->run[t->n_run++] = other->run[r];
-    }
-    return MOE_OK;
-}
-
-static moe_err join(moe_kinds *kinds, trail *t, const moe_kinds *other_kinds,
-                    const trail *other)
-{
-    uint32_t *kind = moe_calloc((size_t)other_kinds->n, sizeof *kind);
-    moe_err err;
-
-    if (!kind)
-        return moe_fail(MOE_ERR_NOMEM, "paths: out of memory");
-    if ((err = moe_kinds_merge(kind, kinds, other_kinds)) == MOE_OK)
-        err = trail_add(t, other, kind);
-    free(kind);
     return err;
 }
 
@@ -270,9 +168,8 @@ static moe_err merge(void *user, void *other)
     moe_err err = MOE_OK;
 
     for (int g = 0; g < s->study->n_group && err == MOE_OK; g++) {
-        err = join(&s->kinds[g], &s->trails[g], &o->kinds[g], &o->trails[g]);
+        err = moe_kinds_merge(&s->kinds[g], &o->kinds[g]);
         moe_kinds_fini(&o->kinds[g]);
-        trail_fini(&o->trails[g]);
     }
     return err;
 }
@@ -282,7 +179,6 @@ static moe_err merge(void *user, void *other)
 /* One group: counts of paths, and of first choices at each layer. */
 typedef struct summary {
     const moe_kinds *kinds;
-    moe_interval entropy;
     int64_t n, singletons;
     int64_t *count; /* [kinds->n]          */
     int64_t *load;  /* [n_slot, n_expert]  */
@@ -294,44 +190,15 @@ static void summary_fini(summary *m)
     free(m->load);
 }
 
-/* The entropy without the tokens of each block in turn. */
-static moe_interval interval_of(const state *s, const summary *m,
-                                const trail *t, int group, double *without)
+static moe_err summarise(summary *m, const state *s, const moe_kinds *kinds)
 {
-    const moe_blocks *b = &s->blocks;
-    int from, to;
-
-    moe_blocks_range(&from, &to, b, group);
-    for (int block = from; block < to; block++) {
-        for (int sign = -1; sign <= 1; sign += 2) { /* away, and back again */
-            const uint32_t *kind = t->kind;
-
-            for (int64_t r = 0; r < t->n_run; kind += t->run[r++].n)
-                for (uint32_t i = 0;
-                     i < t->run[r].n && t->run[r].block == block; i++)
-                    m->count[kind[i]] += sign;
-            if (sign < 0)
-                without[block] = moe_stats_entropy_cs(m->count, m->kinds->n);
-        }
-    }
-    return moe_blocks_interval(
-        b, group, moe_stats_entropy_cs(m->count, m->kinds->n), without, true);
-}
-
-static moe_err summarise(summary *m, const state *s, const moe_kinds *kinds,
-                         const trail *t, int group)
-{
-    double *without;
-
     int n_expert = s->study->shape->n_expert, n_slot = s->study->n_slot;
 
     *m = (summary){.kinds = kinds};
     m->count = moe_calloc((size_t)kinds->n, sizeof *m->count);
     m->load = moe_calloc((size_t)n_slot, (size_t)n_expert * sizeof *m->load);
-    without = moe_calloc((size_t)s->blocks.n, sizeof *without);
-    if (!m->count || !m->load || !without) {
+    if (!m->count || !m->load) {
         summary_fini(m);
-        free(without);
         return moe_fail(MOE_ERR_NOMEM, "paths: out of memory for %lld paths",
                         (long long)kinds->n);
     }
@@ -345,8 +212,6 @@ static moe_err summarise(summary *m, const state *s, const moe_kinds *kinds,
             m->load[(int64_t)l * n_expert + expert_of(s, path, l)] +=
                 kinds->count[i];
     }
-    m->entropy = interval_of(s, m, t, group, without);
-    free(without);
     return MOE_OK;
 }
 
@@ -370,10 +235,6 @@ static void put_entropy(moe_table *t, const state *s, const summary *m,
     moe_table_int(t, m->kinds->n);
     moe_table_int(t, m->singletons);
     moe_table_int(t, m->n);
-    moe_table_real(t, m->entropy.low);
-    moe_table_real(t, m->entropy.high);
-    moe_table_real(t, exp2(m->entropy.low));
-    moe_table_real(t, exp2(m->entropy.high));
 }
 
 /* Whether path a comes before b in the table. Keys have their most significant
@@ -452,12 +313,10 @@ typedef struct sheets {
 } sheets;
 
 static moe_err put_group(sheets *to, const state *s, const moe_kinds *kinds,
-                         const trail *t, int group)
+                         const char *label)
 {
-    const char *label =
-        group < s->study->n_group ? s->study->group[group] : "(all)";
     summary m;
-    moe_err err = summarise(&m, s, kinds, t, group);
+    moe_err err = summarise(&m, s, kinds);
     int64_t n;
 
     if (err != MOE_OK)
@@ -473,25 +332,19 @@ static moe_err put_group(sheets *to, const state *s, const moe_kinds *kinds,
 
 static moe_err put_groups(sheets *to, const state *s)
 {
-    int n_group = s->study->n_group;
-    trail together = {0};
     moe_kinds all;
     moe_err err = MOE_OK;
 
     moe_kinds_init(&all, (size_t)s->study->n_slot * (size_t)s->width);
-    for (int g = 0; g < n_group && err == MOE_OK; g++) {
-        err = put_group(to, s, &s->kinds[g], &s->trails[g], g);
-        if (err == MOE_OK && n_group > 1)
-            err = join(&all, &together, &s->kinds[g], &s->trails[g]);
+    for (int g = 0; g < s->study->n_group && err == MOE_OK; g++) {
+        err = put_group(to, s, &s->kinds[g], s->study->group[g]);
+        if (err == MOE_OK && s->study->n_group > 1)
+            err = moe_kinds_merge(&all, &s->kinds[g]);
         moe_kinds_fini(&s->kinds[g]);
-        trail_fini(&s->trails[g]);
     }
-    if (err == MOE_OK && n_group > 1)
-        err = put_group(to, s, &all, &together, n_group);
-    if (err == MOE_OK)
-        moe_blocks_note(to->entropies, &s->blocks);
+    if (err == MOE_OK && s->study->n_group > 1)
+        err = put_group(to, s, &all, "(all)");
     moe_kinds_fini(&all);
-    trail_fini(&together);
     return err;
 }
 

@@ -131,21 +131,7 @@ moe_err moe_kinds_add(moe_kinds *k, const void *key, uint32_t count,
     return err;
 }
 
-moe_err moe_kinds_see(uint32_t *kind, moe_kinds *k, const void *key,
-                      int32_t mark)
-{
-    int64_t at;
-    moe_err err = kind_of(&at, k, key);
-
-    if (err == MOE_OK) {
-        *kind = (uint32_t)at;
-        k->count[at]++;
-        put_mark(k->mark + at * MOE_KINDS_MARKS, mark);
-    }
-    return err;
-}
-
-moe_err moe_kinds_merge(uint32_t *here, moe_kinds *k, const moe_kinds *other)
+moe_err moe_kinds_merge(moe_kinds *k, const moe_kinds *other)
 {
     for (int64_t i = 0; i < other->n; i++) {
         const int32_t *mark = other->mark + i * MOE_KINDS_MARKS;
@@ -155,8 +141,6 @@ moe_err moe_kinds_merge(uint32_t *here, moe_kinds *k, const moe_kinds *other)
         if (err != MOE_OK)
             return err;
         k->count[kind] += other->count[i];
-        if (here)
-            here[i] = (uint32_t)kind;
         for (int m = 0; m < MOE_KINDS_MARKS; m++)
             put_mark(k->mark + kind * MOE_KINDS_MARKS, mark[m]);
     }

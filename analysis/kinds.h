@@ -35,12 +35,8 @@ void moe_kinds_fini(moe_kinds *k);
  * MOE_KINDS_MARKS of the kind. At most 2^32 - 2 kinds. */
 moe_err moe_kinds_add(moe_kinds *k, const void *key, uint32_t count,
                       int32_t mark) MOE_MUST_CHECK;
-/* The same once, and which kind it is. */
-moe_err moe_kinds_see(uint32_t *kind, moe_kinds *k, const void *key,
-                      int32_t mark) MOE_MUST_CHECK;
 
-/* Both of the same width. kind [other->n], or NULL: what its kinds are here. */
-moe_err moe_kinds_merge(uint32_t *kind, moe_kinds *k,
-                        const moe_kinds *other) MOE_MUST_CHECK;
+/* Both of the same width. */
+moe_err moe_kinds_merge(moe_kinds *k, const moe_kinds *other) MOE_MUST_CHECK;
 
 #endif
