@@ -231,3 +231,20 @@ char *routed_csv(const moe_tables *tables)
     assert_int_equal(fclose(to), 0);
     return text;
 }
+
+void routed_same(const moe_trace *trace, const char *names,
+                 const moe_study_opts *opts, int n_threads)
+{
+    char *text[2];
+
+    for (int i = 0; i < 2; i++) {
+        moe_tables tables = {0};
+
+        routed_study(&tables, trace, names, opts, i ? n_threads : 1);
+        text[i] = routed_csv(&tables);
+        moe_tables_fini(&tables);
+    }
+    assert_string_equal(text[0], text[1]);
+    free(text[0]);
+    free(text[1]);
+}

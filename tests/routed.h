@@ -51,4 +51,8 @@ double routed_get(const moe_table *t, const char *where, const char *column);
 /* All tables as CSV; free() it. */
 char *routed_csv(const moe_tables *tables);
 
+/* Fails the test unless one thread and `n_threads` make the same tables. */
+void routed_same(const moe_trace *trace, const char *names,
+                 const moe_study_opts *opts, int n_threads);
+
 #endif

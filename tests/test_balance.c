@@ -165,19 +165,9 @@ static void threads_change_nothing(void **state)
 {
     moe_trace *trace = open_three(three, 4, 2);
     moe_study_opts opts = {.n_resample = 30, .seed = 3};
-    moe_tables one = {0}, many = {0};
-    char *a, *b;
 
     (void)state;
-    routed_study(&one, trace, "balance", &opts, 1);
-    routed_study(&many, trace, "balance", &opts, 3);
-    a = routed_csv(&one);
-    b = routed_csv(&many);
-    assert_string_equal(a, b);
-    free(a);
-    free(b);
-    moe_tables_fini(&one);
-    moe_tables_fini(&many);
+    routed_same(trace, "balance", &opts, 3);
     moe_trace_close_read(trace);
 }
 
