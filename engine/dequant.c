@@ -8,20 +8,21 @@
 
 #include "engine/tensor.h"
 
+#include "engine/base/clones.h"
 #include "engine/base/endian.h"
 
 #include <assert.h>
 #include <string.h>
 
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "weights are used as they lie in little-endian files"
+/* Halves, and levels by table, are beyond what compilers make of loops; both are
+ * one instruction of AVX-512. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define WIDE __attribute__((target("avx512f")))
 #endif
 
-/* Compiled once for each instruction set; the loader picks. */
-#ifdef MOE_TARGET_CLONES
-#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define CLONES
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "weights are used as they lie in little-endian files"
 #endif
 
 /*
@@ -64,8 +65,8 @@ static void widen_f32(float *restrict y, const unsigned char *restrict x,
 /* Rows of 16-bit numbers go in runs of known length. */
 enum { RUN = 32 };
 
-CLONES static void widen_f16(float *restrict y, const unsigned char *restrict x,
-                             int64_t n)
+MOE_CLONES static void widen_f16(float *restrict y,
+                                 const unsigned char *restrict x, int64_t n)
 {
     for (; n >= RUN; n -= RUN, x += 2 * RUN, y += RUN)
         for (int i = 0; i < RUN; i++) {
@@ -88,8 +89,8 @@ static inline void put_bf16(float *y, const unsigned char *x)
     memcpy(y, &wide, sizeof wide);
 }
 
-CLONES static void widen_bf16(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_bf16(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n >= RUN; n -= RUN, x += 2 * RUN, y += RUN)
         for (int i = 0; i < RUN; i++)
@@ -99,8 +100,8 @@ CLONES static void widen_bf16(float *restrict y,
 }
 
 /* d, then 32 signed bytes. */
-CLONES static void widen_q8_0(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q8_0(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 32, x += 34, y += 32) {
         float d = half_at(x);
@@ -113,8 +114,8 @@ CLONES static void widen_q8_0(float *restrict y,
 }
 
 /* Types of 32: byte i holds number i below and number i + 16 above. */
-CLONES static void widen_q4_0(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q4_0(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 32, x += 18, y += 32) {
         float d = half_at(x);
@@ -126,8 +127,8 @@ CLONES static void widen_q4_0(float *restrict y,
     }
 }
 
-CLONES static void widen_q4_1(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q4_1(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 32, x += 20, y += 32) {
         float d = half_at(x), m = half_at(x + 2);
@@ -140,8 +141,8 @@ CLONES static void widen_q4_1(float *restrict y,
 }
 
 /* Fifth bits: bit i of a 32-bit word belongs to number i. */
-CLONES static void widen_q5_0(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q5_0(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 32, x += 22, y += 32) {
         float d = half_at(x);
@@ -160,8 +161,8 @@ CLONES static void widen_q5_0(float *restrict y,
     }
 }
 
-CLONES static void widen_q5_1(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q5_1(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 32, x += 24, y += 32) {
         float d = half_at(x), m = half_at(x + 2);
@@ -192,8 +193,8 @@ static inline void run_q2(float *restrict y, const unsigned char *restrict q,
 
 /* 16 bytes of scales (low half) and offsets (high half), 64 of numbers, d, m.
  * Each half of 128 holds its four runs of 32 in two bits of the same bytes. */
-CLONES static void widen_q2_k(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q2_k(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 256, x += 84, y += 256) {
         float d = half_at(x + 80), m = half_at(x + 82), s[16], o[16];
@@ -231,8 +232,8 @@ static inline void run_q3(float *restrict y, const unsigned char *restrict q,
 }
 
 /* 32 bytes of third bits, 64 of low bits, 12 of 6-bit scales, d. */
-CLONES static void widen_q3_k(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q3_k(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 256, x += 110, y += 256) {
         const unsigned char *p = x + 96;
@@ -268,8 +269,8 @@ static inline void six_bits(float scale[8], float offset[8], float d, float m,
 }
 
 /* d, m, scales, then four runs of 32 bytes, each 64 numbers: low halves first. */
-CLONES static void widen_q4_k(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q4_k(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 256, x += 144, y += 256) {
         float scale[8], offset[8];
@@ -290,8 +291,8 @@ CLONES static void widen_q4_k(float *restrict y,
 
 /* As Q4_K with 32 bytes of fifth bits before the numbers: bit r of byte i
  * belongs to number i of run r. */
-CLONES static void widen_q5_k(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q5_k(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 256, x += 176, y += 256) {
         const unsigned char *high = x + 16;
@@ -335,8 +336,8 @@ static inline void run_q6(float *restrict y, const unsigned char *restrict low,
 }
 
 /* 128 bytes of low halves, 64 of high pairs, 16 signed scales, d. */
-CLONES static void widen_q6_k(float *restrict y,
-                              const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_q6_k(float *restrict y,
+                                  const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 256, x += 210, y += 256) {
         float d = half_at(x + 208), s[16];
@@ -358,7 +359,7 @@ CLONES static void widen_q6_k(float *restrict y,
 static const float levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                  1,    13,   25,  38,  53,  69,  89,  113};
 
-/* 16 bytes to 32 numbers by table. */
+/* 16 bytes to 32 numbers by table: the low halves, then the high ones. */
 static inline void widen_levels(float *restrict y,
                                 const unsigned char *restrict q, float d)
 {
@@ -372,28 +373,31 @@ static inline void widen_levels(float *restrict y,
     }
 }
 
-CLONES static void widen_iq4_nl(float *restrict y,
-                                const unsigned char *restrict x, int64_t n)
+MOE_CLONES static void widen_iq4_nl(float *restrict y,
+                                    const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 32, x += 18, y += 32)
         widen_levels(y, x + 2, half_at(x));
 }
 
-/* d, 16 bits of scale tops, 4 bytes of scale bottoms, 128 of numbers. */
-CLONES static void widen_iq4_xs(float *restrict y,
-                                const unsigned char *restrict x, int64_t n)
+/* d, 16 bits of scale tops, 4 bytes of scale bottoms, 128 of numbers: the scale
+ * of run g. */
+static inline float scale_iq4_xs(const unsigned char *x, float d, int g)
+{
+    int low4 = x[4 + g / 2] >> (g % 2 * 4) & 15;
+    int top2 = moe_le16(x + 2) >> (2 * g) & 3;
+
+    return d * (float)((low4 | top2 << 4) - 32);
+}
+
+MOE_CLONES static void widen_iq4_xs(float *restrict y,
+                                    const unsigned char *restrict x, int64_t n)
 {
     for (; n > 0; n -= 256, x += 136, y += 256) {
         float d = half_at(x);
-        unsigned high = moe_le16(x + 2);
 
-        for (int g = 0; g < 8; g++) {
-            int low4 = x[4 + g / 2] >> (g % 2 * 4) & 15;
-            int top2 = (int)(high >> (2 * g) & 3u);
-
-            widen_levels(y + 32 * g, x + 8 + 16 * g,
-                         d * (float)((low4 | top2 << 4) - 32));
-        }
+        for (int g = 0; g < 8; g++)
+            widen_levels(y + 32 * g, x + 8 + 16 * g, scale_iq4_xs(x, d, g));
     }
 }
 
@@ -411,8 +415,72 @@ static const widen_fn widen[MOE_DTYPE_END] = {
     [MOE_IQ4_XS] = widen_iq4_xs,
 };
 
-void moe_dequant(float *y, const void *x, moe_dtype dtype, int64_t n)
+#ifdef WIDE
+
+WIDE static void widen_f16_wide(float *restrict y,
+                                const unsigned char *restrict x, int64_t n)
+{
+    for (; n >= 16; n -= 16, x += 32, y += 16) {
+        __m256i bits = _mm256_loadu_si256((const void *)x);
+
+        _mm512_storeu_ps(y, _mm512_cvtph_ps(bits));
+    }
+    widen_f16(y, x, n);
+}
+
+/* The choice among sixteen looks at the low four bits of each index alone. */
+WIDE static inline void widen_levels_wide(float *y, const unsigned char *q,
+                                          float d)
+{
+    __m512 level = _mm512_mul_ps(_mm512_set1_ps(d), _mm512_loadu_ps(levels));
+    __m512i index = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)q));
+
+    _mm512_storeu_ps(y, _mm512_permutexvar_ps(index, level));
+    index = _mm512_srli_epi32(index, 4);
+    _mm512_storeu_ps(y + 16, _mm512_permutexvar_ps(index, level));
+}
+
+WIDE static void widen_iq4_nl_wide(float *restrict y,
+                                   const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 32, x += 18, y += 32)
+        widen_levels_wide(y, x + 2, half_at(x));
+}
+
+WIDE static void widen_iq4_xs_wide(float *restrict y,
+                                   const unsigned char *restrict x, int64_t n)
+{
+    for (; n > 0; n -= 256, x += 136, y += 256) {
+        float d = half_at(x);
+
+        for (int g = 0; g < 8; g++)
+            widen_levels_wide(y + 32 * g, x + 8 + 16 * g,
+                              scale_iq4_xs(x, d, g));
+    }
+}
+
+static const widen_fn widen_wide[MOE_DTYPE_END] = {
+    [MOE_F16] = widen_f16_wide,
+    [MOE_IQ4_NL] = widen_iq4_nl_wide,
+    [MOE_IQ4_XS] = widen_iq4_xs_wide,
+};
+
+#endif
+
+void moe_dequant_plain(float *y, const void *x, moe_dtype dtype, int64_t n)
 {
     assert(moe_dtype_is_weight(dtype) && n % moe_dtype_block(dtype) == 0);
     widen[dtype](y, x, n);
+}
+
+void moe_dequant(float *y, const void *x, moe_dtype dtype, int64_t n)
+{
+    widen_fn fn = widen[dtype];
+
+    assert(moe_dtype_is_weight(dtype) && n % moe_dtype_block(dtype) == 0);
+#ifdef WIDE
+    if (widen_wide[dtype] && __builtin_cpu_supports("avx512f"))
+        fn = widen_wide[dtype];
+#endif
+    fn(y, x, n);
 }

@@ -73,6 +73,10 @@ moe_tensor moe_tensor_slab(const moe_tensor *t, int64_t i);
  */
 void moe_dequant(float *y, const void *x, moe_dtype dtype, int64_t n);
 
+/* The same by plain C, what moe_dequant falls back to: equal in all bits, but for
+ * those of a NaN. */
+void moe_dequant_plain(float *y, const void *x, moe_dtype dtype, int64_t n);
+
 /* Single numbers, for tests and small tensors. */
 float moe_f16_to_f32(uint16_t bits);
 float moe_bf16_to_f32(uint16_t bits);

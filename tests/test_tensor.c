@@ -20,9 +20,11 @@ static char *golden(const char *type, const char *ending)
                       ending);
 }
 
+typedef void (*widen_fn)(float *y, const void *x, moe_dtype dtype, int64_t n);
+
 /* Widen the golden blocks from an address that is `shift` bytes off any
  * alignment and compare all bits. */
-static void check_blocks(moe_dtype dtype, size_t shift)
+static void check_blocks(widen_fn widen, moe_dtype dtype, size_t shift)
 {
     char *bin = golden(moe_dtype_name(dtype), "bin");
     char *f32 = golden(moe_dtype_name(dtype), "f32");
@@ -39,7 +41,7 @@ static void check_blocks(moe_dtype dtype, size_t shift)
     y = moe_calloc((size_t)n, sizeof *y);
     moved = moe_calloc(x.size + shift, 1);
     memcpy(moved + shift, x.data, x.size);
-    moe_dequant(y, moved + shift, dtype, n);
+    widen(y, moved + shift, dtype, n);
     for (int64_t i = 0; i < n; i++)
         if (memcmp(y + i, want.data + sizeof *y * (size_t)i, sizeof *y) != 0)
             fail_msg("%s: number %lld is %a", moe_dtype_name(dtype),
@@ -61,8 +63,10 @@ static void every_type_widens_to_the_last_bit(void **state)
         if (!moe_dtype_is_weight((moe_dtype)t) || t == MOE_F32)
             continue;
         types++;
-        for (size_t shift = 0; shift < 4; shift++)
-            check_blocks((moe_dtype)t, shift);
+        for (size_t shift = 0; shift < 4; shift++) {
+            check_blocks(moe_dequant, (moe_dtype)t, shift);
+            check_blocks(moe_dequant_plain, (moe_dtype)t, shift);
+        }
     }
     assert_int_equal(types, 14);
 }
@@ -115,6 +119,27 @@ static void every_half_widens_and_returns(void **state)
         assert_true((double)got == want && !signbit(got) == !signbit(want));
         assert_int_equal(moe_f32_to_f16(got), bits);
     }
+}
+
+/* 65,536 halves at once: by the widest instructions that there are. */
+static void halves_in_a_row_widen_as_each_alone(void **state)
+{
+    enum { N = 0x10000 };
+    uint16_t *half = moe_calloc(N, sizeof *half);
+    float *y = moe_calloc(N, sizeof *y);
+
+    (void)state;
+    for (int i = 0; i < N; i++)
+        half[i] = (uint16_t)i;
+    moe_dequant(y, half, MOE_F16, N);
+    for (int i = 0; i < N; i++) {
+        const float want = moe_f16_to_f32(half[i]);
+
+        assert_true(isnan(want) ? isnan(y[i])
+                                : memcmp(&want, &y[i], sizeof want) == 0);
+    }
+    free(half);
+    free(y);
 }
 
 static void narrowing_rounds_to_even(void **state)
@@ -176,6 +201,7 @@ int main(void)
         cmocka_unit_test(every_type_widens_to_the_last_bit),
         cmocka_unit_test(rows_of_any_number_of_blocks_widen_alike),
         cmocka_unit_test(every_half_widens_and_returns),
+        cmocka_unit_test(halves_in_a_row_widen_as_each_alone),
         cmocka_unit_test(narrowing_rounds_to_even),
         cmocka_unit_test(sizes_follow_from_blocks),
         cmocka_unit_test(unknown_types_have_no_size),
