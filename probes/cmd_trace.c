@@ -302,6 +302,18 @@ static int64_t mebibytes(int64_t bytes)
     return (bytes + (1 << 20) - 1) >> 20;
 }
 
+/* As --memory takes it: in powers of 1024. */
+static const char *size_text(char text[32], int64_t bytes)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB"};
+    int i = 0;
+
+    for (; bytes >= 1024 && i < 2; i++)
+        bytes /= 1024;
+    snprintf(text, 32, "%" PRId64 " %s", bytes, units[i]);
+    return text;
+}
+
 /* Bytes that a batch of n tokens needs beside the weights. */
 static int64_t scratch(job *j, int64_t n, int64_t tile_bytes)
 {
@@ -347,6 +359,7 @@ static moe_err choose_batch(job *j)
         memory - (int64_t)moe_memory_used() - MEMORY_REST - piece;
     int64_t tile = memory / 8 < LARGE_TILE ? memory / 8 : LARGE_TILE;
     int64_t n = wanted > 0 ? wanted : DEFAULT_BATCH, least;
+    char given[32];
 
     for (; wanted <= 0 && n > j->opts.context; n /= 2)
         if (scratch(j, n, tile) <= limit - piece)
@@ -361,11 +374,11 @@ static moe_err choose_batch(job *j)
     least = scratch(j, n, tile) - limit;
     if (least > 0 && j->memory)
         return moe_fail(MOE_ERR_ARG,
-                        "%s: a memory of %" PRId64 " MiB, where a batch of "
-                        "%" PRId64 " tokens and the largest piece of the "
-                        "weights (%" PRId64 " MiB) need %" PRId64 " MiB",
-                        j->model->path, j->memory >> 20, n, mebibytes(piece),
-                        mebibytes(j->memory + least));
+                        "%s: a memory of %s, where a batch of %" PRId64
+                        " tokens and the largest piece of the weights "
+                        "(%" PRId64 " MiB) need %" PRId64 " MiB",
+                        j->model->path, size_text(given, j->memory), n,
+                        mebibytes(piece), mebibytes(j->memory + least));
     j->forward.weight_bytes = least > 0 ? piece : piece - least;
     return MOE_OK;
 }

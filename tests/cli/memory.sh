@@ -66,6 +66,10 @@ if "$moetrace" trace -q big.gguf text -c 256 --threads 2 -o small.db \
 fi
 [ "$(wc -l <err)" = 1 ] || fail "not one line: $(cat err)"
 [ ! -e small.db ] || fail "a trace was left behind"
+grep -q ': a memory of 2 MiB, where ' err || fail "not 2 MiB: $(cat err)"
+"$moetrace" trace -q big.gguf text -o small.db --memory 1K 2>err1 &&
+    fail "1 KiB is enough"
+grep -q ': a memory of 1 KiB, where ' err1 || fail "not 1 KiB: $(cat err1)"
 least=$(sed -n 's/.* need \([0-9]*\) MiB$/\1/p' err)
 [ -n "$least" ] || fail "no least is named: $(cat err)"
 if [ -n "$least" ]; then
