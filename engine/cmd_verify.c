@@ -1,13 +1,14 @@
-/* moetrace verify: one text through every backend and precision, and how far
- * their routes are from those of exact arithmetic. */
+/* moetrace verify: the same tokens through every backend and precision, and how
+ * far their routes are from those of exact arithmetic. */
 #include "config.h"
 
 #include "main.h"
 
 #include "analysis/table.h"
+#include "datasets/corpus.h"
 #include "engine/base/cli.h"
+#include "engine/base/clock.h"
 #include "engine/base/log.h"
-#include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/base/progress.h"
 #include "engine/cases.h"
@@ -19,7 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_BIN = 5, MAX_TEXT = 1 << 26 };
+enum {
+    N_BIN = 5,
+    BATCH = 16384 /* tokens of a forward pass, unless a window has more */
+};
 
 /* Upper ends of the margin bins; the last has none. */
 static const double bin_end[N_BIN - 1] = {1e-4, 1e-3, 1e-2, 1e-1};
@@ -49,14 +53,19 @@ typedef struct deviation {
 } deviation;
 
 typedef struct verify {
-    const char *path, *text;
-    int64_t n_tok;
+    const char *path;
+    const char *const *corpus; /* [n_corpus]; 0: the built-in text */
+    int n_corpus;
+    int64_t n_tok; /* at most */
     moe_strings backends, precisions;
 
     moe_model *model;
     moe_pool *pool;
-    int32_t *ids;
-    int64_t n_ids, start[2];
+    int32_t *ids;       /* [n_tok], of which n_ids are used          */
+    int64_t *start;     /* of the windows of each batch              */
+    moe_batch *batches; /* [n_batch]                                 */
+    int64_t n_ids, n_start, longest;
+    int n_batch;
     moe_cases cases;
     moe_case exact, usual; /* the reference; what trace would take */
     deviation found[MOE_MAX_CASES];
@@ -69,63 +78,113 @@ typedef struct verify {
     float *entropy;  /* [n_ids] of one layer, not used  */
     float *nll;      /* [n_ids]                    */
     deviation *now;  /* of the case under way      */
+    int64_t first;   /* token of the batch under way */
 } verify;
 
-static moe_err encode(verify *v)
+/* Room for one more window of n tokens, in the batch or in one of its own. */
+static moe_err add_window(verify *v, int64_t n)
 {
-    const moe_tokenizer *tok = v->model->tokenizer;
-    const moe_config *c = &v->model->config;
-    int32_t bos =
-        moe_tokenizer_bos(tok) >= 0 ? moe_tokenizer_bos(tok) : c->bos_id;
-    char *text = NULL;
-    size_t n = sizeof built_in - 1;
-    moe_err err = MOE_OK;
+    moe_batch *b = v->n_batch ? &v->batches[v->n_batch - 1] : NULL;
 
-    if (bos >= 0) {
-        v->ids = moe_calloc(1, sizeof *v->ids);
-        if (!v->ids)
-            return moe_fail(MOE_ERR_NOMEM, "out of memory");
-        v->ids[v->n_ids++] = bos;
+    if (!b || b->n_tok + n > BATCH) {
+        b = moe_reallocarray(v->batches, (size_t)v->n_batch + 1, sizeof *b);
+        if (!b)
+            return moe_fail(MOE_ERR_NOMEM, "out of memory for a batch");
+        v->batches = b;
+        b += v->n_batch++;
+        *b = (moe_batch){v->ids + v->n_ids, v->start + v->n_start++, 0, 0};
     }
-    if (v->text)
-        err = moe_file_read(&text, &n, v->text, MAX_TEXT);
-    if (err == MOE_OK)
-        err = moe_tokenizer_encode_bytes(tok, &v->ids, &v->n_ids,
-                                         text ? text : built_in, n, NULL);
-    free(text);
-    if (err == MOE_OK && v->n_ids <= (bos >= 0))
-        err = moe_fail(MOE_ERR_ARG, "%s: no text", v->text);
+    b->n_tok += n;
+    b->n_seq++;
+    v->start[v->n_start++] = b->n_tok;
+    v->longest = b->n_tok > v->longest ? b->n_tok : v->longest;
+    return MOE_OK;
+}
+
+/* A text in windows that begin with BOS. */
+static moe_err add_text(verify *v, const char *text, size_t n_bytes)
+{
+    const int32_t bos = moe_model_bos(v->model);
+    const int64_t n_bos = bos >= 0, window = moe_model_window(v->model);
+    int32_t *ids = NULL;
+    int64_t n_ids = 0, at = 0;
+    moe_err err;
+
+    if (window <= n_bos)
+        return moe_fail(MOE_ERR_ARG, "%s: a context of %lld tokens", v->path,
+                        (long long)window);
+    err = moe_tokenizer_encode_bytes(v->model->tokenizer, &ids, &n_ids, text,
+                                     n_bytes, NULL);
+    while (err == MOE_OK && at < n_ids && v->n_ids < v->n_tok) {
+        int64_t n = n_ids - at + n_bos;
+
+        n = n < window ? n : window;
+        n = n < v->n_tok - v->n_ids ? n : v->n_tok - v->n_ids;
+        if ((err = add_window(v, n)) != MOE_OK)
+            break;
+        if (n_bos)
+            v->ids[v->n_ids++] = bos;
+        memcpy(v->ids + v->n_ids, ids + at, (size_t)(n - n_bos) * sizeof *ids);
+        v->n_ids += n - n_bos;
+        at += n - n_bos;
+    }
+    free(ids);
+    return err;
+}
+
+static moe_err add_corpus(verify *v)
+{
+    moe_corpus *corpus = NULL;
+    moe_document doc;
+    bool more = true;
+    moe_err err = moe_corpus_open(&corpus, v->corpus, v->n_corpus, NULL);
+
+    while (err == MOE_OK && v->n_ids < v->n_tok &&
+           (err = moe_stop_check()) == MOE_OK &&
+           (err = moe_corpus_next(corpus, &doc, &more)) == MOE_OK && more)
+        err = add_text(v, doc.text, doc.n_bytes);
+    moe_corpus_close(corpus);
+    if (err == MOE_OK && v->n_ids == 0)
+        err = moe_fail(MOE_ERR_ARG, "%s: no text", v->corpus[0]);
     return err;
 }
 
 /* Ids of a model that has no tokenizer. */
 static moe_err draw(verify *v)
 {
+    const int64_t window = moe_model_window(v->model);
     uint64_t state = 1;
+    moe_err err = MOE_OK;
 
-    v->ids = moe_calloc((size_t)v->n_tok, sizeof *v->ids);
-    if (!v->ids)
-        return moe_fail(MOE_ERR_NOMEM, "out of memory");
-    for (v->n_ids = 0; v->n_ids < v->n_tok; v->n_ids++) {
-        state = state * 6364136223846793005u + 1442695040888963407u; /* Knuth */
-        v->ids[v->n_ids] =
-            (int32_t)((state >> 33) % (uint64_t)v->model->config.n_vocab);
+    while (err == MOE_OK && v->n_ids < v->n_tok) {
+        int64_t n = v->n_tok - v->n_ids;
+
+        n = n < window ? n : window;
+        err = add_window(v, n);
+        for (int64_t i = 0; i < n; i++) {
+            state =
+                state * 6364136223846793005u + 1442695040888963407u; /* Knuth */
+            v->ids[v->n_ids++] =
+                (int32_t)((state >> 33) % (uint64_t)v->model->config.n_vocab);
+        }
     }
-    return MOE_OK;
+    return err;
 }
 
 static moe_err get_ids(verify *v)
 {
-    moe_err err;
-
-    if (v->text && !v->model->tokenizer)
+    if (v->n_corpus && !v->model->tokenizer)
         return moe_fail(MOE_ERR_ARG, "%s: no tokenizer for %s", v->path,
-                        v->text);
-    err = v->model->tokenizer ? encode(v) : draw(v);
-    if (err == MOE_OK && v->n_ids > v->n_tok)
-        v->n_ids = v->n_tok;
-    v->start[1] = v->n_ids;
-    return err;
+                        v->corpus[0]);
+    v->ids = moe_calloc((size_t)v->n_tok, sizeof *v->ids);
+    /* a batch has one entry more than windows, and each has a token */
+    v->start = moe_calloc(2 * (size_t)v->n_tok, sizeof *v->start);
+    if (!v->ids || !v->start)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld tokens",
+                        (long long)v->n_tok);
+    return v->n_corpus           ? add_corpus(v)
+           : v->model->tokenizer ? add_text(v, built_in, sizeof built_in - 1)
+                                 : draw(v);
 }
 
 static moe_err make_room(verify *v)
@@ -151,10 +210,11 @@ static moe_err make_room(verify *v)
 static moe_err keep(const moe_event *ev, void *user)
 {
     verify *v = user;
-    int64_t n = ev->n_tok, at = ev->layer * v->n_ids + ev->first_token;
+    int64_t n = ev->n_tok, first = v->first + ev->first_token;
+    int64_t at = ev->layer * v->n_ids + first;
 
     if (ev->site == MOE_SITE_NLL) {
-        memcpy(v->nll + ev->first_token, ev->nll, (size_t)n * sizeof *v->nll);
+        memcpy(v->nll + first, ev->nll, (size_t)n * sizeof *v->nll);
         return MOE_OK;
     }
     memcpy(v->logits + at * ev->n_expert, ev->logits,
@@ -206,7 +266,7 @@ static void compare_row(verify *v, const moe_event *ev, int64_t at, int64_t i)
 static moe_err compare(const moe_event *ev, void *user)
 {
     verify *v = user;
-    int64_t first = ev->first_token;
+    int64_t first = v->first + ev->first_token;
 
     if (ev->site == MOE_SITE_ROUTER) {
         for (int64_t i = 0; i < ev->n_tok; i++)
@@ -214,7 +274,7 @@ static moe_err compare(const moe_event *ev, void *user)
         return MOE_OK;
     }
     for (int64_t i = 0; i < ev->n_tok; i++)
-        if (!isnan(ev->nll[i])) { /* the first token has none */
+        if (!isnan(ev->nll[i])) { /* the first of a window has none */
             v->now->nll += (double)ev->nll[i] - (double)v->nll[first + i];
             v->now->n_nll++;
         }
@@ -225,15 +285,17 @@ static moe_err pass(verify *v, const moe_case *c, moe_hook_fn see)
 {
     const moe_forward_opts opts = {.backend = c->backend->name,
                                    .precision = c->precision,
-                                   .max_tok = v->n_ids,
+                                   .max_tok = v->longest,
                                    .nll = true};
     const moe_hook hook = {1u << MOE_SITE_ROUTER | 1u << MOE_SITE_NLL, see, v};
-    const moe_batch batch = {v->ids, v->start, v->n_ids, 1};
     moe_forward *fw = NULL;
     moe_err err = moe_forward_new(&fw, v->model, v->pool, &opts);
 
-    if (err == MOE_OK)
-        err = moe_forward_run(fw, &batch, &hook, 1);
+    v->first = 0;
+    for (int i = 0; i < v->n_batch && err == MOE_OK; i++) {
+        err = moe_forward_run(fw, &v->batches[i], &hook, 1);
+        v->first += v->batches[i].n_tok;
+    }
     moe_forward_free(fw);
     return err;
 }
@@ -277,12 +339,12 @@ static moe_err run_all(verify *v)
 
 static void note(moe_table *t, const verify *v)
 {
-    moe_table_note(t, "%s: %d layers, %lld tokens of %s; compared with %s %s",
+    moe_table_note(t, "%s: %d layers, %lld tokens of %s%s; compared with %s %s",
                    v->path, v->model->config.n_layer, (long long)v->n_ids,
-                   v->text               ? v->text
+                   v->n_corpus           ? v->corpus[0]
                    : v->model->tokenizer ? "the built-in text"
                                          : "pseudo-random ids",
-                   v->exact.backend->name,
+                   v->n_corpus > 1 ? " and more" : "", v->exact.backend->name,
                    moe_precision_name(v->exact.precision));
 }
 
@@ -406,6 +468,8 @@ static void close_all(verify *v)
     moe_pool_free(v->pool);
     moe_model_close(v->model);
     free(v->ids);
+    free(v->start);
+    free(v->batches);
     free(v->logits);
     free(v->expert);
     free(v->gate);
@@ -418,10 +482,8 @@ int moe_cmd_verify(int argc, char **argv)
 {
     verify v = {.n_tok = 512};
     const moe_opt options[] = {
-        MOE_OPT_STR('t', "text", "FILE", &v.text,
-                    "text to compute [a page that is built in]"),
         MOE_OPT_INT('n', "tokens", "N", &v.n_tok, 1, 1 << 20,
-                    "tokens at most, BOS included [512]"),
+                    "tokens at most, each window's BOS included [512]"),
         MOE_OPT_LIST('b', "backend", "NAME", &v.backends,
                      "only this backend; may be given again [all but ref]"),
         MOE_OPT_LIST(0, "precision", "NAME", &v.precisions,
@@ -431,14 +493,14 @@ int moe_cmd_verify(int argc, char **argv)
     moe_common common = {0};
     const moe_usage use = {
         .name = "verify",
-        .args = "MODEL",
+        .args = "MODEL [CORPUS...]",
         .summary =
             "Compare the routes of each backend and precision with exact "
             "arithmetic",
-        .example = "moetrace verify mixtral-8x7b.gguf",
+        .example = "moetrace verify mixtral-8x7b.gguf texts.csv -n 20000",
         .opts = options,
         .min_args = 1,
-        .max_args = 1,
+        .max_args = -1,
         .common = &common,
     };
     int n_args, rc;
@@ -447,6 +509,8 @@ int moe_cmd_verify(int argc, char **argv)
     if (!arg)
         return rc;
     v.path = arg[0];
+    v.corpus = (const char *const *)arg + 1;
+    v.n_corpus = n_args - 1;
     rc = moe_cli_end(&use, run(&v, &common));
     close_all(&v);
     return rc;

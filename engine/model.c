@@ -392,6 +392,23 @@ void moe_model_close(moe_model *model)
     free(model);
 }
 
+int32_t moe_model_bos(const moe_model *model)
+{
+    int32_t bos = model->tokenizer ? moe_tokenizer_bos(model->tokenizer) : -1;
+
+    if (bos < 0)
+        bos = model->config.bos_id;
+    return bos >= 0 && bos < model->config.n_vocab ? bos : -1;
+}
+
+int64_t moe_model_window(const moe_model *model)
+{
+    const int64_t unknown = 4096, most = 32768;
+    int64_t context = model->config.context;
+
+    return context == 0 ? unknown : context < most ? context : most;
+}
+
 /* Above this much data a digest reads samples. */
 static const size_t digest_whole = (size_t)256 << 20;
 

@@ -49,6 +49,13 @@ moe_err moe_model_config(moe_config *out, moe_layout *layout,
 size_t moe_model_bytes(const moe_model *model);
 size_t moe_model_piece(const moe_model *model);
 
+/* The id that begins a text, by the tokenizer, else the configuration; -1: none
+ * in the vocabulary. */
+int32_t moe_model_bos(const moe_model *model);
+/* Tokens of a window unless the user chose: the model's context, at most 32,768;
+ * 4,096 when it says none. */
+int64_t moe_model_window(const moe_model *model);
+
 /*
  * A digest that names the model: SHA-256 over configuration, tensor names,
  * types, shapes and data. Of models over 256 MiB each tensor gives only its

@@ -28,8 +28,6 @@
 
 enum {
     DEFAULT_BATCH = 16384,
-    DEFAULT_CONTEXT = 4096, /* when the model does not say */
-    MAX_CONTEXT = 32768,    /* unless asked for more       */
     LARGE_TILE = 256 << 20, /* scratch of a tile of tokens */
     SMALL_TILE = 1 << 20,
     MEMORY_REST = 24 << 20, /* libraries, SQLite and the corpus, measured */
@@ -274,19 +272,14 @@ static moe_err choose_windows(job *j)
         return moe_fail(
             MOE_ERR_FORMAT, "%s: the tokenizer has %d pieces, the model %d",
             m->path, moe_tokenizer_size(m->tokenizer), m->config.n_vocab);
-    bos = moe_tokenizer_bos(m->tokenizer);
-    if (bos < 0)
-        bos = m->config.bos_id;
-    if (!j->no_bos && (bos < 0 || bos >= m->config.n_vocab))
+    bos = moe_model_bos(m);
+    if (!j->no_bos && bos < 0)
         return moe_fail(MOE_ERR_ARG,
                         "%s: the model names no BOS token; --no-bos goes on "
                         "without",
                         m->path);
     j->opts.bos = j->no_bos ? -1 : bos;
-    j->opts.context = j->context              ? j->context
-                      : longest == 0          ? DEFAULT_CONTEXT
-                      : longest < MAX_CONTEXT ? longest
-                                              : MAX_CONTEXT;
+    j->opts.context = j->context ? j->context : moe_model_window(m);
     if (j->opts.context < 2)
         return moe_fail(MOE_ERR_ARG, "%s: a context of %" PRId64 " tokens",
                         m->path, j->opts.context);

@@ -51,7 +51,7 @@ fi
 tr -s ' \n' ' ' <"$dir/text" |
     grep -q '512 tokens of the built-in text' || fail "another text"
 printf 'a b c' >"$dir/short"
-"$moetrace" verify "$dir/tiny" -t "$dir/short" -n 3 -b openblas --precision exact \
+"$moetrace" verify "$dir/tiny" "$dir/short" -n 3 -b openblas --precision exact \
     >"$dir/text" || fail "a text is refused"
 tr -s ' \n' ' ' <"$dir/text" |
     grep -q '3 tokens of .*short; compared with ref exact' ||
@@ -61,6 +61,21 @@ tr -s ' \n' ' ' <"$dir/text" |
 "$moetrace" verify "$model" -n 1 -b openblas --json >"$dir/json" ||
     fail "one token, which has no loss"
 grep -q '"flips"' "$dir/json" || fail "no flips in JSON"
+
+# More windows than one batch holds: each token is compared with itself.
+"$TOP_BUILDDIR/tests/tiny" --layers 1 --context 64 -o "$dir/narrow" ||
+    fail "no model was made"
+awk 'BEGIN { for (i = 0; i < 9000; i++) printf "%d tokens, and more. ", i }' \
+    >"$dir/long"
+"$moetrace" verify "$dir/narrow" "$dir/short" "$dir/long" -n 17000 \
+    -b openblas --precision exact --csv >"$dir/many" ||
+    fail "a corpus is refused"
+grep -q "^openblas,exact,[a-z]*,17000,1,1," "$dir/many" ||
+    fail "not 17,000 tokens, each as it was: $(cat "$dir/many")"
+"$moetrace" verify "$dir/narrow" "$dir/short" "$dir/long" -n 30 -b openblas \
+    >"$dir/text" || fail "two files are refused"
+tr -s ' \n' ' ' <"$dir/text" | grep -q '30 tokens of .*short and more; ' ||
+    fail "the corpus is not named"
 
 "$TOP_BUILDDIR/tests/tiny" --no-tokenizer -o "$dir/bare" ||
     fail "no model was made"
@@ -85,9 +100,9 @@ refuse()
 }
 : >"$dir/empty"
 refuse 2 "MODEL" -n 5
-refuse 1 "no text" "$dir/tiny" -t "$dir/empty"
-refuse 1 "no tokenizer" "$dir/bare" -t "$dir/short"
-refuse 1 "nowhere" "$dir/tiny" -t "$dir/nowhere"
+refuse 1 "no text" "$dir/tiny" "$dir/empty"
+refuse 1 "no tokenizer" "$dir/bare" "$dir/short"
+refuse 1 "nowhere" "$dir/tiny" "$dir/nowhere"
 refuse 1 "no backend 'cublas'" "$model" -b cublas
 refuse 1 "no precision 'sloppy'" "$model" --precision sloppy
 exit $rc
