@@ -80,7 +80,8 @@ static const char **names_of(char **arg, int n_arg, const moe_trace *trace,
     return names;
 }
 
-static void write_tables(const wish *w, const moe_tables *tables, FILE *to)
+static void write_tables(const wish *w, const moe_tables *tables, FILE *to,
+                         moe_pool *pool)
 {
     moe_format_kind format = moe_cli_format(&w->common);
     bool color = moe_cli_color(&w->common) &&
@@ -92,7 +93,7 @@ static void write_tables(const wish *w, const moe_tables *tables, FILE *to)
     else if (format == MOE_FORMAT_TEXT && color && tables->n == 1 && tokens)
         moe_tokens_ansi(to, tokens);
     else
-        moe_tables_write(tables, format, to, color);
+        moe_tables_write_together(tables, format, to, color, pool);
 }
 
 static moe_err analyze(const wish *w, const char *path, char **arg, int n_arg)
@@ -115,7 +116,7 @@ static moe_err analyze(const wish *w, const char *path, char **arg, int n_arg)
         (err = moe_study_run(&tables, trace, names, n, &w->study, pool)) ==
             MOE_OK &&
         (err = moe_outfile_open(&out, w->output ? w->output : "-")) == MOE_OK) {
-        write_tables(w, &tables, out.stream);
+        write_tables(w, &tables, out.stream, pool);
         err = moe_outfile_commit(&out);
     }
     moe_outfile_abort(&out);

@@ -24,11 +24,11 @@ static void format_real(moe_buf *out, const moe_column *column, double v)
                        column->show == MOE_SHOW_P ? 4 : column->digits, v);
 }
 
+/* Appends what stands in the cell. */
 static void format_cell(moe_buf *out, const moe_table *t, int64_t row, int c)
 {
     const char *text;
 
-    moe_buf_clear(out);
     switch (moe_table_kind(t, row, c)) {
     case MOE_CELL_MISSING:
         moe_buf_puts(out, "-");
@@ -46,9 +46,9 @@ static void format_cell(moe_buf *out, const moe_table *t, int64_t row, int c)
     }
 }
 
-static int64_t columns_of(const moe_buf *text)
+static int64_t columns_of(const char *text)
 {
-    return text->data ? moe_glyph_columns(text->data, text->size) : 0;
+    return moe_glyph_columns(text, strlen(text));
 }
 
 static const char *heading(const moe_column *column)
@@ -118,58 +118,71 @@ static void put_prose(const char *text, const char *indent, FILE *to)
     moe_buf_fini(&safe);
 }
 
-static void put_rows(const moe_table *t, int64_t *width, bool color, FILE *to)
+/* All cells, each ending with a zero byte; the width that each column needs. */
+static void format_rows(moe_buf *cells, int64_t *width, const moe_table *t)
 {
     int n = moe_table_columns(t);
-    moe_buf text = {0};
 
-    for (int c = 0; c < n; c++) {
-        const char *name = heading(moe_table_column(t, c));
+    for (int c = 0; c < n; c++)
+        width[c] = columns_of(heading(moe_table_column(t, c)));
+    for (int64_t row = 0; row < moe_table_rows(t); row++)
+        for (int c = 0; c < n; c++) {
+            size_t begin = cells->size;
+            int64_t have;
 
-        width[c] = moe_glyph_columns(name, strlen(name));
-        for (int64_t row = 0; row < moe_table_rows(t); row++) {
-            format_cell(&text, t, row, c);
-            if (columns_of(&text) > width[c])
-                width[c] = columns_of(&text);
+            format_cell(cells, t, row, c);
+            moe_buf_add(cells, "", 1);
+            if (cells->failed)
+                return;
+            have = columns_of(cells->data + begin);
+            width[c] = have > width[c] ? have : width[c];
         }
-    }
+}
+
+static void put_rows(const moe_table *t, const char *cell, const int64_t *width,
+                     bool color, FILE *to)
+{
+    int n = moe_table_columns(t);
+
     fputs(color ? "\033[4m" : "", to);
     for (int c = 0; c < n; c++) {
         const char *name = heading(moe_table_column(t, c));
 
-        put_padded(name, moe_glyph_columns(name, strlen(name)), width[c],
+        put_padded(name, columns_of(name), width[c],
                    moe_table_column(t, c)->kind != MOE_CELL_TEXT, c + 1 == n,
                    to);
     }
     fputs(color ? "\033[0m\n" : "\n", to);
     for (int64_t row = 0; row < moe_table_rows(t); row++)
-        for (int c = 0; c < n; c++) {
-            format_cell(&text, t, row, c);
-            put_padded(text.data ? text.data : "", columns_of(&text), width[c],
+        for (int c = 0; c < n; c++, cell += strlen(cell) + 1) {
+            put_padded(cell, columns_of(cell), width[c],
                        moe_table_column(t, c)->kind != MOE_CELL_TEXT,
                        c + 1 == n, to);
             if (c + 1 == n)
                 putc('\n', to);
         }
-    moe_buf_fini(&text);
 }
 
 void moe_table_write_text(const moe_table *t, FILE *to, bool color)
 {
     int64_t *width = moe_calloc((size_t)moe_table_columns(t), sizeof *width);
+    moe_buf cells = {0};
 
+    if (width)
+        format_rows(&cells, width, t);
     fprintf(to, "%s%s%s\n", color ? "\033[1m" : "", moe_table_title(t),
             color ? "\033[0m" : "");
     put_wrapped(moe_table_definition(t), "", to);
     putc('\n', to);
-    if (width)
-        put_rows(t, width, color, to);
+    if (width && !cells.failed)
+        put_rows(t, cells.data, width, color, to);
     else
         fputs("(no memory to lay out the table)\n", to);
     if (moe_table_note_at(t, 0))
         putc('\n', to);
     for (int i = 0; moe_table_note_at(t, i); i++)
         put_prose(moe_table_note_at(t, i), "  ", to);
+    moe_buf_fini(&cells);
     free(width);
 }
 
@@ -184,8 +197,33 @@ static void write_one(const moe_table *t, moe_format_kind format, FILE *to,
         moe_table_write_text(t, to, color);
 }
 
-void moe_tables_write(const moe_tables *list, moe_format_kind format, FILE *to,
-                      bool color)
+/* Tables as they will be written, each made on its own. */
+typedef struct sheets {
+    const moe_tables *list;
+    moe_format_kind format;
+    bool color;
+    char **text; /* [list->n] NULL: no memory for it */
+} sheets;
+
+static void make_sheet(void *user, int64_t i, int worker)
+{
+    const sheets *s = user;
+    size_t size = 0;
+    FILE *to = open_memstream(&s->text[i], &size);
+
+    (void)worker;
+    if (!to)
+        return;
+    write_one(s->list->item[i], s->format, to, s->color);
+    if (fclose(to) != 0) {
+        free(s->text[i]);
+        s->text[i] = NULL;
+    }
+}
+
+/* text: [list->n] what is laid out already, or NULL; each may be NULL. */
+static void write_all(const moe_tables *list, moe_format_kind format, FILE *to,
+                      bool color, char *const *text)
 {
     static const char *const between[] = {[MOE_FORMAT_TEXT] = "\n",
                                           [MOE_FORMAT_CSV] = "\n",
@@ -196,8 +234,31 @@ void moe_tables_write(const moe_tables *list, moe_format_kind format, FILE *to,
     for (int i = 0; i < list->n; i++) {
         if (i)
             fputs(between[format], to);
-        write_one(list->item[i], format, to, color);
+        if (text && text[i])
+            fputs(text[i], to);
+        else
+            write_one(list->item[i], format, to, color);
     }
     if (format == MOE_FORMAT_JSON)
         fputs(list->n ? "\n]\n" : "]\n", to);
+}
+
+void moe_tables_write(const moe_tables *list, moe_format_kind format, FILE *to,
+                      bool color)
+{
+    write_all(list, format, to, color, NULL);
+}
+
+void moe_tables_write_together(const moe_tables *list, moe_format_kind format,
+                               FILE *to, bool color, moe_pool *pool)
+{
+    sheets s = {list, format, color,
+                moe_calloc((size_t)list->n, sizeof *s.text)};
+
+    if (s.text)
+        moe_pool_run(pool, list->n, make_sheet, &s);
+    write_all(list, format, to, color, s.text);
+    for (int i = 0; s.text && i < list->n; i++)
+        free(s.text[i]);
+    free(s.text);
 }

@@ -2,6 +2,8 @@
 
 #include "analysis/glyph.h"
 
+#include <string.h>
+
 typedef struct range {
     int32_t first, last;
 } range;
@@ -114,12 +116,29 @@ static void add_hidden(moe_buf *out, int32_t code)
         moe_buf_printf(out, "\\u{%X}", (unsigned)code);
 }
 
+/* Bytes from the first on that are shown as they are in any case. */
+static size_t plain_run(const char *bytes, size_t n, bool html)
+{
+    size_t i = 0;
+
+    while (i < n && bytes[i] >= ' ' && bytes[i] <= '~' &&
+           !(html && strchr("&<>\"'", bytes[i])))
+        i++;
+    return i;
+}
+
 static void add_visible(moe_buf *out, const char *bytes, size_t n, bool html)
 {
     for (size_t i = 0; i < n;) {
+        size_t length = plain_run(bytes + i, n - i, html);
         int32_t code;
-        size_t length = moe_glyph_next(&code, bytes + i, n - i);
 
+        if (length > 0) {
+            moe_buf_add(out, bytes + i, length);
+            i += length;
+            continue;
+        }
+        length = moe_glyph_next(&code, bytes + i, n - i);
         if (code == MOE_GLYPH_INVALID)
             moe_buf_printf(out, "\\x%02X", (unsigned)(unsigned char)bytes[i]);
         else if (moe_glyph_hidden(code))

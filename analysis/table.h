@@ -7,6 +7,7 @@
 
 #include "engine/base/cli.h"
 #include "engine/base/error.h"
+#include "engine/base/pool.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -91,6 +92,9 @@ void moe_table_write_json(const moe_table *t, FILE *to);
 /* A whole list: CSV tables are separated by an empty line; JSON is an array. */
 void moe_tables_write(const moe_tables *list, moe_format_kind format, FILE *to,
                       bool color);
+/* The same, by several threads: all tables are laid out in memory first. */
+void moe_tables_write_together(const moe_tables *list, moe_format_kind format,
+                               FILE *to, bool color, moe_pool *pool);
 
 /* The shortest decimal that reads back as v; 32 bytes are enough. */
 void moe_number(char out[32], double v);
