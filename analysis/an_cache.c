@@ -123,13 +123,13 @@ static moe_err open_document(state *s, int64_t doc)
     s->n_tok = 0;
     if (n <= s->capacity)
         return MOE_OK;
-    if (n > INT32_MAX)
+    if (n > INT32_MAX / study->shape->top_k)
         return moe_fail(MOE_ERR_UNSUPPORTED,
                         "%s: cache: document %lld has %lld tokens, at most %d "
                         "can be analysed",
                         moe_trace_path(study->trace),
                         (long long)moe_trace_doc_at(study->trace, doc)->id,
-                        (long long)n, INT32_MAX);
+                        (long long)n, INT32_MAX / study->shape->top_k);
     free(s->expert);
     free(s->depth);
     free(s->kind);

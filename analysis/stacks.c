@@ -6,22 +6,22 @@
 
 #include <stdlib.h>
 
-/* The order of a policy: greater is better. */
-typedef struct merit {
-    int64_t first, second;
-} merit;
+/* An expert, and what it is worth to the policy: more is better. */
+typedef struct claim {
+    uint64_t worth;
+    int32_t expert;
+} claim;
 
 struct moe_stacks {
     int n_expert, top_k;
-    int n;              /* experts on the list */
-    int32_t *list;      /* [n_expert] best first                        */
-    int32_t *place;     /* [n_expert] on the list, -1: not there        */
-    int64_t *count;     /* [n_expert] requests so far                   */
-    int64_t *last;      /* [n_expert] when it was requested             */
-    int64_t *next;      /* [n_expert] token of the next request         */
-    merit *merit;       /* [n_expert]                                   */
-    int64_t *asked;     /* [n_expert] token that last asked for it      */
-    int32_t *candidate; /* [top_k + 1]                                  */
+    int n;            /* experts on the list */
+    int32_t *list;    /* [n_expert] best first                       */
+    int32_t *place;   /* [n_expert] on the list, -1: not there       */
+    uint64_t *worth;  /* [n_expert]                                  */
+    uint32_t *count;  /* [n_expert] requests so far                  */
+    int32_t *next;    /* [n_expert] token of the next request        */
+    int32_t *asked;   /* [n_expert] token that last asked for it     */
+    claim *candidate; /* [top_k + 1] best first                      */
 };
 
 const char *moe_stack_name(int policy)
@@ -41,15 +41,14 @@ moe_err moe_stacks_new(moe_stacks **out, int n_expert, int top_k)
         s->top_k = top_k;
         s->list = moe_calloc(n, sizeof *s->list);
         s->place = moe_calloc(n, sizeof *s->place);
+        s->worth = moe_calloc(n, sizeof *s->worth);
         s->count = moe_calloc(n, sizeof *s->count);
-        s->last = moe_calloc(n, sizeof *s->last);
         s->next = moe_calloc(n, sizeof *s->next);
-        s->merit = moe_calloc(n, sizeof *s->merit);
         s->asked = moe_calloc(n, sizeof *s->asked);
         s->candidate = moe_calloc((size_t)top_k + 1, sizeof *s->candidate);
     }
-    if (!s || !s->list || !s->place || !s->count || !s->last || !s->next ||
-        !s->merit || !s->asked || !s->candidate) {
+    if (!s || !s->list || !s->place || !s->worth || !s->count || !s->next ||
+        !s->asked || !s->candidate) {
         moe_stacks_free(s);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for caches of %d experts",
                         n_expert);
@@ -64,10 +63,9 @@ void moe_stacks_free(moe_stacks *s)
         return;
     free(s->list);
     free(s->place);
+    free(s->worth);
     free(s->count);
-    free(s->last);
     free(s->next);
-    free(s->merit);
     free(s->asked);
     free(s->candidate);
     free(s);
@@ -79,58 +77,63 @@ static void clear(moe_stacks *s)
     for (int e = 0; e < s->n_expert; e++) {
         s->place[e] = -1;
         s->count[e] = 0;
-        s->next[e] = INT64_MAX;
         s->asked[e] = -1;
     }
 }
+
+/* ---- the most recent requests ---- */
+
+static void to_front(moe_stacks *s, int32_t e)
+{
+    int from = s->place[e] < 0 ? s->n++ : s->place[e];
+
+    for (int at = from; at > 0; at--) {
+        s->list[at] = s->list[at - 1];
+        s->place[s->list[at]] = at;
+    }
+    s->list[0] = e;
+    s->place[e] = 0;
+}
+
+static void run_lru(int32_t *depth, moe_stacks *s, const int32_t *expert,
+                    int64_t n_tok)
+{
+    int k = s->top_k;
+
+    for (int64_t t = 0; t < n_tok; t++, expert += k, depth += k) {
+        for (int r = 0; r < k; r++)
+            depth[r] = expert[r] < 0 ? -1 : s->place[expert[r]] + 1;
+        for (int r = k - 1; r >= 0; r--)
+            if (expert[r] >= 0)
+                to_front(s, expert[r]);
+    }
+}
+
+/* ---- other orders ---- */
 
 /* Into when[i]: the token that next requests what place i does; n_tok: none. */
 static void look_ahead(int32_t *when, moe_stacks *s, const int32_t *expert,
                        int64_t n_tok)
 {
     for (int e = 0; e < s->n_expert; e++)
-        s->next[e] = n_tok;
+        s->next[e] = (int32_t)n_tok;
     for (int64_t t = n_tok - 1; t >= 0; t--) {
         const int32_t *set = expert + t * s->top_k;
 
         for (int r = 0; r < s->top_k; r++)
-            when[t * s->top_k + r] =
-                (int32_t)(set[r] < 0 ? 0 : s->next[set[r]]);
+            when[t * s->top_k + r] = set[r] < 0 ? 0 : s->next[set[r]];
         for (int r = 0; r < s->top_k; r++)
             if (set[r] >= 0)
-                s->next[set[r]] = t;
+                s->next[set[r]] = (int32_t)t;
     }
 }
 
-static merit merit_of(const moe_stacks *s, moe_stack_policy policy, int32_t e,
-                      int rank)
+/* One more candidate, in its place among n. */
+static void propose(claim *candidate, int n, claim c)
 {
-    switch (policy) {
-    case MOE_STACK_LRU:
-        return (merit){s->last[e], 0};
-    case MOE_STACK_LFU: /* a rank: requested by this token */
-        return rank >= 0 ? (merit){INT64_MAX - rank, 0}
-                         : (merit){s->count[e], s->last[e]};
-    default:
-        return (merit){-s->next[e], -e};
-    }
-}
-
-/* The best of n candidates, which is taken out. */
-static int32_t take_best(moe_stacks *s, int n)
-{
-    int best = 0;
-    int32_t e;
-
-    for (int i = 1; i < n; i++) {
-        merit a = s->merit[s->candidate[i]], b = s->merit[s->candidate[best]];
-
-        if (a.first > b.first || (a.first == b.first && a.second > b.second))
-            best = i;
-    }
-    e = s->candidate[best];
-    s->candidate[best] = s->candidate[n - 1];
-    return e;
+    for (; n > 0 && candidate[n - 1].worth < c.worth; n--)
+        candidate[n] = candidate[n - 1];
+    candidate[n] = c;
 }
 
 /*
@@ -140,28 +143,44 @@ static int32_t take_best(moe_stacks *s, int n)
  */
 static void update(moe_stacks *s, int n_candidate, int64_t t)
 {
-    for (int place = 0; n_candidate > 0; place++) {
-        if (place < s->n) {
-            int32_t old = s->list[place];
+    claim *candidate = s->candidate;
 
-            if (s->asked[old] != t)
-                s->candidate[n_candidate++] = old;
+    for (int at = 0; n_candidate > 0; at++) {
+        if (at == s->n) {
+            s->n++;
+        } else {
+            int32_t old = s->list[at];
+
+            if (s->asked[old] != t) {
+                claim c = {s->worth[old], old};
+
+                if (c.worth > candidate[0].worth)
+                    continue;
+                propose(candidate, n_candidate++, c);
+            }
         }
-        s->list[place] = take_best(s, n_candidate--);
-        s->place[s->list[place]] = place;
-        if (place >= s->n)
-            s->n = place + 1;
+        s->list[at] = candidate[0].expert;
+        s->place[s->list[at]] = at;
+        n_candidate--;
+        for (int i = 0; i < n_candidate; i++)
+            candidate[i] = candidate[i + 1];
     }
 }
 
-void moe_stacks_run(int32_t *depth, moe_stacks *s, moe_stack_policy policy,
-                    const int32_t *expert, int64_t n_tok)
+/* What a request for e by token t is worth while that token is at hand. */
+static uint64_t bid(const moe_stacks *s, moe_stack_policy policy, int32_t e,
+                    int rank)
+{
+    if (policy == MOE_STACK_LFU)
+        return UINT64_MAX - (uint64_t)rank;
+    return (uint64_t)(INT32_MAX - s->next[e]) << 32 | (uint32_t)(INT32_MAX - e);
+}
+
+static void run_by_worth(int32_t *depth, moe_stacks *s, moe_stack_policy policy,
+                         const int32_t *expert, int64_t n_tok)
 {
     int k = s->top_k;
 
-    clear(s);
-    if (policy == MOE_STACK_BELADY)
-        look_ahead(depth, s, expert, n_tok);
     for (int64_t t = 0; t < n_tok; t++, expert += k, depth += k) {
         int n = 0;
 
@@ -177,15 +196,27 @@ void moe_stacks_run(int32_t *depth, moe_stacks *s, moe_stack_policy policy,
             depth[r] = s->place[e] + 1;
             if (s->asked[e] == t) /* twice by one token */
                 continue;
-            s->asked[e] = t;
-            s->last[e] = t * k + (k - 1 - r);
+            s->asked[e] = (int32_t)t;
             s->count[e]++;
-            s->merit[e] = merit_of(s, policy, e, r);
-            s->candidate[n++] = e;
+            s->worth[e] = bid(s, policy, e, r);
+            propose(s->candidate, n++, (claim){s->worth[e], e});
         }
         update(s, n, t);
-        for (int r = 0; r < k && policy == MOE_STACK_LFU; r++)
-            if (expert[r] >= 0)
-                s->merit[expert[r]] = merit_of(s, policy, expert[r], -1);
+        for (int r = k - 1; r >= 0 && policy == MOE_STACK_LFU; r--)
+            if (expert[r] >= 0) /* requests, then recency */
+                s->worth[expert[r]] = (uint64_t)s->count[expert[r]] << 32 |
+                                      (uint64_t)(t * k + (k - 1 - r));
     }
+}
+
+void moe_stacks_run(int32_t *depth, moe_stacks *s, moe_stack_policy policy,
+                    const int32_t *expert, int64_t n_tok)
+{
+    clear(s);
+    if (policy == MOE_STACK_BELADY)
+        look_ahead(depth, s, expert, n_tok);
+    if (policy == MOE_STACK_LRU)
+        run_lru(depth, s, expert, n_tok);
+    else
+        run_by_worth(depth, s, policy, expert, n_tok);
 }

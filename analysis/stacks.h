@@ -42,7 +42,8 @@ void moe_stacks_free(moe_stacks *s);
  *                                -1: unknown expert
  *   expert  [n_tok, top_k]  in   in [-1, n_expert); -1 requests nothing
  *
- * The caches are empty at the first token. depth must not overlap expert.
+ * n_tok * top_k is at most INT32_MAX. The caches are empty at the first token.
+ * depth must not overlap expert.
  */
 void moe_stacks_run(int32_t *depth, moe_stacks *s, moe_stack_policy policy,
                     const int32_t *expert, int64_t n_tok);
