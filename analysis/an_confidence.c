@@ -60,8 +60,8 @@ enum {
     N_KIND = 2, /* prompt (with BOS) and generated tokens */
     MARGIN = 0,
     ENTROPY = 1,
-    GATE = 2,             /* and further ranks                */
-    MAX_EXACT = 256 << 20 /* bytes of values that are all kept */
+    GATE = 2,            /* and further ranks                */
+    MAX_EXACT = 64 << 20 /* bytes of values that are all kept */
 };
 
 /* A layer, group and kind of token. */
@@ -204,40 +204,37 @@ static const char *const phases[] = {"all", "prompt", "generated"};
 
 typedef struct work {
     const state *s;
-    int n_group, n_phase; /* that are shown */
-    cell *cells;          /* [n_slot, n_group, n_phase], sealed */
+    int n_group, n_phase;    /* that are shown                         */
+    const cell **look;       /* [n_group of the study * N_KIND] cells
+                                of the row at hand                     */
+    const moe_spread **list; /* [the same] a spread of each            */
+    int n_look;
 } work;
 
-static cell *shown(const work *w, int64_t slot, int group, int phase)
+static moe_err seal_layer(void *user, int64_t slot)
 {
-    return &w->cells[(slot * w->n_group + group) * w->n_phase + phase];
+    const state *s = user;
+    int64_t n = (int64_t)s->study->n_group * N_KIND;
+
+    for (int64_t i = slot * n; i < (slot + 1) * n; i++)
+        for (int j = 0; j < s->n_spread; j++)
+            moe_spread_seal(&s->cells[i].spread[j]);
+    return MOE_OK;
 }
 
-static moe_err pool_layer(void *user, int64_t slot)
+/* Look at a group, or at all of them, in a phase. */
+static void look_at(work *w, int slot, int group, int phase)
 {
-    const work *w = user;
     const moe_study *study = w->s->study;
-    moe_err err = MOE_OK;
 
+    w->n_look = 0;
     for (int g = 0; g < study->n_group; g++)
-        for (int p = 0; p < w->n_phase; p++)
-            for (int kind = 0; kind < N_KIND; kind++) {
-                const cell *from =
-                    &w->s->cells[(slot * study->n_group + g) * N_KIND + kind];
-
-                if (p > 0 && kind + 1 != p)
-                    continue;
-                err = cell_merge(shown(w, slot, g, p), from, w->s->n_spread);
-                if (err == MOE_OK && w->n_group > study->n_group)
-                    err = cell_merge(shown(w, slot, study->n_group, p), from,
-                                     w->s->n_spread);
-                if (err != MOE_OK)
-                    return err;
-            }
-    for (int i = 0; i < w->n_group * w->n_phase; i++)
-        for (int j = 0; j < w->s->n_spread; j++)
-            moe_spread_seal(&shown(w, slot, 0, i)->spread[j]);
-    return MOE_OK;
+        for (int kind = 0; kind < N_KIND; kind++)
+            if ((group == g || group == study->n_group) &&
+                (phase == 0 || phase == kind + 1))
+                w->look[w->n_look++] =
+                    &w->s->cells[((int64_t)slot * study->n_group + g) * N_KIND +
+                                 kind];
 }
 
 static void put_place(moe_table *t, const work *w, int slot, int group,
@@ -253,37 +250,43 @@ static void put_place(moe_table *t, const work *w, int slot, int group,
 static void put_spreads(moe_table *t, const work *w, int slot, int group,
                         int phase)
 {
-    const cell *c = shown(w, slot, group, phase);
-
     for (int i = 0; i < w->s->n_spread; i++) {
+        for (int c = 0; c < w->n_look; c++)
+            w->list[c] = &w->look[c]->spread[i];
         put_place(t, w, slot, group, phase);
         moe_table_text(t, i == MARGIN    ? "margin"
                           : i == ENTROPY ? "entropy"
                                          : "gate");
         moe_table_text(t, i < GATE ? NULL : moe_choice_name(i - GATE));
-        moe_table_real(t, moe_spread_mean(&c->spread[i]));
+        moe_table_real(t, moe_spread_mean(w->list, w->n_look));
         for (int q = 0; q < N_LEVEL; q++)
-            moe_table_real(t, moe_spread_quantile(&c->spread[i], levels[q]));
-        moe_table_int(t, c->spread[i].n);
+            moe_table_real(t,
+                           moe_spread_quantile(w->list, w->n_look, levels[q]));
+        moe_table_int(t, moe_spread_count(w->list, w->n_look));
     }
 }
 
 static void put_ties(moe_table *t, const work *w, int slot, int group,
                      int phase)
 {
-    const cell *c = shown(w, slot, group, phase);
+    int64_t n = 0;
 
+    for (int c = 0; c < w->n_look; c++)
+        n += w->look[c]->n_margin;
     for (int i = 0; i < N_THRESHOLD; i++) {
+        int64_t under = 0;
+
+        for (int c = 0; c < w->n_look; c++)
+            under += w->look[c]->under[i];
         put_place(t, w, slot, group, phase);
         moe_table_real(t, thresholds[i]);
-        moe_table_real(
-            t, c->n_margin ? (double)c->under[i] / (double)c->n_margin : NAN);
-        moe_table_int(t, c->under[i]);
-        moe_table_int(t, c->n_margin);
+        moe_table_real(t, n ? (double)under / (double)n : NAN);
+        moe_table_int(t, under);
+        moe_table_int(t, n);
     }
 }
 
-static moe_err put_tables(moe_tables *out, const work *w)
+static moe_err put_tables(moe_tables *out, work *w)
 {
     moe_table *t = moe_table_new("confidence", "How sure the router is",
                                  formula, columns, N_COLUMN);
@@ -294,6 +297,7 @@ static moe_err put_tables(moe_tables *out, const work *w)
     for (int i = 0; t && tie && i < w->s->study->n_slot; i++)
         for (int g = 0; g < w->n_group; g++)
             for (int p = 0; p < w->n_phase; p++) {
+                look_at(w, i, g, p);
                 put_spreads(t, w, i, g, p);
                 put_ties(tie, w, i, g, p);
             }
@@ -321,25 +325,22 @@ static bool has_generated(const state *s)
 
 static moe_err finish(void *user, moe_tables *out)
 {
-    const state *s = user;
+    state *s = user;
     const moe_study *study = s->study;
+    size_t n = (size_t)study->n_group * N_KIND;
     work w = {.s = s,
               .n_group = study->n_group + (study->n_group > 1),
-              .n_phase = has_generated(s) ? 3 : 1};
-    int64_t n = (int64_t)study->n_slot * w.n_group * w.n_phase;
-    moe_err err = MOE_OK;
+              .n_phase = has_generated(s) ? 3 : 1,
+              .look = moe_calloc(n, sizeof *w.look),
+              .list = moe_calloc(n, sizeof *w.list)};
+    moe_err err = w.look && w.list
+                      ? moe_study_parallel(study, study->n_slot, seal_layer, s)
+                      : moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
 
-    w.cells = moe_calloc((size_t)n, sizeof *w.cells);
-    if (!w.cells)
-        return moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
-    for (int64_t i = 0; i < n && err == MOE_OK; i++)
-        err = cell_init(&w.cells[i], s);
-    if (err == MOE_OK && (err = moe_study_parallel(study, study->n_slot,
-                                                   pool_layer, &w)) == MOE_OK)
+    if (err == MOE_OK)
         err = put_tables(out, &w);
-    for (int64_t i = 0; i < n; i++)
-        cell_fini(&w.cells[i], s->n_spread);
-    free(w.cells);
+    free(w.look);
+    free(w.list);
     return err;
 }
 

@@ -38,9 +38,15 @@ moe_err moe_spread_merge(moe_spread *s, const moe_spread *other) MOE_MUST_CHECK;
 
 /* Once all are there, and before what follows. */
 void moe_spread_seal(moe_spread *s);
-/* NaN without numbers. Quantiles are of type 7 where exact, else the middle of
- * the bin of the number whose rank is next to 1 + (n - 1) p. */
-double moe_spread_mean(const moe_spread *s);
-double moe_spread_quantile(const moe_spread *s, double p);
+
+/*
+ * Of the numbers of several spreads together, [n_list], all of them exact or
+ * none; mean and quantiles are NaN without numbers. Quantiles are of type 7
+ * where exact, else the middle of the bin of the number whose rank is next to
+ * 1 + (n - 1) p.
+ */
+int64_t moe_spread_count(const moe_spread *const *list, int n_list);
+double moe_spread_mean(const moe_spread *const *list, int n_list);
+double moe_spread_quantile(const moe_spread *const *list, int n_list, double p);
 
 #endif

@@ -126,6 +126,16 @@ static void a_trace_without_gates_or_margins_is_refused(void **state)
     moe_pool_free(pool);
 }
 
+static double mean_of(const moe_spread *s)
+{
+    return moe_spread_mean(&s, 1);
+}
+
+static double quantile_of(const moe_spread *s, double p)
+{
+    return moe_spread_quantile(&s, 1, p);
+}
+
 /* 10,000 numbers over 30 octaves, in two halves. */
 static void a_histogram_is_within_its_resolution(void **state)
 {
@@ -145,16 +155,52 @@ static void a_histogram_is_within_its_resolution(void **state)
     moe_spread_seal(&all);
     moe_spread_seal(&one);
     assert_int_equal(one.n, N);
-    assert_close(moe_spread_mean(&one) / moe_spread_mean(&all), 1, 1e-8);
+    assert_close(mean_of(&one) / mean_of(&all), 1, 1e-8);
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-        double want = moe_spread_quantile(&all, levels[i]);
+        double want = quantile_of(&all, levels[i]);
 
         /* neighbours of rank are 0.2 % apart */
-        assert_close(moe_spread_quantile(&one, levels[i]) / want, 1, 0.007);
+        assert_close(quantile_of(&one, levels[i]) / want, 1, 0.007);
     }
     moe_spread_fini(&all);
     moe_spread_fini(&one);
     moe_spread_fini(&two);
+}
+
+/* Of sizes 0, 1, 2,047 and 3,000: sorted one way and the other, with repeats. */
+static void several_spreads_are_as_one_of_all_their_numbers(void **state)
+{
+    enum { N_PART = 4 };
+    static const int size[N_PART] = {0, 1, 2047, 3000};
+    static const double levels[] = {0, 0.05, 0.3, 0.5, 0.95, 1};
+    uint64_t counter = 0;
+
+    (void)state;
+    for (int exact = 0; exact < 2; exact++) {
+        moe_spread part[N_PART], all = {.exact = exact};
+        const moe_spread *list[N_PART];
+
+        for (int i = 0; i < N_PART; i++) {
+            part[i] = (moe_spread){.exact = exact};
+            list[i] = &part[i];
+            for (int j = 0; j < size[i]; j++) {
+                float v = (float)moe_random_below(700, 5, 1, counter++) / 64;
+
+                assert_ok(moe_spread_add(&part[i], v));
+                assert_ok(moe_spread_add(&all, v));
+            }
+            moe_spread_seal(&part[i]);
+        }
+        moe_spread_seal(&all);
+        assert_int_equal(moe_spread_count(list, N_PART), all.n);
+        assert_close(moe_spread_mean(list, N_PART), mean_of(&all), 1e-12);
+        for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+            assert_true(moe_spread_quantile(list, N_PART, levels[i]) ==
+                        quantile_of(&all, levels[i]));
+        for (int i = 0; i < N_PART; i++)
+            moe_spread_fini(&part[i]);
+        moe_spread_fini(&all);
+    }
 }
 
 static void numbers_at_the_ends_and_unknown_ones_are_safe(void **state)
@@ -166,14 +212,14 @@ static void numbers_at_the_ends_and_unknown_ones_are_safe(void **state)
         moe_spread s = {.exact = exact};
 
         moe_spread_seal(&s);
-        assert_true(isnan(moe_spread_mean(&s)));
-        assert_true(isnan(moe_spread_quantile(&s, 0.5)));
+        assert_true(isnan(mean_of(&s)));
+        assert_true(isnan(quantile_of(&s, 0.5)));
         for (int i = 0; i < 6; i++)
             assert_ok(moe_spread_add(&s, odd[i]));
         moe_spread_seal(&s);
         assert_int_equal(s.n, 3);
-        assert_close(moe_spread_mean(&s), 131071 / 3.0, 1e-6);
-        assert_close(moe_spread_quantile(&s, 0), 0, 1e-20);
+        assert_close(mean_of(&s), 131071 / 3.0, 1e-6);
+        assert_close(quantile_of(&s, 0), 0, 1e-20);
         moe_spread_fini(&s);
     }
 }
@@ -184,6 +230,7 @@ int main(void)
         cmocka_unit_test(margins_gates_and_entropies_are_those_planted),
         cmocka_unit_test(a_trace_without_gates_or_margins_is_refused),
         cmocka_unit_test(a_histogram_is_within_its_resolution),
+        cmocka_unit_test(several_spreads_are_as_one_of_all_their_numbers),
         cmocka_unit_test(numbers_at_the_ends_and_unknown_ones_are_safe),
     };
     int failed = cmocka_run_group_tests_name("confidence", tests, NULL, NULL);
