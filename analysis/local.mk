@@ -30,6 +30,7 @@ libanalysis_a_SOURCES = \
 	%D%/repeat.c %D%/repeat.h \
 	%D%/planes.c %D%/planes.h \
 	%D%/survive.c %D%/survive.h \
+	%D%/random.c %D%/random.h \
 	%D%/record.c %D%/record.h \
 	%D%/resample.c %D%/resample.h \
 	%D%/sentences.c %D%/sentences.h \

@@ -8,53 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
-
-uint64_t moe_random_bits(uint64_t seed, uint64_t stream, uint64_t counter)
-{
-    const uint64_t step = UINT64_C(0x9e3779b97f4a7c15);
-
-    return mix(mix(mix(seed + step) + stream * step + 1) + counter * step);
-}
-
-double moe_random_unit(uint64_t seed, uint64_t stream, uint64_t counter)
-{
-    return (double)(moe_random_bits(seed, stream, counter) >> 11) * 0x1p-53;
-}
-
-int64_t moe_random_below(int64_t n, uint64_t seed, uint64_t stream,
-                         uint64_t counter)
-{
-    int64_t i = (int64_t)(moe_random_unit(seed, stream, counter) * (double)n);
-
-    return i < n ? i : n - 1;
-}
-
-void moe_random_rows(int32_t *out, int64_t n, uint64_t seed, uint64_t stream,
-                     uint64_t first)
-{
-    for (int64_t i = 0; i < n; i++)
-        out[i] =
-            (int32_t)moe_random_below(n, seed, stream, first + (uint64_t)i);
-}
-
-void moe_random_shuffle(int32_t *item, int64_t n, uint64_t seed,
-                        uint64_t stream)
-{
-    for (int64_t i = n - 1; i > 0; i--) {
-        int64_t j = moe_random_below(i + 1, seed, stream, (uint64_t)i);
-        int32_t was = item[i];
-
-        item[i] = item[j];
-        item[j] = was;
-    }
-}
-
 double moe_stats_set_chance(int n_expert, int top_k)
 {
     double apart = 1;
@@ -172,6 +125,25 @@ double moe_stats_js(const int64_t *a, const int64_t *b, int64_t n)
         js += (x_log_x(p) + x_log_x(q)) / 2 - x_log_x((p + q) / 2);
     }
     return js > 0 ? js : 0;
+}
+
+double moe_stats_relative_js(const int64_t *a, const int64_t *b, int64_t n)
+{
+    double of_a = total_of(a, n), of_b = total_of(b, n);
+    double js = 0, in_a = 0, in_b = 0, entropy;
+
+    if (of_a <= 0 || of_b <= 0)
+        return NAN;
+    for (int64_t i = 0; i < n; i++) {
+        double p = (double)a[i] / of_a, q = (double)b[i] / of_b;
+        double p_log = x_log_x(p), q_log = x_log_x(q);
+
+        js += (p_log + q_log) / 2 - x_log_x((p + q) / 2);
+        in_a -= p_log;
+        in_b -= q_log;
+    }
+    entropy = (fmax(in_a, 0) + fmax(in_b, 0)) / 2;
+    return entropy > 0 ? fmax(js, 0) / entropy : NAN;
 }
 
 /* ---- contingency tables ---- */

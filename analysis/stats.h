@@ -7,30 +7,11 @@
 #ifndef MOE_ANALYSIS_STATS_H
 #define MOE_ANALYSIS_STATS_H
 
+#include "analysis/random.h"
 #include "engine/base/error.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/*
- * Counter-based random numbers: a function of (seed, stream, counter) alone, so
- * that a draw is the same in whatever order and thread it is made. The mix is
- * SplitMix64's (Steele, Lea and Flood 2014), applied once to each argument.
- */
-uint64_t moe_random_bits(uint64_t seed, uint64_t stream, uint64_t counter);
-/* In [0, 1), 53 bits. */
-double moe_random_unit(uint64_t seed, uint64_t stream, uint64_t counter);
-/* In [0, n), n >= 1; the bias is below n / 2^53. */
-int64_t moe_random_below(int64_t n, uint64_t seed, uint64_t stream,
-                         uint64_t counter);
-
-/* n of them in [0, n): counters first, first + 1, ... */
-void moe_random_rows(int32_t *out, int64_t n, uint64_t seed, uint64_t stream,
-                     uint64_t first);
-
-/* Fisher and Yates; the same order for the same (seed, stream). */
-void moe_random_shuffle(int32_t *item, int64_t n, uint64_t seed,
-                        uint64_t stream);
 
 /* 1 - C(E-k, k) / C(E, k): two independent uniform sets of k of E experts have
  * one in common. 13/28 for 8 and 2. */
@@ -62,6 +43,8 @@ double moe_stats_jain(const int64_t *count, int64_t n);
 /* Jensen-Shannon divergence in bits, 0 to 1, of two rows of counts, each divided
  * by its sum first (Lin 1991). Its square root is the distance. */
 double moe_stats_js(const int64_t *a, const int64_t *b, int64_t n);
+/* Over the mean of the entropies of the two; NaN where both are 0. */
+double moe_stats_relative_js(const int64_t *a, const int64_t *b, int64_t n);
 
 /*
  * Association of rows and columns of a table of counts, [n_row, n_col]. Empty

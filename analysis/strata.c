@@ -153,17 +153,17 @@ void moe_strata_fini(moe_strata *s)
     *s = (moe_strata){0};
 }
 
-/* Places by a digit of their keys, equal ones as they were. */
+/* Places by a digit of their keys, of n_digit, equal ones as they were. */
 static void by_digit(int32_t *to, const int32_t *from, int64_t n,
-                     const int32_t *key, int shift, int64_t *at)
+                     const int32_t *key, int shift, int32_t *at, int n_digit)
 {
-    int64_t sum = 0;
+    int32_t sum = 0;
 
-    memset(at, 0, DIGITS * sizeof *at);
+    memset(at, 0, (size_t)n_digit * sizeof *at);
     for (int64_t i = 0; i < n; i++)
         at[key[from[i]] >> shift & (DIGITS - 1)]++;
-    for (int d = 0; d < DIGITS; d++) {
-        int64_t here = at[d];
+    for (int d = 0; d < n_digit; d++) {
+        int32_t here = at[d];
 
         at[d] = sum;
         sum += here;
@@ -174,15 +174,18 @@ static void by_digit(int32_t *to, const int32_t *from, int64_t n,
 
 /* By key, the lower digit first; spare is scratch. */
 static void by_key(int32_t *order, int32_t *spare, int64_t n,
-                   const int32_t *key, int64_t *at)
+                   const int32_t *key, int32_t *at)
 {
     int32_t most = 0;
 
     for (int64_t i = 0; i < n; i++)
         most = key[order[i]] > most ? key[order[i]] : most;
-    by_digit(spare, order, n, key, 0, at);
+    if (most == 0)
+        return;
+    by_digit(spare, order, n, key, 0, at, most < DIGITS ? most + 1 : DIGITS);
     if (most >= DIGITS)
-        by_digit(order, spare, n, key, DIGIT_BITS, at);
+        by_digit(order, spare, n, key, DIGIT_BITS, at,
+                 (most >> DIGIT_BITS) + 1);
     else
         memcpy(order, spare, (size_t)n * sizeof *order);
 }
@@ -209,8 +212,7 @@ static int64_t mark(moe_strata *s, const int32_t *class, const int32_t *level)
 moe_err moe_strata_make(moe_strata *out, const int32_t *class,
                         const int32_t *level, int64_t n_place)
 {
-    int32_t *spare;
-    int64_t *at;
+    int32_t *spare, *at;
     moe_strata s = {0};
     moe_err err = MOE_OK;
 

@@ -83,11 +83,7 @@ static void share_out(moe_versus *v, int64_t n)
 
 static double relative(const moe_versus *v)
 {
-    const int64_t *a = v->sum, *b = v->sum + v->width;
-    double entropy =
-        (moe_stats_entropy(a, v->width) + moe_stats_entropy(b, v->width)) / 2;
-
-    return entropy > 0 ? moe_stats_js(a, b, v->width) / entropy : NAN;
+    return moe_stats_relative_js(v->sum, v->sum + v->width, v->width);
 }
 
 double moe_versus_relative(moe_versus *v)
