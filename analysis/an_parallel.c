@@ -348,12 +348,11 @@ static void draw_set(int64_t *count, int32_t *set, const place *p,
     }
 }
 
-static moe_err chance_of_layer(void *user, int64_t slot)
+/* The same draws for all layers, which may differ in where experts stand. */
+static moe_err fill_chance(work *w)
 {
-    const work *w = user;
     const moe_study *study = w->s->study;
-    place p = place_of(w, (int)slot);
-    double *chance = w->chance + slot * (1 + N_FACTOR);
+    place p = place_of(w, 0);
     double n = (double)study->opts->n_resample, all;
     int64_t *count = moe_calloc((size_t)(p.n_expert + p.n_rank), sizeof *count);
     int32_t *set = moe_calloc((size_t)p.top_k, sizeof *set);
@@ -364,16 +363,22 @@ static moe_err chance_of_layer(void *user, int64_t slot)
         return moe_fail(MOE_ERR_NOMEM, "parallel: out of memory");
     }
     all = (double)(p.batch * p.top_k) * 4 * p.n_expert;
-    for (int i = 0; i < 1 + N_FACTOR; i++)
-        chance[i] = n > 0 ? 0 : NAN;
+    for (int i = 0; i < study->n_slot * (1 + N_FACTOR); i++)
+        w->chance[i] = n > 0 ? 0 : NAN;
     for (int64_t i = 0; i < study->opts->n_resample; i++) {
         memset(count, 0, (size_t)p.n_expert * sizeof *count);
         for (int64_t t = 0; t < p.batch; t++)
             draw_set(count, set, &p, (uint64_t)study->opts->seed, (uint64_t)i,
                      (uint64_t)(t * p.top_k));
-        chance[0] += rank_load(&p, count, count + p.n_expert) / n;
-        for (int c = 0; c < N_FACTOR; c++)
-            chance[1 + c] += (double)beyond(&p, count, quarters[c]) / (all * n);
+        for (int l = 0; l < study->n_slot; l++) {
+            double *chance = w->chance + l * (1 + N_FACTOR);
+
+            p = place_of(w, l);
+            chance[0] += rank_load(&p, count, count + p.n_expert) / n;
+            for (int c = 0; c < N_FACTOR; c++)
+                chance[1 + c] +=
+                    (double)beyond(&p, count, quarters[c]) / (all * n);
+        }
     }
     free(count);
     free(set);
@@ -572,8 +577,7 @@ static moe_err finish(void *user, moe_tables *out)
         (err = lay_out(&w)) == MOE_OK && (err = share_out(&w)) == MOE_OK &&
         (err = moe_study_parallel(study, w.n_range, read_range, &w)) ==
             MOE_OK &&
-        (err = moe_study_parallel(study, study->n_slot, chance_of_layer, &w)) ==
-            MOE_OK)
+        (err = fill_chance(&w)) == MOE_OK)
         err = put_tables(out, &w);
     work_fini(&w);
     return err;
