@@ -96,7 +96,19 @@ static void write_tables(const wish *w, const moe_tables *tables, FILE *to,
         moe_tables_write_together(tables, format, to, color, pool);
 }
 
-static moe_err analyze(const wish *w, const char *path, char **arg, int n_arg)
+/* Traces come first: several if they are shards, and no name of an analysis has
+ * a dot or a slash. */
+static int count_traces(char **arg, int n)
+{
+    int i = 1;
+
+    while (i < n && strpbrk(arg[i], "./"))
+        i++;
+    return i;
+}
+
+/* arg: the traces, [n_trace], then what to do, [n_arg]. */
+static moe_err analyze(const wish *w, char **arg, int n_trace, int n_arg)
 {
     moe_outfile out = {0};
     moe_tables tables = {0};
@@ -107,8 +119,9 @@ static moe_err analyze(const wish *w, const char *path, char **arg, int n_arg)
     moe_err err;
 
     if ((err = moe_pool_new(&pool, (int)w->common.threads)) == MOE_OK &&
-        (err = moe_trace_open(&trace, path)) == MOE_OK) {
-        names = names_of(arg, n_arg, trace, &n);
+        (err = moe_trace_open_shards(&trace, (const char *const *)arg,
+                                     n_trace)) == MOE_OK) {
+        names = names_of(arg + n_trace, n_arg, trace, &n);
         if (!names)
             err = moe_fail(MOE_ERR_NOMEM, "out of memory");
     }
@@ -127,17 +140,18 @@ static moe_err analyze(const wish *w, const char *path, char **arg, int n_arg)
     return err;
 }
 
+/* arg: [n] names */
 static int check_names(const moe_usage *use, const wish *w, char **arg, int n)
 {
-    if (n < 2)
+    if (n < 1)
         return moe_cli_usage_error(
             use, "a trace and at least one analysis are needed, or --list");
-    for (int i = 1; i < n; i++)
+    for (int i = 0; i < n; i++)
         if (!moe_analysis_find(arg[i]) &&
-            !(n == 2 && strcmp(arg[i], "all") == 0))
+            !(n == 1 && strcmp(arg[i], "all") == 0))
             return moe_cli_usage_error(
                 use, "no analysis '%s' (--list shows those there are)", arg[i]);
-    if (w->html && (n != 2 || strcmp(arg[1], "tokens") != 0))
+    if (w->html && (n != 1 || strcmp(arg[0], "tokens") != 0))
         return moe_cli_usage_error(
             use, "--html goes with the analysis tokens alone");
     if (w->html && (w->common.csv || w->common.json))
@@ -218,14 +232,15 @@ int moe_cmd_analyze(int argc, char **argv)
     };
     const moe_usage use = {
         "analyze",
-        "RUN.db NAME...",
-        "Compute tables from a trace; the NAME all gives every analysis",
+        "RUN.db... NAME...",
+        "Compute tables from a trace, or from all shards of one; the NAME all "
+        "gives every analysis",
         "moetrace analyze run.db shares repeats --by language --paper-layers",
         opts,
         0,
         -1,
         &w.common};
-    int n = 0, rc;
+    int n = 0, n_trace, rc;
     char **arg = moe_cli_parse(&use, argc, argv, &n, &rc);
 
     if (!arg)
@@ -244,13 +259,15 @@ int moe_cmd_analyze(int argc, char **argv)
         puts(a->formula);
         return 0;
     }
-    if ((rc = check_names(&use, &w, arg, n)) != 0)
+    n_trace = n > 0 ? count_traces(arg, n) : 0;
+    n -= n_trace;
+    if ((rc = check_names(&use, &w, arg + n_trace, n)) != 0)
         return rc;
     w.study.by = group_by(w.by);
     if (w.phase)
         w.study.only_phase = strcmp(w.phase, "prompt") == 0
                                  ? MOE_STUDY_PROMPT
                                  : MOE_STUDY_GENERATED;
-    make_compatible(&w, arg + 1, n - 1);
-    return moe_cli_end(&use, analyze(&w, arg[0], arg + 1, n - 1));
+    make_compatible(&w, arg + n_trace, n);
+    return moe_cli_end(&use, analyze(&w, arg, n_trace, n));
 }

@@ -3,6 +3,7 @@ libprobes_a_SOURCES = \
 	%D%/recorder.c %D%/recorder.h \
 	%D%/trace.h %D%/trace_code.c \
 	%D%/trace_db.c %D%/trace_internal.h \
+	%D%/trace_cursor.c %D%/trace_opened.h \
 	%D%/trace_read.c %D%/trace_read.h \
 	%D%/trace_schema.c \
 	%D%/trace_verify.c \

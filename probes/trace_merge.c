@@ -588,6 +588,13 @@ static moe_err copy_rows(merge *m, source *s, sqlite3_stmt *from,
     return MOE_OK;
 }
 
+static moe_err count_document(merge *m, source *s)
+{
+    m->sum.n_doc++;
+    m->sum.n_tok += s->n_tok;
+    return MOE_OK;
+}
+
 /* The document on which a source stands, behind what is there already. */
 static moe_err copy_document(merge *m, source *s)
 {
@@ -612,9 +619,7 @@ static moe_err copy_document(merge *m, source *s)
                                      (s->first + n) * nr, shift * nr, n * nr,
                                      "logits")) != MOE_OK)
         return err;
-    m->sum.n_doc++;
-    m->sum.n_tok += n;
-    return MOE_OK;
+    return count_document(m, s);
 }
 
 /* The document that comes next has this id and is in source `from`. */
@@ -638,7 +643,8 @@ static moe_err check_next(merge *m, int64_t id, int from)
     return MOE_OK;
 }
 
-static moe_err copy_documents(merge *m)
+/* Each document in the order of ids, with the source that stands on it. */
+static moe_err visit_documents(merge *m, moe_err (*visit)(merge *, source *))
 {
     for (;;) {
         int next = -1;
@@ -652,7 +658,7 @@ static moe_err copy_documents(merge *m)
             return MOE_OK;
         if ((err = moe_stop_check()) != MOE_OK ||
             (err = check_next(m, m->src[next].id, next)) != MOE_OK ||
-            (err = copy_document(m, &m->src[next])) != MOE_OK ||
+            (err = visit(m, &m->src[next])) != MOE_OK ||
             (err = step_document(&m->src[next])) != MOE_OK)
             return err;
     }
@@ -728,7 +734,7 @@ static moe_err fill(merge *m)
 
     for (int i = 0; i < m->n && err == MOE_OK; i++)
         err = copy_pieces(m, &m->src[i]);
-    if (err == MOE_OK && (err = copy_documents(m)) == MOE_OK &&
+    if (err == MOE_OK && (err = visit_documents(m, copy_document)) == MOE_OK &&
         (err = check_sample(m)) == MOE_OK && (err = set_counts(m)) == MOE_OK)
         err = moe_trace_exec(m->db, m->path, "COMMIT");
     return err;
@@ -769,5 +775,23 @@ moe_err moe_trace_merge(moe_merge_sum *sum, const char *out,
     if (err == MOE_OK && sum)
         *sum = m.sum;
     free(temporary);
+    return err;
+}
+
+moe_err moe_trace_merge_check(const char *const *path, int n)
+{
+    const moe_merge_opts opts = {.command = ""};
+    merge m = {.opts = &opts, .n = n, .last = -1};
+    moe_err err;
+
+    m.src = moe_calloc((size_t)n, sizeof *m.src);
+    if (!m.src)
+        return no_memory(path[0]);
+    if ((err = open_sources(&m, path)) == MOE_OK &&
+        (err = visit_documents(&m, count_document)) == MOE_OK)
+        err = check_sample(&m);
+    for (int i = 0; i < n; i++)
+        source_fini(&m.src[i]);
+    free(m.src);
     return err;
 }

@@ -21,6 +21,10 @@ typedef struct moe_merge_sum {
     int64_t n_missing; /* ids below the largest that no trace has */
 } moe_merge_sum;
 
+/* Are these all shards of one run, as moe_trace_merge wants them? Writes
+ * nothing; looks at the keys of runs and at documents. */
+moe_err moe_trace_merge_check(const char *const *path, int n) MOE_MUST_CHECK;
+
 /*
  * Write OUT from n traces: documents by id, whose rows are those of a run that
  * was not split. Refused, naming the traces and both values: a document or a

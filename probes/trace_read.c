@@ -2,50 +2,14 @@
 
 #include "probes/trace_read.h"
 
-#include "probes/trace_internal.h"
+#include "probes/trace_merge.h"
+#include "probes/trace_opened.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { N_TEXT = 5 }; /* path, title, domain, language, digest */
-
-typedef struct entry {
-    char *key, *value;
-} entry;
-
-struct moe_trace {
-    sqlite3 *db;
-    char *path;
-    moe_trace_shape shape;
-    moe_trace_layout lay;
-    int32_t *layers;
-    entry *run;
-    int n_run;
-    moe_trace_doc *doc;
-    int64_t *first; /* [n_doc] number of each document's first token */
-    int64_t n_doc, n_tok;
-    char **text;       /* [n_doc * N_TEXT] */
-    int32_t *piece_id; /* [n_piece] rising */
-    size_t *piece_at;  /* [n_piece + 1] into pieces */
-    int64_t n_piece;
-    moe_buf pieces;
-};
-
-struct moe_cursor {
-    const moe_trace *trace;
-    sqlite3 *db;
-    sqlite3_stmt *token, *route;
-    unsigned what;
-    int64_t doc, end; /* the document at hand, and where to stop */
-    bool active;      /* token stands on a row of it             */
-    int64_t position, window;
-    int64_t capacity; /* tokens */
-    int32_t *vocab, *expert;
-    uint8_t *phase;
-    float *nll, *gate, *margin, *entropy;
-};
 
 static moe_err no_memory(const char *path)
 {
@@ -84,7 +48,8 @@ static moe_err load_run(moe_trace *t)
             err = no_memory(t->path);
             break;
         }
-        t->run[t->n_run] = (entry){column_text(st, 0), column_text(st, 1)};
+        t->run[t->n_run] =
+            (moe_trace_entry){column_text(st, 0), column_text(st, 1)};
         t->n_run++;
         if (!t->run[t->n_run - 1].key || !t->run[t->n_run - 1].value)
             err = no_memory(t->path);
@@ -213,15 +178,180 @@ moe_err moe_trace_open(moe_trace **out, const char *path)
     return MOE_OK;
 }
 
+/* ---- shards ---- */
+
+static moe_err add_entry(moe_trace *t, const char *key, const char *value)
+{
+    moe_trace_entry e = {moe_strdup(key), moe_strdup(value)};
+
+    if (!e.key || !e.value || !room(&t->run, t->n_run, sizeof *t->run)) {
+        free(e.key);
+        free(e.value);
+        return no_memory(t->path);
+    }
+    t->run[t->n_run++] = e;
+    return MOE_OK;
+}
+
+static moe_err unite_run(moe_trace *t)
+{
+    const char *key, *value;
+    moe_err err = MOE_OK;
+
+    for (int k = 0; (key = moe_trace_key_at(t->shard[0], k)) && err == MOE_OK;
+         k++) {
+        bool agreed = true;
+
+        value = moe_trace_get(t->shard[0], key);
+        for (int i = 1; i < t->n_shard && strcmp(key, "model") != 0; i++) {
+            const char *other = moe_trace_get(t->shard[i], key);
+
+            agreed =
+                agreed && other &&
+                (strcmp(value, other) == 0 || strcmp(key, "finished") == 0);
+        }
+        if (agreed)
+            err = add_entry(t, key, value);
+    }
+    return err;
+}
+
+/* next: [n_shard] zeros. */
+static moe_err unite_documents(moe_trace *t, int64_t *next)
+{
+    for (;;) {
+        const moe_trace_doc *least = NULL;
+        int from = 0;
+
+        for (int i = 0; i < t->n_shard; i++) {
+            const moe_trace_doc *d = moe_trace_doc_at(t->shard[i], next[i]);
+
+            if (d && (!least || d->id < least->id)) {
+                least = d;
+                from = i;
+            }
+        }
+        if (!least)
+            return MOE_OK;
+        if (!room(&t->doc, t->n_doc, sizeof *t->doc) ||
+            !room(&t->from, t->n_doc, sizeof *t->from) ||
+            !room(&t->place, t->n_doc, sizeof *t->place))
+            return no_memory(t->path);
+        t->doc[t->n_doc] = *least;
+        t->from[t->n_doc] = from;
+        t->place[t->n_doc++] = next[from]++;
+        t->n_tok += least->n_tok;
+    }
+}
+
+/* The least token id whose piece is not taken yet; -1: none is left. */
+static int32_t next_piece(const moe_trace *t, const int64_t *next)
+{
+    int32_t id = -1;
+
+    for (int i = 0; i < t->n_shard; i++) {
+        const moe_trace *s = t->shard[i];
+
+        if (next[i] < s->n_piece && (id < 0 || s->piece_id[next[i]] < id))
+            id = s->piece_id[next[i]];
+    }
+    return id;
+}
+
+/* next: [n_shard] zeros. */
+static moe_err unite_pieces(moe_trace *t, int64_t *next)
+{
+    int32_t id;
+
+    while ((id = next_piece(t, next)) >= 0) {
+        const char *piece = NULL;
+        size_t size = 0;
+
+        for (int i = 0; i < t->n_shard; i++) {
+            const moe_trace *s = t->shard[i];
+            size_t n;
+            const char *bytes = moe_trace_piece_bytes(s, id, &n);
+
+            if (next[i] == s->n_piece || s->piece_id[next[i]] != id)
+                continue;
+            if (piece && (n != size || memcmp(piece, bytes, n) != 0))
+                return moe_fail(MOE_ERR_ARG,
+                                "%s is not of one run with %s: another piece "
+                                "for token id %" PRId32,
+                                s->path, t->path, id);
+            piece = bytes;
+            size = n;
+            next[i]++;
+        }
+        if (!room(&t->piece_id, t->n_piece, sizeof *t->piece_id) ||
+            !room(&t->piece_at, t->n_piece, 2 * sizeof *t->piece_at))
+            return no_memory(t->path);
+        t->piece_id[t->n_piece] = id;
+        t->piece_at[t->n_piece++] = t->pieces.size;
+        moe_buf_add(&t->pieces, piece, size);
+        t->piece_at[t->n_piece] = t->pieces.size;
+    }
+    return t->pieces.failed ? no_memory(t->path) : MOE_OK;
+}
+
+static moe_err unite(moe_trace *t, const char *const *path, int n)
+{
+    int64_t *next = moe_calloc(2 * (size_t)n, sizeof *next);
+    moe_err err = MOE_OK;
+
+    t->path = moe_format("%s and %d more", path[0], n - 1);
+    t->shard = moe_calloc((size_t)n, sizeof *t->shard);
+    if (!next || !t->path || !t->shard)
+        err = no_memory(path[0]);
+    while (err == MOE_OK && t->n_shard < n)
+        if ((err = moe_trace_open(&t->shard[t->n_shard], path[t->n_shard])) ==
+            MOE_OK)
+            t->n_shard++;
+    if (err == MOE_OK) {
+        t->shape = t->shard[0]->shape;
+        t->lay = t->shard[0]->lay;
+        if ((err = unite_run(t)) == MOE_OK &&
+            (err = unite_documents(t, next)) == MOE_OK)
+            err = unite_pieces(t, next + n);
+    }
+    free(next);
+    return err;
+}
+
+moe_err moe_trace_open_shards(moe_trace **out, const char *const *path, int n)
+{
+    moe_trace *t;
+    moe_err err;
+
+    if (n == 1)
+        return moe_trace_open(out, path[0]);
+    if ((err = moe_trace_merge_check(path, n)) != MOE_OK)
+        return err;
+    t = moe_calloc(1, sizeof *t);
+    if (!t)
+        return no_memory(path[0]);
+    if ((err = unite(t, path, n)) != MOE_OK) {
+        moe_trace_close_read(t);
+        return err;
+    }
+    *out = t;
+    return MOE_OK;
+}
+
 void moe_trace_close_read(moe_trace *t)
 {
     if (!t)
         return;
+    for (int i = 0; i < t->n_shard; i++)
+        moe_trace_close_read(t->shard[i]);
+    free(t->shard);
+    free(t->from);
+    free(t->place);
     for (int i = 0; i < t->n_run; i++) {
         free(t->run[i].key);
         free(t->run[i].value);
     }
-    for (int64_t i = 0; i < t->n_doc * N_TEXT; i++)
+    for (int64_t i = 0; t->text && i < t->n_doc * N_TEXT; i++)
         free(t->text[i]);
     free(t->run);
     free(t->doc);
@@ -291,341 +421,4 @@ const char *moe_trace_piece_bytes(const moe_trace *t, int32_t vocab, size_t *n)
         return "";
     *n = t->piece_at[low + 1] - t->piece_at[low];
     return t->pieces.data + t->piece_at[low];
-}
-
-static moe_err prepare(moe_cursor *c)
-{
-    const moe_trace *t = c->trace;
-    moe_buf sql = {0};
-    moe_err err = moe_trace_prepare(
-        &c->token, c->db, t->path,
-        c->what & MOE_READ_TOKEN
-            ? "SELECT position, window, phase, vocab, nll FROM t_token"
-              " WHERE document = ?1 ORDER BY position"
-            : "SELECT position, window, phase FROM t_token"
-              " WHERE document = ?1 ORDER BY position");
-
-    if (err != MOE_OK)
-        return err;
-    moe_buf_puts(&sql, "SELECT id");
-    for (int i = 0; i < t->lay.n_pack; i++)
-        moe_buf_printf(&sql, ", x%d", i);
-    for (int p = 0; p < t->lay.n_place; p++) {
-        for (int i = 0; i < t->lay.n_pair && c->what & MOE_READ_GATE; i++)
-            moe_buf_printf(&sql, ", g%d_%d", p, i);
-        if (c->what & MOE_READ_MARGIN)
-            moe_buf_printf(&sql, ", m%d", p);
-    }
-    moe_buf_puts(&sql, " FROM t_route WHERE id >= ?1 AND id < ?2 ORDER BY id");
-    err = sql.failed ? no_memory(t->path)
-                     : moe_trace_prepare(&c->route, c->db, t->path, sql.data);
-    moe_buf_fini(&sql);
-    return err;
-}
-
-moe_err moe_cursor_open(moe_cursor **out, const moe_trace *t, int64_t first,
-                        int64_t end, unsigned what)
-{
-    moe_cursor *c;
-    moe_err err;
-
-    if (first < 0 || end < first || end > t->n_doc)
-        return moe_fail(MOE_ERR_ARG,
-                        "%s: documents %" PRId64 " to %" PRId64 " of %" PRId64,
-                        t->path, first, end, t->n_doc);
-    c = moe_calloc(1, sizeof *c);
-    if (!c)
-        return no_memory(t->path);
-    c->trace = t;
-    c->doc = first;
-    c->end = end;
-    c->what = what;
-    if (!t->shape.has_gate)
-        c->what &= ~(unsigned)MOE_READ_GATE;
-    if (!t->shape.has_margin)
-        c->what &= ~(unsigned)MOE_READ_MARGIN;
-    if ((err = moe_trace_db_open(&c->db, t->path, false)) == MOE_OK)
-        err = prepare(c);
-    if (err != MOE_OK) {
-        moe_cursor_close(c);
-        return err;
-    }
-    *out = c;
-    return MOE_OK;
-}
-
-void moe_cursor_close(moe_cursor *c)
-{
-    if (!c)
-        return;
-    sqlite3_finalize(c->token);
-    sqlite3_finalize(c->route);
-    sqlite3_close_v2(c->db);
-    free(c->vocab);
-    free(c->phase);
-    free(c->nll);
-    free(c->expert);
-    free(c->gate);
-    free(c->margin);
-    free(c->entropy);
-    free(c);
-}
-
-static bool resize(void *array, int64_t n, int64_t each, size_t size)
-{
-    void **p = array,
-         *grown = moe_reallocarray(*p, (size_t)n, (size_t)each * size);
-
-    if (grown)
-        *p = grown;
-    return grown != NULL;
-}
-
-static moe_err grow(moe_cursor *c)
-{
-    const moe_trace_shape *s = &c->trace->shape;
-    const int64_t n = c->capacity ? 2 * c->capacity : 256;
-    const int64_t slots = s->n_router, choices = slots * s->top_k;
-
-    if (!resize(&c->phase, n, 1, sizeof *c->phase) ||
-        !resize(&c->expert, n, choices, sizeof *c->expert) ||
-        (c->what & MOE_READ_TOKEN &&
-         (!resize(&c->vocab, n, 1, sizeof *c->vocab) ||
-          !resize(&c->nll, n, 1, sizeof *c->nll))) ||
-        (c->what & MOE_READ_GATE &&
-         !resize(&c->gate, n, choices, sizeof *c->gate)) ||
-        (c->what & MOE_READ_MARGIN &&
-         (!resize(&c->margin, n, slots, sizeof *c->margin) ||
-          !resize(&c->entropy, n, slots, sizeof *c->entropy))))
-        return no_memory(c->trace->path);
-    c->capacity = n;
-    return MOE_OK;
-}
-
-static moe_err damaged(const moe_cursor *c, const char *what, int64_t is)
-{
-    return moe_fail(
-        MOE_ERR_FORMAT,
-        "%s: damaged: document %" PRId64 ", position %" PRId64 ": %s %" PRId64,
-        c->trace->path, c->trace->doc[c->doc].id, c->position, what, is);
-}
-
-/* Step the tokens of the document: *row, or the end with all of them seen. */
-static moe_err step_token(moe_cursor *c, bool *row)
-{
-    const moe_trace_doc *d = &c->trace->doc[c->doc];
-    int rc = sqlite3_step(c->token);
-
-    *row = rc == SQLITE_ROW;
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        return moe_trace_db_fail(c->db, c->trace->path);
-    if (*row ? c->position >= d->n_tok : c->position != d->n_tok)
-        return moe_fail(MOE_ERR_FORMAT,
-                        "%s: damaged: document %" PRId64
-                        " has %s than its %" PRId64 " tokens",
-                        c->trace->path, d->id, *row ? "more" : "fewer",
-                        d->n_tok);
-    return MOE_OK;
-}
-
-static moe_err start_document(moe_cursor *c)
-{
-    const moe_trace *t = c->trace;
-    int64_t first = t->first[c->doc], n = t->doc[c->doc].n_tok;
-
-    sqlite3_reset(c->token);
-    sqlite3_reset(c->route);
-    sqlite3_bind_int64(c->token, 1, t->doc[c->doc].id);
-    sqlite3_bind_int64(c->route, 1, first * t->lay.n_block);
-    sqlite3_bind_int64(c->route, 2, (first + n) * t->lay.n_block);
-    c->position = 0;
-    c->window = -1;
-    return step_token(c, &c->active);
-}
-
-/* Let go of the file between documents, so that a writer may commit. */
-static void end_document(moe_cursor *c)
-{
-    sqlite3_reset(c->token);
-    sqlite3_reset(c->route);
-    c->active = false;
-    c->doc++;
-}
-
-static moe_err read_token(moe_cursor *c, int64_t i)
-{
-    const char *path = c->trace->path;
-    int64_t v = 0;
-    moe_err err;
-
-    if ((err = moe_trace_column(&v, c->token, 0, c->position, c->position,
-                                path)) != MOE_OK ||
-        (err = moe_trace_column(&v, c->token, 2, 0, MOE_PHASE_GENERATED,
-                                path)) != MOE_OK)
-        return err;
-    c->phase[i] = (uint8_t)v;
-    if (!(c->what & MOE_READ_TOKEN))
-        return MOE_OK;
-    v = -1;
-    if (sqlite3_column_type(c->token, 3) != SQLITE_NULL &&
-        (err = moe_trace_column(&v, c->token, 3, 0,
-                                (int64_t)c->trace->shape.n_vocab - 1, path)) !=
-            MOE_OK)
-        return err;
-    c->vocab[i] = (int32_t)v;
-    c->nll[i] = sqlite3_column_type(c->token, 4) == SQLITE_NULL
-                    ? NAN
-                    : (float)sqlite3_column_double(c->token, 4);
-    return MOE_OK;
-}
-
-/* Digits to choices; the reverse of bind_choices in trace_write.c. */
-static moe_err read_choices(moe_cursor *c, int32_t *expert, int n)
-{
-    const moe_trace_layout *lay = &c->trace->lay;
-    const int32_t n_expert = c->trace->shape.n_expert;
-    const uint64_t base = (uint64_t)lay->base;
-
-    for (int pack = 0; pack < lay->n_pack; pack++) {
-        int d = pack * lay->n_digit;
-        int end = d + lay->n_digit < n ? d + lay->n_digit : n;
-        int type = sqlite3_column_type(c->route, 1 + pack);
-        uint64_t x;
-
-        if (type == SQLITE_NULL) {
-            for (; d < end; d++)
-                expert[d] = -1;
-            continue;
-        }
-        x = (uint64_t)sqlite3_column_int64(c->route, 1 + pack);
-        for (; d < end; d++, x /= base) {
-            int32_t e = (int32_t)(x % base);
-
-            expert[d] = e == n_expert ? -1 : e;
-        }
-        if (type != SQLITE_INTEGER || x != 0)
-            return damaged(c, "choices are",
-                           sqlite3_column_int64(c->route, 1 + pack));
-    }
-    return MOE_OK;
-}
-
-/* 2^-(exponent field - 127) without a call: shift is at most 62. */
-static inline float decode(uint32_t code)
-{
-    uint32_t shift = code >> 17, bits = (127 - shift) << 23;
-    float scale;
-
-    if (shift > 62)
-        return NAN;
-    memcpy(&scale, &bits, sizeof scale);
-    return (float)(code & 131071) * scale;
-}
-
-static moe_err read_pair(moe_cursor *c, int column, float *low, float *high)
-{
-    int type = sqlite3_column_type(c->route, column);
-    int64_t v;
-
-    if (type == SQLITE_NULL) {
-        *low = *high = NAN;
-        return MOE_OK;
-    }
-    v = sqlite3_column_int64(c->route, column);
-    if (type != SQLITE_INTEGER || v < 0 || v >> 2 * MOE_TRACE_CODE_BITS)
-        return damaged(c, "a gate, margin or entropy is coded as", v);
-    *low = decode((uint32_t)v & MOE_TRACE_UNKNOWN);
-    *high = decode((uint32_t)(v >> MOE_TRACE_CODE_BITS));
-    return MOE_OK;
-}
-
-static moe_err read_block(moe_cursor *c, int64_t i, int block)
-{
-    const moe_trace *t = c->trace;
-    const moe_trace_shape *s = &t->shape;
-    const int k = s->top_k, n = moe_trace_places(&t->lay, s, block);
-    int64_t want = (t->first[c->doc] + c->position) * t->lay.n_block + block;
-    int64_t slot = i * s->n_router + (int64_t)block * t->lay.n_place;
-    int column = 1 + t->lay.n_pack;
-    float spare;
-    moe_err err;
-    int rc = sqlite3_step(c->route);
-
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        return moe_trace_db_fail(c->db, t->path);
-    if (rc == SQLITE_DONE || sqlite3_column_int64(c->route, 0) != want)
-        return damaged(c, "no row of t_route has id", want);
-    err = read_choices(c, c->expert + slot * k, n * k);
-    for (int p = 0; p < n && err == MOE_OK; p++) {
-        float *g = c->gate ? c->gate + (slot + p) * k : NULL;
-
-        for (int r = 0; c->what & MOE_READ_GATE && r < k && err == MOE_OK;
-             r += 2)
-            err = read_pair(c, column++, g + r, r + 1 < k ? g + r + 1 : &spare);
-        if (c->what & MOE_READ_MARGIN && err == MOE_OK)
-            err = read_pair(c, column++, c->margin + slot + p,
-                            c->entropy + slot + p);
-    }
-    return err;
-}
-
-/* All tokens of the window that the current row begins. */
-static moe_err read_window(moe_cursor *c, int64_t *n_tok)
-{
-    int64_t window, n = 0;
-    bool row = true;
-    moe_err err = moe_trace_column(&window, c->token, 1, c->window + 1,
-                                   INT32_MAX, c->trace->path);
-
-    c->window = window;
-    while (err == MOE_OK && row && window == c->window) {
-        if (n == c->capacity && (err = grow(c)) != MOE_OK)
-            break;
-        err = read_token(c, n);
-        for (int b = 0; b < c->trace->lay.n_block && err == MOE_OK; b++)
-            err = read_block(c, n, b);
-        n++;
-        c->position++;
-        if (err == MOE_OK && (err = step_token(c, &row)) == MOE_OK && row)
-            err = moe_trace_column(&window, c->token, 1, c->window, INT32_MAX,
-                                   c->trace->path);
-    }
-    c->active = row;
-    *n_tok = n;
-    return err;
-}
-
-moe_err moe_cursor_next(moe_cursor *c, moe_span *span, bool *more)
-{
-    moe_span s = {0};
-    moe_err err;
-
-    while (!c->active) {
-        if (c->doc == c->end) {
-            *more = false;
-            return MOE_OK;
-        }
-        if ((err = start_document(c)) != MOE_OK)
-            return err;
-        if (!c->active)
-            end_document(c); /* it has no tokens */
-    }
-    s.doc = c->doc;
-    s.position = c->position;
-    if ((err = read_window(c, &s.n_tok)) != MOE_OK)
-        return err;
-    s.window = (int)c->window;
-    s.n_bos = c->phase[0] == MOE_PHASE_BOS;
-    s.vocab = c->vocab;
-    s.phase = c->phase;
-    s.nll = c->nll;
-    s.expert = c->expert;
-    s.gate = c->gate;
-    s.margin = c->margin;
-    s.entropy = c->entropy;
-    *span = s;
-    *more = true;
-    if (!c->active)
-        end_document(c);
-    return MOE_OK;
 }

@@ -48,6 +48,11 @@ enum {
 /* Open read-only. A file that is no trace, one of a newer version, and one that
  * is damaged are told apart in the message. */
 moe_err moe_trace_open(moe_trace **out, const char *path) MOE_MUST_CHECK;
+/* Several traces as one: all shards of a run, in any order, refused where
+ * moe_trace_merge would. Documents are by id; of the view run the keys that all
+ * agree on, and the model of the first. */
+moe_err moe_trace_open_shards(moe_trace **out, const char *const *path,
+                              int n) MOE_MUST_CHECK;
 void moe_trace_close_read(moe_trace *t);
 
 const char *moe_trace_path(const moe_trace *t);

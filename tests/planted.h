@@ -41,6 +41,9 @@ moe_err planted_document(moe_trace_writer *w, const planted *p,
 void planted_write(const char *path, const planted *p);
 /* Read it back with what is asked for and compare all. */
 void planted_check(const char *path, const planted *p, unsigned what);
+/* The same of documents `first` and on. */
+void planted_check_from(const moe_trace *t, const planted *p, int first,
+                        unsigned what);
 
 /* The first column of the first row of a query, as a number; NULL is NaN. */
 double planted_query(const char *path, const char *sql);

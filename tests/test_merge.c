@@ -101,6 +101,30 @@ static void same_tables(bool logits)
     unlink("test-merge-differ.db");
 }
 
+/* As if they were merged: whole, and from the middle of the documents on. */
+static void check_together(const planted *p, int n)
+{
+    moe_trace *t = NULL;
+
+    assert_ok(moe_trace_open_shards(&t, paths, n));
+    for (int first = 0; first <= p->n_doc; first += 4)
+        planted_check_from(t, p, first,
+                           MOE_READ_GATE | MOE_READ_MARGIN | MOE_READ_TOKEN);
+    for (int d = 0; d < p->n_doc; d++)
+        assert_int_equal(moe_trace_doc_at(t, d)->id, d);
+    assert_string_equal(moe_trace_get(t, "model_digest"), "abc");
+    assert_non_null(moe_trace_get(t, "finished"));
+    assert_int_equal(moe_trace_get(t, "host") != NULL, n == 1);
+    if (p->shape.n_vocab) {
+        size_t size;
+        const char *piece = moe_trace_piece_bytes(t, 1, &size);
+
+        assert_int_equal(size, 1);
+        assert_memory_equal(piece, "\xff", 1);
+    }
+    moe_trace_close_read(t);
+}
+
 static void shards_in_any_order_are_the_run(void **state)
 {
     static const int counts[] = {1, 2, 4, 5, 7};
@@ -126,6 +150,7 @@ static void shards_in_any_order_are_the_run(void **state)
         assert_int_equal(sum.n_missing, 0);
         planted_check(OUT, &p,
                       MOE_READ_GATE | MOE_READ_MARGIN | MOE_READ_TOKEN);
+        check_together(&p, counts[i % 5]);
         same_tables(p.shape.has_logits);
         assert_true(planted_query(OUT, "SELECT value FROM run WHERE key = "
                                        "'documents'") == 8);
@@ -237,11 +262,16 @@ static void strangers_are_named_with_both_values(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        moe_trace *t = NULL;
+
         write_shards(&p, 2);
         paths[0] = name[0];
         paths[1] = name[1];
         planted_execute(name[1], all[i].sql);
         assert_fails(merge(2, false, NULL), all[i].code, all[i].message);
+        assert_fails(moe_trace_open_shards(&t, paths, 2), all[i].code,
+                     all[i].message);
+        assert_null(t);
     }
     write_shards(&p, 2);
     other.shape.n_expert = 9;

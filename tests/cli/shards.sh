@@ -1,6 +1,7 @@
 #!/bin/sh
-# Shards of a corpus, traced apart and merged, have the rows of one run; routes
-# that were exported and imported again give the same analyses.
+# Shards of a corpus, traced apart and merged, have the rows of one run, and
+# analyses take them as they are; routes that were exported and imported again
+# give the same analyses.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -30,6 +31,18 @@ for f in whole merged; do
 done
 cmp whole.run merged.run || rc=1
 [ "$(wc -l <whole.run)" = 6 ] || { cat whole.run; rc=1; }
+
+# what is read together is what was merged
+"$moetrace" analyze merged.db all --resamples 20 >merged.txt
+"$moetrace" analyze 7.db 2.db ./3.db 1.db 6.db 4.db 5.db all --resamples 20 \
+    >together.txt
+cmp merged.txt together.txt || rc=1
+if "$moetrace" analyze 1.db 2.db shares >/dev/null 2>err ||
+    ! grep -q 'shard 3/7 is missing' err; then
+    echo "two of seven shards are taken for all"
+    cat err
+    rc=1
+fi
 
 "$moetrace" export whole.db --routes-csv routes.csv
 "$moetrace" import csv routes.csv --experts 8 --vocab 4096 -o again.db
