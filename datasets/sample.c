@@ -3,6 +3,7 @@
 #include "datasets/sample.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/random.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -23,22 +24,13 @@ struct moe_sample {
     size_t n, capacity;
 };
 
-/* The finaliser of splitmix64 (Steele, Lea and Flood 2014). */
-static uint64_t mix(uint64_t x)
-{
-    x += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
-
 /* The terminating zero is mixed in: "a", "bc" is not "ab", "c". */
 static uint64_t mix_text(uint64_t x, const char *text)
 {
     const unsigned char *p = (const unsigned char *)text;
 
     do
-        x = mix(x ^ *p);
+        x = moe_random_mix(x ^ *p);
     while (*p++);
     return x;
 }
@@ -54,7 +46,7 @@ moe_err moe_sample_new(moe_sample **out, double rate, uint64_t seed,
         return moe_fail(MOE_ERR_NOMEM, "out of memory for a sample");
     s->all = rate == 1;
     s->rate = s->all ? 0 : (uint64_t)ldexp(rate, 64);
-    s->seed = mix(seed);
+    s->seed = moe_random_mix(seed);
     s->by_domain = by_domain;
     s->by_language = by_language;
     *out = s;
@@ -148,7 +140,7 @@ moe_err moe_sample_next(moe_sample *s, bool *taken, const moe_document *doc)
         return MOE_OK;
     }
     if (!s->by_domain && !s->by_language) {
-        *taken = mix(s->seed ^ mix(place)) < s->rate;
+        *taken = moe_random_mix(s->seed ^ moe_random_mix(place)) < s->rate;
         return MOE_OK;
     }
     if ((err = find(s, &of, doc)) != MOE_OK)

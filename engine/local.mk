@@ -13,6 +13,7 @@ libengine_a_SOURCES = \
 	%D%/base/mem.c %D%/base/mem.h \
 	%D%/base/pool.c %D%/base/pool.h \
 	%D%/base/progress.c %D%/base/progress.h \
+	%D%/base/random.h \
 	%D%/base/utf8.c %D%/base/utf8.h
 
 include engine/weights/local.mk

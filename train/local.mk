@@ -19,7 +19,6 @@ libtrain_a_SOURCES = \
 	%D%/layers.c \
 	%D%/net.c %D%/net.h \
 	%D%/pieces.c %D%/pieces.h \
-	%D%/random.h \
 	%D%/router_loss.c \
 	%D%/step.c %D%/step.h %D%/step_internal.h \
 	%D%/tile.c %D%/tile_internal.h \

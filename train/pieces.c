@@ -5,9 +5,9 @@
 #include "engine/base/clock.h"
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
+#include "engine/base/random.h"
 #include "engine/base/utf8.h"
 #include "train/groups.h"
-#include "train/random.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -6,8 +6,8 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/progress.h"
+#include "engine/base/random.h"
 #include "train/groups.h"
-#include "train/random.h"
 
 #include <inttypes.h>
 #include <math.h>

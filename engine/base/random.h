@@ -2,8 +2,8 @@
  * Random numbers as functions of what they are for: no state, so that the n-th
  * draw is the same whatever was drawn before.
  */
-#ifndef MOE_TRAIN_RANDOM_H
-#define MOE_TRAIN_RANDOM_H
+#ifndef MOE_ENGINE_BASE_RANDOM_H
+#define MOE_ENGINE_BASE_RANDOM_H
 
 #include <stdint.h>
 
