@@ -49,37 +49,47 @@ int64_t moe_attention_floats(const moe_config *c)
 void moe_attention_tiles(moe_forward *fw)
 {
     const moe_batch *b = fw->batch;
+    const moe_cache *cache = fw->opts.cache;
 
     fw->n_tile = 0;
     for (int64_t s = 0; s < b->n_seq; s++) {
         int64_t n = b->start[s + 1] - b->start[s];
+        int64_t before = cache ? moe_cache_length(cache, s) : 0;
 
-        for (int64_t pos = 0; pos < n; pos += fw->query_tile) {
-            int64_t left = n - pos;
+        for (int64_t i = 0; i < n; i += fw->query_tile) {
+            int64_t left = n - i;
 
             fw->tiles[fw->n_tile++] = (moe_query_tile){
-                .first = b->start[s] + pos,
-                .pos = pos,
+                .first = b->start[s] + i,
+                .pos = before + i,
+                .key = cache ? s * moe_cache_room(cache) : b->start[s],
                 .n = left < fw->query_tile ? (int)left : fw->query_tile,
             };
         }
     }
 }
 
-/* Keys of one tile of tokens, turned where they lie. */
+/* Keys of one tile of tokens, turned where they lie; with a cache they and the
+ * values go there. */
 static void turn_keys(void *user, int64_t i, int worker)
 {
     moe_forward *fw = user;
     const moe_config *c = fw->c;
     const moe_query_tile *tile = &fw->tiles[i];
-    int64_t half = c->d_head / 2;
-    float *k = fw->k + tile->first * c->n_kv_head * c->d_head;
+    int64_t half = c->d_head / 2, ldk = (int64_t)c->n_kv_head * c->d_head;
+    int64_t from = tile->first * ldk, to = (tile->key + tile->pos) * ldk;
+    size_t bytes = (size_t)(tile->n * ldk) * sizeof *fw->k;
+    float *k = fw->k + from;
 
     (void)worker;
     for (int64_t p = tile->pos; p < tile->pos + tile->n; p++)
         for (int g = 0; g < c->n_kv_head; g++, k += c->d_head)
             moe_op_rope(k, k, fw->cosine + p * half, fw->sine + p * half,
                         c->d_head, c->rope_interleaved);
+    if (fw->keys != fw->k) {
+        memcpy(fw->keys + to, fw->k + from, bytes);
+        memcpy(fw->values + to, fw->v + from, bytes);
+    }
 }
 
 static void load_queries(task *t, const float *q, int64_t ldq)
@@ -163,8 +173,8 @@ static void attend(void *user, int64_t i, int worker)
     task t = {.fw = fw,
               .tile = fw->tiles[j->tile + i / c->n_kv_head],
               .group = c->n_head / c->n_kv_head};
-    int64_t first = t.tile.first - t.tile.pos, end = t.tile.pos + t.tile.n;
-    int64_t key = 0, size = (int64_t)fw->query_tile * t.group;
+    int64_t end = t.tile.pos + t.tile.n, key = 0;
+    int64_t size = (int64_t)fw->query_tile * t.group;
     float *q =
         fw->q + (t.tile.first - j->token) * ldq + (int64_t)kv * t.group * d;
 
@@ -179,14 +189,15 @@ static void attend(void *user, int64_t i, int worker)
         key = t.tile.pos - c->window + 1;
     for (; key < end; key += KEYS) {
         int n = end - key < KEYS ? (int)(end - key) : KEYS;
-        int64_t at = (first + key) * ldk + (int64_t)kv * d;
+        int64_t at = (t.tile.key + key) * ldk + (int64_t)kv * d;
 
         fw->backend->small(fw->backend_state, worker, true, t.rows, n, d, t.q,
-                           d, fw->k + at, (int)ldk, 0, t.score, KEYS);
+                           d, fw->keys + at, (int)ldk, 0, t.score, KEYS);
         for (int r = 0; r < t.rows; r++)
             soften(&t, r, key, n);
         fw->backend->small(fw->backend_state, worker, false, t.rows, d, n,
-                           t.score, KEYS, fw->v + at, (int)ldk, 1, t.mix, d);
+                           t.score, KEYS, fw->values + at, (int)ldk, 1, t.mix,
+                           d);
     }
     store(&t, q, ldq);
 }
@@ -214,11 +225,15 @@ static void add_out(moe_forward *fw, int64_t first, int64_t n, void *arg)
 moe_err moe_attention_run(moe_forward *fw, const moe_layer *l)
 {
     const moe_config *c = fw->c;
+    moe_cache *cache = fw->opts.cache;
+    int layer = (int)(l - fw->model->layers);
     int64_t n_tok = fw->batch->n_tok, d = c->d_model, n = 0, tok = 0;
     int64_t ldq = (int64_t)c->n_head * c->d_head;
     int64_t ldk = (int64_t)c->n_kv_head * c->d_head;
     moe_err err;
 
+    fw->keys = cache ? moe_cache_keys(cache, layer) : fw->k;
+    fw->values = cache ? moe_cache_values(cache, layer) : fw->v;
     moe_forward_norm(fw, &l->attn_norm);
     for (int64_t tile = 0; tile < fw->n_tile; tile += n) {
         job j = {fw, tile, fw->tiles[tile].first};

@@ -10,6 +10,7 @@ libengine_a_SOURCES += \
 	%D%/backend/openblas.c \
 	%D%/backend/panels.c %D%/backend/panels.h \
 	%D%/backend/ref.c \
+	%D%/cache.c %D%/cache.h \
 	%D%/cases.c %D%/cases.h \
 	%D%/experts.c \
 	%D%/forward.c %D%/forward.h %D%/forward_internal.h \

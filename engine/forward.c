@@ -69,13 +69,14 @@ static size_t lay_out(moe_forward *fw, char *base, int n_threads)
     const moe_config *c = fw->c;
     int64_t n = fw->opts.max_tok, d = c->d_model, k = fw->opts.top_k;
     int64_t n_kv = (int64_t)c->n_kv_head * c->d_head;
+    int64_t n_pos = fw->opts.cache ? moe_cache_room(fw->opts.cache) : n;
     carver at = {.base = base};
     size_t shared;
 
     fw->x = carve(&at, n * d, sizeof(float));
     fw->h = carve(&at, n * d, sizeof(float));
-    fw->cosine = carve(&at, n * (c->d_head / 2), sizeof(float));
-    fw->sine = carve(&at, n * (c->d_head / 2), sizeof(float));
+    fw->cosine = carve(&at, n_pos * (c->d_head / 2), sizeof(float));
+    fw->sine = carve(&at, n_pos * (c->d_head / 2), sizeof(float));
     fw->norm = carve(&at, d, sizeof(float));
     fw->router = carve(&at, c->n_expert * d, sizeof(float));
     fw->logits = carve(&at, n * c->n_expert, sizeof(float));
@@ -387,6 +388,26 @@ moe_err moe_forward_tell(moe_forward *fw, const moe_event *ev)
     return MOE_OK;
 }
 
+static moe_err check_room(const moe_cache *cache, const moe_batch *b)
+{
+    if (b->n_seq != moe_cache_sequences(cache))
+        return moe_fail(
+            MOE_ERR_ARG, "a batch of %lld sequences for a cache of %lld",
+            (long long)b->n_seq, (long long)moe_cache_sequences(cache));
+    for (int64_t s = 0; s < b->n_seq; s++) {
+        int64_t n = b->start[s + 1] - b->start[s];
+
+        if (n > moe_cache_room(cache) - moe_cache_length(cache, s))
+            return moe_fail(MOE_ERR_ARG,
+                            "sequence %lld: %lld tokens behind %lld in a cache "
+                            "of %lld",
+                            (long long)s, (long long)n,
+                            (long long)moe_cache_length(cache, s),
+                            (long long)moe_cache_room(cache));
+    }
+    return MOE_OK;
+}
+
 static moe_err check_batch(const moe_forward *fw, const moe_batch *b)
 {
     if (b->n_tok > fw->opts.max_tok)
@@ -407,7 +428,7 @@ static moe_err check_batch(const moe_forward *fw, const moe_batch *b)
             return moe_fail(
                 MOE_ERR_ARG, "%s: token %lld has id %ld in a vocabulary of %d",
                 fw->model->name, (long long)i, (long)b->ids[i], fw->c->n_vocab);
-    return MOE_OK;
+    return fw->opts.cache ? check_room(fw->opts.cache, b) : MOE_OK;
 }
 
 static void embed_rows(moe_forward *fw, int64_t first, int64_t n, void *arg)
@@ -456,9 +477,9 @@ static moe_err embed(moe_forward *fw)
     const moe_batch *b = fw->batch;
     int64_t half = fw->c->d_head / 2, longest = 0;
 
-    for (int64_t s = 0; s < b->n_seq; s++)
-        if (b->start[s + 1] - b->start[s] > longest)
-            longest = b->start[s + 1] - b->start[s];
+    moe_attention_tiles(fw);
+    for (int64_t i = 0; i < fw->n_tile; i++)
+        longest = larger(longest, fw->tiles[i].pos + fw->tiles[i].n);
     if (longest > fw->n_position) {
         moe_op_rope_table(fw->cosine + fw->n_position * half,
                           fw->sine + fw->n_position * half, fw->n_position,
@@ -466,7 +487,6 @@ static moe_err embed(moe_forward *fw)
                           fw->c->rope_theta);
         fw->n_position = longest;
     }
-    moe_attention_tiles(fw);
     moe_forward_fetch(fw, &fw->model->embed, MOE_STAGE_EMBED);
     moe_forward_rows(fw, b->n_tok, embed_rows, NULL);
     moe_forward_done(fw, &fw->model->embed);
@@ -644,6 +664,9 @@ moe_err moe_forward_run(moe_forward *fw, const moe_batch *batch,
             return err;
         fw->since = moe_clock_s();
     }
+    for (int64_t s = 0; fw->opts.cache && s < batch->n_seq; s++)
+        moe_cache_grow(fw->opts.cache, s,
+                       batch->start[s + 1] - batch->start[s]);
     end_reading(fw);
     return MOE_OK;
 }

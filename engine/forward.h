@@ -8,6 +8,7 @@
 #include "engine/backend/backend.h"
 #include "engine/base/error.h"
 #include "engine/base/pool.h"
+#include "engine/cache.h"
 #include "engine/hook.h"
 #include "engine/model.h"
 #include "engine/policy/policy.h"
@@ -16,7 +17,7 @@
 #include <stdint.h>
 
 /* Sequences one behind the other; none attends to another, and positions
- * restart at 0 in each. */
+ * begin at 0 in each, or go on where a cache stands. */
 typedef struct moe_batch {
     const int32_t *ids;   /* [n_tok]                                        */
     const int64_t *start; /* [n_seq + 1]: first token of each, then n_tok   */
@@ -52,6 +53,9 @@ typedef struct moe_forward_opts {
      * back when it was used. */
     int64_t weight_bytes;
     bool nll; /* compute the head and the loss               */
+    /* What went before each sequence, borrowed; NULL: nothing. Each batch then
+     * has as many sequences as the cache, some of which may be empty. */
+    moe_cache *cache;
     /* told at the beginning, after each layer and between its experts: how many
      * layers are done, rising from 0 to n_layer, to n_layer + 1 behind the head;
      * may be NULL; a failure ends the pass */
@@ -72,7 +76,8 @@ size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
                          int n_threads);
 
 /*
- * Run one batch. Ids must be below n_vocab. NaN or infinity leaving a layer is
+ * Run one batch. Ids must be below n_vocab. A cache must have room for it; it has
+ * grown when the pass went well, and only then. NaN or infinity leaving a layer is
  * MOE_ERR_NUMERIC and names the layer, counted from 0; a file of the model that
  * was cut short or cannot be read is MOE_ERR_IO and named. The user's wish to
  * stop (base/clock.h) ends the pass within a fraction of a second.

@@ -13,6 +13,7 @@
 typedef struct moe_query_tile {
     int64_t first; /* token of the batch                 */
     int64_t pos;   /* its place in the sequence, from 0  */
+    int64_t key;   /* row of its first key in `keys`     */
     int n;
 } moe_query_tile;
 
@@ -75,7 +76,8 @@ struct moe_forward {
     const moe_hook *hooks;
     int n_hook;
     int64_t n_tile, n_position;
-    _Atomic bool bad; /* some worker met NaN or infinity             */
+    float *keys, *values; /* of the layer: k and v, or in the cache */
+    _Atomic bool bad;     /* some worker met NaN or infinity             */
 
     double seconds[MOE_STAGE_END], since, flops;
 };

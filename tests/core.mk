@@ -6,7 +6,10 @@ tests_test_ops_SOURCES = tests/test_ops.c
 tests_test_ops_LDADD = libengine.a $(TEST_LIBS)
 tests_test_backend_SOURCES = tests/test_backend.c
 tests_test_backend_LDADD = libengine.a $(TEST_LIBS)
-check_PROGRAMS += tests/test_forward tests/test_layer
+check_PROGRAMS += tests/test_cached tests/test_forward tests/test_layer
+tests_test_cached_SOURCES = tests/test_cached.c tests/run.c tests/run.h \
+	tests/spm_toy.c tests/spm_toy.h
+tests_test_cached_LDADD = libengine.a $(TEST_LIBS)
 tests_test_forward_SOURCES = tests/test_forward.c tests/run.c tests/run.h
 tests_test_forward_LDADD = libengine.a $(TEST_LIBS)
 tests_test_layer_SOURCES = tests/test_layer.c tests/run.c tests/run.h

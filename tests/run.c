@@ -18,40 +18,59 @@ static void *room(int64_t n)
     return p;
 }
 
-static moe_err see(const moe_event *ev, void *user)
+/* Where the tokens of a batch lie in the whole. */
+typedef struct collector {
+    run *whole;
+    const int64_t *row; /* [tokens of the batch] */
+} collector;
+
+static void keep(float *to, const float *from, int64_t row, int64_t i,
+                 int64_t width)
 {
-    run *r = user;
-    int64_t at = ev->first_token, n = ev->n_tok;
+    memcpy(to + row * width, from + i * width, (size_t)width * sizeof *to);
+}
+
+static void see_one(run *r, const moe_event *ev, int64_t at, int64_t i)
+{
     int64_t row = ev->layer * r->n_tok + at;
 
     switch (ev->site) {
     case MOE_SITE_ROUTER:
-        assert_int_equal(ev->n_expert, r->n_expert);
-        assert_int_equal(ev->top_k, r->top_k);
-        memcpy(r->logits + row * r->n_expert, ev->logits,
-               (size_t)(n * r->n_expert) * 4);
-        memcpy(r->expert + row * r->top_k, ev->expert,
-               (size_t)(n * r->top_k) * 4);
-        memcpy(r->gate + row * r->top_k, ev->gate, (size_t)(n * r->top_k) * 4);
+        keep(r->logits, ev->logits, row, i, r->n_expert);
+        keep(r->gate, ev->gate, row, i, r->top_k);
+        memcpy(r->expert + row * r->top_k, ev->expert + i * r->top_k,
+               (size_t)r->top_k * sizeof *r->expert);
         break;
     case MOE_SITE_RESID:
-        assert_int_equal(ev->d_model, r->d_model);
-        memcpy(r->resid + (row + r->n_tok) * r->d_model, ev->resid,
-               (size_t)(n * r->d_model) * 4);
+        keep(r->resid, ev->resid, row + r->n_tok, i, r->d_model);
         break;
     case MOE_SITE_FINAL:
-        memcpy(r->final + at * r->d_model, ev->resid,
-               (size_t)(n * r->d_model) * 4);
+        keep(r->final, ev->resid, at, i, r->d_model);
         break;
     case MOE_SITE_VOCAB:
-        assert_int_equal(ev->n_vocab, r->n_vocab);
-        memcpy(r->vocab + at * r->n_vocab, ev->vocab,
-               (size_t)(n * r->n_vocab) * 4);
+        keep(r->vocab, ev->vocab, at, i, r->n_vocab);
         break;
     case MOE_SITE_NLL:
-        memcpy(r->nll + at, ev->nll, (size_t)n * 4);
+        keep(r->nll, ev->nll, at, i, 1);
         break;
     }
+}
+
+static moe_err see(const moe_event *ev, void *user)
+{
+    const collector *c = user;
+    const run *r = c->whole;
+
+    if (ev->site == MOE_SITE_ROUTER) {
+        assert_int_equal(ev->n_expert, r->n_expert);
+        assert_int_equal(ev->top_k, r->top_k);
+    } else if (ev->site == MOE_SITE_VOCAB) {
+        assert_int_equal(ev->n_vocab, r->n_vocab);
+    } else if (ev->site != MOE_SITE_NLL) {
+        assert_int_equal(ev->d_model, r->d_model);
+    }
+    for (int64_t i = 0; i < ev->n_tok; i++)
+        see_one(c->whole, ev, c->row[ev->first_token + i], i);
     return MOE_OK;
 }
 
@@ -75,32 +94,80 @@ static run allocate(const moe_model *model, int64_t n_tok, int top_k)
     return r;
 }
 
+/* All sequences, in passes of pieces; without a cache one pass is all. */
+static run passes(const moe_model *model, const int32_t *ids,
+                  const int64_t *length, int64_t first, int64_t piece,
+                  int n_threads, moe_forward_opts *o)
+{
+    int64_t begin[64] = {0}, n_seq = 0, n_tok;
+    int64_t *row;
+    int32_t *all, *part;
+    moe_pool *pool = NULL;
+    moe_forward *fw = NULL;
+    collector c;
+    run r;
+    const moe_hook hook = {31, see, &c};
+
+    for (; length[n_seq] >= 0; n_seq++)
+        begin[n_seq + 1] = begin[n_seq] + length[n_seq];
+    n_tok = begin[n_seq];
+    all = room(n_tok);
+    part = room(n_tok);
+    row = room(2 * n_tok);
+    run_ids(all, n_tok, model->config.n_vocab);
+    if (ids)
+        memcpy(all, ids, (size_t)n_tok * sizeof *all);
+    r = allocate(model, n_tok, o->top_k);
+    c = (collector){&r, row};
+    o->max_tok = n_tok;
+    o->nll = true;
+    assert_ok(moe_pool_new(&pool, n_threads));
+    assert_ok(moe_forward_new(&fw, model, pool, o));
+    for (int64_t at = 0, n; at < n_tok; at += n) {
+        int64_t start[64] = {0};
+        moe_batch batch = {part, start, 0, n_seq};
+
+        n = at == 0 ? first : piece;
+        for (int64_t s = 0; s < n_seq; s++) {
+            for (int64_t i = at; i < at + n && i < length[s]; i++) {
+                row[batch.n_tok] = begin[s] + i;
+                part[batch.n_tok++] = all[begin[s] + i];
+            }
+            start[s + 1] = batch.n_tok;
+        }
+        assert_ok(moe_forward_run(fw, &batch, &hook, 1));
+    }
+    moe_forward_free(fw);
+    moe_pool_free(pool);
+    free(all);
+    free(part);
+    free(row);
+    return r;
+}
+
 run run_model(const moe_model *model, const int32_t *ids, const int64_t *length,
               int n_threads, const moe_forward_opts *opts)
 {
     moe_forward_opts o = opts ? *opts : (moe_forward_opts){0};
-    int64_t start[64] = {0}, n_seq = 0;
-    int32_t *own;
-    moe_pool *pool = NULL;
-    moe_forward *fw = NULL;
-    moe_batch batch;
-    run r;
-    const moe_hook hook = {31, see, &r};
 
-    for (; length[n_seq] >= 0; n_seq++)
-        start[n_seq + 1] = start[n_seq] + length[n_seq];
-    own = room(start[n_seq]);
-    run_ids(own, start[n_seq], model->config.n_vocab);
-    batch = (moe_batch){ids ? ids : own, start, start[n_seq], n_seq};
-    r = allocate(model, batch.n_tok, o.top_k);
-    o.max_tok = batch.n_tok;
-    o.nll = true;
-    assert_ok(moe_pool_new(&pool, n_threads));
-    assert_ok(moe_forward_new(&fw, model, pool, &o));
-    assert_ok(moe_forward_run(fw, &batch, &hook, 1));
-    moe_forward_free(fw);
-    moe_pool_free(pool);
-    free(own);
+    return passes(model, ids, length, INT32_MAX, 1, n_threads, &o);
+}
+
+run run_cached(const moe_model *model, const int32_t *ids,
+               const int64_t *length, int64_t room_tok, int64_t first,
+               int64_t piece, int n_threads, const moe_forward_opts *opts)
+{
+    moe_forward_opts o = opts ? *opts : (moe_forward_opts){0};
+    int64_t n_seq = 0;
+    run r;
+
+    while (length[n_seq] >= 0)
+        n_seq++;
+    assert_ok(moe_cache_new(&o.cache, &model->config, n_seq, room_tok));
+    r = passes(model, ids, length, first, piece, n_threads, &o);
+    for (int64_t s = 0; s < n_seq; s++)
+        assert_int_equal(moe_cache_length(o.cache, s), length[s]);
+    moe_cache_free(o.cache);
     return r;
 }
 

@@ -25,6 +25,12 @@ run run_model(const moe_model *model, const int32_t *ids, const int64_t *length,
               int n_threads, const moe_forward_opts *opts);
 void run_free(run *r);
 
+/* The same through a cache of so much room: of each sequence `first` tokens, then
+ * `piece` at a time, all sequences together. nll is empty where a piece begins. */
+run run_cached(const moe_model *model, const int32_t *ids,
+               const int64_t *length, int64_t room, int64_t first,
+               int64_t piece, int n_threads, const moe_forward_opts *opts);
+
 /* A small model with pseudo-random float32 weights. */
 moe_model *run_make(int n_layer, int n_expert, int top_k);
 
