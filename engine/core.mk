@@ -21,6 +21,7 @@ libengine_a_SOURCES += \
 	%D%/ops.c %D%/ops.h \
 	%D%/policy/model.c %D%/policy/policy.h \
 	%D%/router.c %D%/router.h \
+	%D%/sampling.c %D%/sampling.h \
 	%D%/synthetic.c %D%/synthetic.h
 
 moetrace_SOURCES += %D%/cmd_bench.c %D%/cmd_dump.c %D%/cmd_verify.c
