@@ -14,6 +14,7 @@ libengine_a_SOURCES += \
 	%D%/cases.c %D%/cases.h \
 	%D%/experts.c \
 	%D%/forward.c %D%/forward.h %D%/forward_internal.h \
+	%D%/generate.c %D%/generate.h \
 	%D%/head.c \
 	%D%/hook.h \
 	%D%/ids.c %D%/ids.h \

@@ -6,9 +6,13 @@ tests_test_ops_SOURCES = tests/test_ops.c
 tests_test_ops_LDADD = libengine.a $(TEST_LIBS)
 tests_test_backend_SOURCES = tests/test_backend.c
 tests_test_backend_LDADD = libengine.a $(TEST_LIBS)
-check_PROGRAMS += tests/test_sampling
+check_PROGRAMS += tests/test_sampling tests/test_generate
 tests_test_sampling_SOURCES = tests/test_sampling.c
 tests_test_sampling_LDADD = libengine.a $(TEST_LIBS)
+tests_test_generate_SOURCES = tests/test_generate.c tests/run.c tests/run.h \
+	tests/allocations.c tests/allocations.h
+tests_test_generate_LDADD = libengine.a $(TEST_LIBS)
+tests_test_generate_LDFLAGS = $(AM_LDFLAGS) $(ALLOCATION_FLAGS)
 check_PROGRAMS += tests/test_cached tests/test_forward tests/test_layer
 tests_test_cached_SOURCES = tests/test_cached.c tests/run.c tests/run.h \
 	tests/spm_toy.c tests/spm_toy.h
