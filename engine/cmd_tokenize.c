@@ -6,15 +6,14 @@
 #include "analysis/table.h"
 #include "engine/base/cli.h"
 #include "engine/base/log.h"
+#include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "engine/ids.h"
 #include "engine/tokenizer/tokenizer.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct wish {
     bool ids, bos, bytes, counts;
@@ -27,41 +26,6 @@ static const char *const kind_name[] = {
     [MOE_PIECE_CONTROL] = "control", [MOE_PIECE_USER] = "user",
     [MOE_PIECE_UNUSED] = "unused",   [MOE_PIECE_BYTE] = "byte",
 };
-
-static bool is_standard(const char *path)
-{
-    return !path || strcmp(path, "-") == 0;
-}
-
-static const char *name_of(const char *path)
-{
-    return is_standard(path) ? "standard input" : path;
-}
-
-/* All bytes of a file, or of standard input for NULL and "-". */
-static moe_err read_all(moe_buf *out, const char *path)
-{
-    FILE *f = is_standard(path) ? stdin : fopen(path, "rbe");
-    char block[1 << 14];
-    moe_err err = MOE_OK;
-    size_t n;
-
-    if (!f)
-        return moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
-    moe_buf_puts(out, "");
-    errno = 0;
-    while ((n = fread(block, 1, sizeof block, f)) > 0)
-        moe_buf_add(out, block, n);
-    if (ferror(f))
-        err = moe_fail(MOE_ERR_IO, "%s: cannot read: %s", name_of(path),
-                       strerror(errno ? errno : EIO));
-    else if (out->failed)
-        err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory after %zu bytes",
-                       name_of(path), out->size);
-    if (f != stdin)
-        fclose(f);
-    return err;
-}
 
 static void print_ids(const moe_ids *ids)
 {
@@ -233,15 +197,15 @@ static moe_err encode(const wish *w, const moe_tokenizer *tok,
     int64_t invalid = 0;
     moe_err err;
 
-    if ((err = read_all(&text, path)) != MOE_OK ||
+    if ((err = moe_input_read(&text, path)) != MOE_OK ||
         (w->bos && (err = begin(&ids, tok, model)) != MOE_OK) ||
         (err = (w->bytes ? moe_tokenizer_encode_bytes : moe_tokenizer_encode)(
              tok, &ids.ids, &ids.n_tok, text.data, text.size, &invalid)) !=
             MOE_OK)
         goto done;
     if (invalid > 0)
-        moe_warn("%s: %lld bytes are no UTF-8; each became %s", name_of(path),
-                 (long long)invalid,
+        moe_warn("%s: %lld bytes are no UTF-8; each became %s",
+                 moe_input_name(path), (long long)invalid,
                  w->bytes ? "a token of its own" : "U+FFFD");
     if (w->ids)
         print_ids(&ids);
@@ -260,9 +224,9 @@ static moe_err decode(const moe_tokenizer *tok, const char *path)
     moe_ids ids = {0};
     moe_err err;
 
-    if ((err = read_all(&list, path)) != MOE_OK ||
+    if ((err = moe_input_read(&list, path)) != MOE_OK ||
         (err = moe_ids_parse(&ids, list.data, list.size,
-                             moe_tokenizer_size(tok), name_of(path))) !=
+                             moe_tokenizer_size(tok), moe_input_name(path))) !=
             MOE_OK ||
         (err = moe_tokenizer_decode(tok, &text, ids.ids, ids.n_tok)) != MOE_OK)
         goto done;
@@ -312,7 +276,7 @@ int moe_cmd_tokenize(int argc, char **argv)
         return moe_cli_usage_error(&use, "--ids excludes --counts");
     if ((err = moe_tokenizer_open(&tok, arg[0])) == MOE_OK)
         err = w.decode ? decode(tok, w.decode)
-                       : encode(&w, tok, arg[0], n == 2 ? arg[1] : NULL);
+                       : encode(&w, tok, arg[0], n == 2 ? arg[1] : "-");
     moe_tokenizer_free(tok);
     return moe_cli_end(&use, err);
 }

@@ -9,6 +9,7 @@
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/base/pool.h"
+#include "engine/base/utf8.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -240,6 +241,53 @@ static void json_values_are_checked_by_kind_and_range(void **state)
                  MOE_ERR_FORMAT, "mem: not valid JSON");
 }
 
+static void the_beginning_of_a_character_is_known(void **state)
+{
+    const struct {
+        const char *text;
+        bool begins;
+    } cases[] = {
+        {"\xc2", true},         {"\xe2", true},
+        {"\xe2\x82", true},     {"\xe0\xa0", true},
+        {"\xed\x9f", true},     {"\xf0", true},
+        {"\xf0\x9f\x98", true}, {"\xf4\x8f", true},
+        {"\xf4", true},         {"", false},
+        {"a", false},           {"\x80", false},
+        {"\xc0", false},        {"\xc1", false},
+        {"\xff", false},        {"\xe0\x9f", false}, /* overlong  */
+        {"\xed\xa0", false},                         /* surrogate */
+        {"\xf4\x90", false},                         /* above U+10FFFF */
+        {"\xf5", false},        {"\xe2(", false},
+        {"\xe2\x82(", false},   {"\xf0\x9f\x98(", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (moe_utf8_begins(cases[i].text, strlen(cases[i].text)) !=
+            cases[i].begins)
+            fail_msg("case %zu", i);
+}
+
+static void a_file_of_any_kind_is_read_to_its_end(void **state)
+{
+    moe_buf text = {0};
+    moe_outfile out = {0};
+
+    (void)state;
+    assert_ok(moe_outfile_open(&out, "base-out.txt"));
+    fputs("one\ntwo", out.stream);
+    assert_ok(moe_outfile_commit(&out));
+    assert_ok(moe_input_read(&text, "base-out.txt"));
+    assert_string_equal(text.data, "one\ntwo");
+    assert_ok(moe_input_read(&text, "/dev/null"));
+    assert_int_equal(text.size, 7);
+    assert_fails(moe_input_read(&text, "."), MOE_ERR_IO, ".: cannot read");
+    assert_fails(moe_input_read(&text, "base-none"), MOE_ERR_IO, "base-none: ");
+    assert_string_equal(moe_input_name("-"), "standard input");
+    moe_buf_fini(&text);
+    unlink("base-out.txt");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +302,8 @@ int main(void)
         cmocka_unit_test(a_device_is_written_and_not_replaced),
         cmocka_unit_test(a_digest_is_sha_256),
         cmocka_unit_test(json_values_are_checked_by_kind_and_range),
+        cmocka_unit_test(the_beginning_of_a_character_is_known),
+        cmocka_unit_test(a_file_of_any_kind_is_read_to_its_end),
     };
 
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -228,6 +228,40 @@ moe_err moe_file_read(char **bytes, size_t *n_bytes, const char *path,
     return err;
 }
 
+static bool is_standard(const char *path)
+{
+    return strcmp(path, "-") == 0;
+}
+
+const char *moe_input_name(const char *path)
+{
+    return is_standard(path) ? "standard input" : path;
+}
+
+moe_err moe_input_read(moe_buf *out, const char *path)
+{
+    FILE *f = is_standard(path) ? stdin : fopen(path, "rbe");
+    char block[1 << 14];
+    moe_err err = MOE_OK;
+    size_t n;
+
+    if (!f)
+        return moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
+    moe_buf_puts(out, "");
+    errno = 0;
+    while ((n = fread(block, 1, sizeof block, f)) > 0)
+        moe_buf_add(out, block, n);
+    if (ferror(f))
+        err = moe_fail(MOE_ERR_IO, "%s: cannot read: %s", moe_input_name(path),
+                       strerror(errno ? errno : EIO));
+    else if (out->failed)
+        err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory after %zu bytes",
+                       moe_input_name(path), out->size);
+    if (f != stdin)
+        fclose(f);
+    return err;
+}
+
 int moe_path_is_dir(const char *path)
 {
     struct stat st;

@@ -6,6 +6,7 @@
 #define MOE_ENGINE_BASE_MAP_H
 
 #include "engine/base/error.h"
+#include "engine/base/mem.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,6 +40,11 @@ void moe_map_drop(const void *bytes, size_t n, bool forget);
  * MOE_ERR_FORMAT. free() the result. */
 moe_err moe_file_read(char **bytes, size_t *n_bytes, const char *path,
                       size_t max_bytes) MOE_MUST_CHECK;
+
+/* Append all bytes of a file of any kind, or of standard input for "-"; and what
+ * messages call it. */
+moe_err moe_input_read(moe_buf *out, const char *path) MOE_MUST_CHECK;
+const char *moe_input_name(const char *path);
 
 int moe_path_is_dir(const char *path);
 int moe_path_exists(const char *path);

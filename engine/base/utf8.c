@@ -2,6 +2,8 @@
 
 #include "engine/base/utf8.h"
 
+#include <string.h>
+
 size_t moe_utf8_next(const char *text, size_t n, uint32_t *code)
 {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -33,6 +35,27 @@ size_t moe_utf8_next(const char *text, size_t n, uint32_t *code)
         return 0;
     *code = c;
     return want;
+}
+
+bool moe_utf8_begins(const char *text, size_t n)
+{
+    static const char rest[2][3] = {{'\x80', '\x80', '\x80'},
+                                    {'\xbf', '\xbf', '\xbf'}};
+    char whole[4];
+    uint32_t code;
+
+    if (n == 0 || n > 3)
+        return false;
+    /* what is out of range with the lowest and with the highest bytes that may
+     * follow is so with all between */
+    memcpy(whole, text, n);
+    for (int i = 0; i < 2; i++)
+        for (size_t length = n + 1; length <= 4; length++) {
+            memcpy(whole + n, rest[i], length - n);
+            if (moe_utf8_next(whole, length, &code) == length)
+                return true;
+        }
+    return false;
 }
 
 bool moe_utf8_label(const char *text, size_t n)
