@@ -14,6 +14,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/progress.h"
 #include "engine/model.h"
+#include "probes/facts.h"
 #include "probes/ranks.h"
 #include "probes/recorder.h"
 #include "probes/trace_read.h"
@@ -31,19 +32,11 @@ enum {
     LARGE_TILE = 256 << 20, /* scratch of a tile of tokens */
     SMALL_TILE = 1 << 20,
     MEMORY_REST = 24 << 20, /* libraries, SQLite and the corpus, measured */
-    MAX_FACTS = 32
 };
 
 static const char *const records[] = {"logits", NULL};
 static const char *const strata[] = {"domain", "language", "domain,language",
                                      NULL};
-
-/* A row of the view run; a resumed run must agree on those that `must`. */
-typedef struct fact {
-    const char *key, *what;
-    char *value;
-    bool must;
-} fact;
 
 typedef struct job {
     const moe_usage *use;
@@ -67,8 +60,7 @@ typedef struct job {
     int32_t *layers;
     moe_tracer_opts opts;
     moe_forward_opts forward;
-    fact facts[MAX_FACTS];
-    int n_fact;
+    moe_facts facts;
     bool made; /* the file is new, and ours to remove */
     double start_s;
 } job;
@@ -84,23 +76,7 @@ static void job_fini(job *j)
     moe_pool_free(j->pool);
     moe_model_close(j->model);
     free(j->layers);
-    for (int i = 0; i < j->n_fact; i++)
-        free(j->facts[i].value);
-}
-
-/* The value, owned from now on; NULL is checked once, in add_facts. */
-static void add(job *j, const char *key, const char *what, bool must,
-                char *value)
-{
-    if (j->n_fact < MAX_FACTS)
-        j->facts[j->n_fact++] = (fact){key, what, value, must};
-    else
-        free(value);
-}
-
-static char *number(int64_t n)
-{
-    return moe_format("%" PRId64, n);
+    moe_facts_fini(&j->facts);
 }
 
 /* "0.1 by domain, seed 7" */
@@ -117,10 +93,10 @@ static char *sample_text(const job *j)
 
 static moe_err add_facts(job *j)
 {
-    const moe_config *c = &j->model->config;
-    char digest[96], host[256] = "", now[21];
+    const moe_forward *fw = moe_tracer_forward(j->tracer);
+    moe_facts *f = &j->facts;
     moe_buf paths = {0};
-    moe_err err = moe_model_digest(digest, j->model);
+    moe_err err = moe_facts_model(f, j->model, moe_cli_line(j->argc, j->argv));
 
     if (err != MOE_OK)
         return err;
@@ -128,71 +104,19 @@ static moe_err add_facts(job *j)
         moe_buf_puts(&paths, i ? " " : "");
         moe_buf_puts(&paths, j->paths[i]);
     }
-    gethostname(host, sizeof host - 1);
-    moe_clock_utc(now);
-    add(j, "program", "", false, moe_strdup(PACKAGE_STRING));
-    add(j, "command", "", false, moe_cli_line(j->argc, j->argv));
-    add(j, "model", "", false, moe_strdup(j->model->name));
-    add(j, "model_path", "", false, moe_strdup(j->model->path));
-    add(j, "model_digest", "model digest", true, moe_strdup(digest));
-    add(j, "architecture", "architecture", true, moe_strdup(c->arch));
-    add(j, "dtype", "", false, moe_strdup(c->dtype));
-    add(j, "tokenizer_digest", "tokenizer digest", true,
-        moe_strdup(moe_tokenizer_digest(j->model->tokenizer)));
-    add(j, "corpus", "corpus", true, paths.data);
-    add(j, "context", "context", true, number(j->opts.context));
-    add(j, "bos", "BOS policy", true,
-        moe_strdup(j->opts.bos < 0 ? "none" : "each window"));
-    add(j, "backend", "backend", true,
-        moe_strdup(moe_forward_backend(moe_tracer_forward(j->tracer))->name));
-    add(j, "precision", "precision", true,
-        moe_strdup(moe_precision_name(j->forward.precision)));
-    add(j, "nll", "recording of nll", true,
-        moe_strdup(j->forward.nll ? "yes" : "no"));
-    add(j, "batch", "batch size", true, number(j->opts.batch));
-    add(j, "shard", "shard", true,
+    moe_facts_add(f, "corpus", "corpus", paths.data);
+    moe_facts_int(f, "context", "context", j->opts.context);
+    moe_facts_add(f, "bos", "BOS policy",
+                  moe_strdup(j->opts.bos < 0 ? "none" : "each window"));
+    moe_facts_engine(f, fw, j->forward.precision);
+    moe_facts_add(f, "nll", "recording of nll",
+                  moe_strdup(j->forward.nll ? "yes" : "no"));
+    moe_facts_int(f, "batch", "batch size", j->opts.batch);
+    moe_facts_add(
+        f, "shard", "shard",
         moe_format("%" PRId64 "/%" PRId64, j->opts.shard, j->opts.n_shard));
-    add(j, "sample", "sample", true, sample_text(j));
-    add(j, "threads", "", false, number(moe_pool_size(j->pool)));
-    add(j, "host", "", false, moe_strdup(host));
-    add(j, "started", "", false, moe_strdup(now));
-    for (int i = 0; i < j->n_fact; i++)
-        if (!j->facts[i].value)
-            return moe_fail(MOE_ERR_NOMEM, "out of memory");
-    return MOE_OK;
-}
-
-/* Every value that decides about rows is the recorded one. */
-static moe_err check_facts(const job *j)
-{
-    for (int i = 0; i < j->n_fact; i++) {
-        const fact *f = &j->facts[i];
-        const char *was = moe_trace_get(j->old, f->key);
-
-        if (f->must && (!was || strcmp(was, f->value) != 0))
-            return moe_fail(MOE_ERR_ARG,
-                            "%s: recorded with %s %s, now %s; it cannot be "
-                            "resumed",
-                            j->output, f->what, was ? was : "unknown",
-                            f->value);
-    }
-    return MOE_OK;
-}
-
-static moe_err write_facts(job *j)
-{
-    const moe_tokenizer *tok = j->model->tokenizer;
-    moe_err err = MOE_OK;
-
-    for (int i = 0; i < j->n_fact && err == MOE_OK; i++)
-        err = moe_trace_set(j->writer, j->facts[i].key, j->facts[i].value);
-    for (int32_t id = 0; id < moe_tokenizer_size(tok) && err == MOE_OK; id++) {
-        size_t n;
-        const char *bytes = moe_tokenizer_bytes(tok, id, &n);
-
-        err = moe_trace_piece(j->writer, id, bytes, n);
-    }
-    return err == MOE_OK ? moe_trace_commit(j->writer) : err;
+    moe_facts_add(f, "sample", "sample", sample_text(j));
+    return moe_facts_machine(f, moe_pool_size(j->pool));
 }
 
 /* The new file, which is there from now on. */
@@ -203,7 +127,7 @@ static moe_err create(job *j)
     if (err != MOE_OK)
         return err;
     j->made = true;
-    return write_facts(j);
+    return moe_facts_write(&j->facts, j->writer, j->model->tokenizer);
 }
 
 static moe_err append(job *j)
@@ -378,23 +302,10 @@ static moe_err choose_batch(job *j)
 
 static moe_err describe(job *j)
 {
-    const moe_config *c = &j->model->config;
+    moe_err err = moe_recorder_shape(&j->shape, &j->layers, &j->model->config);
 
-    j->layers = moe_calloc((size_t)c->n_layer, sizeof *j->layers);
-    if (!j->layers)
-        return moe_fail(MOE_ERR_NOMEM, "out of memory");
-    for (int i = 0; i < c->n_layer; i++)
-        j->layers[i] = i;
-    j->shape = (moe_trace_shape){.n_layer = c->n_layer,
-                                 .n_router = c->n_layer,
-                                 .layer = j->layers,
-                                 .n_expert = c->n_expert,
-                                 .top_k = c->top_k,
-                                 .n_vocab = c->n_vocab,
-                                 .has_gate = true,
-                                 .has_margin = true,
-                                 .has_logits = j->record != NULL};
-    return MOE_OK;
+    j->shape.has_logits = j->record != NULL;
+    return err;
 }
 
 static bool take(int64_t id, void *user)
@@ -440,13 +351,8 @@ static moe_err check_ranks(job *j)
     moe_err err = MOE_OK;
 
     for (int i = 0; err == MOE_OK && (path = moe_ranks_old(j->ranks, i)); i++) {
-        const char *output = j->output;
-
-        if ((err = moe_trace_open(&j->old, path)) == MOE_OK) {
-            j->output = path;
-            err = check_facts(j);
-            j->output = output;
-        }
+        if ((err = moe_trace_open(&j->old, path)) == MOE_OK)
+            err = moe_facts_check(&j->facts, j->old, path);
         moe_trace_close_read(j->old);
         j->old = NULL;
     }
@@ -498,7 +404,9 @@ static moe_err open_all(job *j, const char *model,
         (err = add_facts(j)) != MOE_OK || (err = check_ranks(j)) != MOE_OK)
         return err;
     if (j->old)
-        return (err = check_facts(j)) == MOE_OK ? append(j) : err;
+        return (err = moe_facts_check(&j->facts, j->old, j->output)) == MOE_OK
+                   ? append(j)
+                   : err;
     /* an old file is replaced only when the first batch went well */
     return moe_path_exists(j->output) ? MOE_OK : create(j);
 }

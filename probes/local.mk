@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libprobes.a
 libprobes_a_SOURCES = \
+	%D%/facts.c %D%/facts.h \
 	%D%/recorder.c %D%/recorder.h \
 	%D%/trace.h %D%/trace_code.c \
 	%D%/trace_db.c %D%/trace_internal.h \

@@ -35,6 +35,7 @@ typedef struct batch {
     int64_t *start;  /* [max_tok + 1]                 */
     int32_t *window; /* [max_tok] of each sequence    */
     uint8_t *n_bos;  /* [max_tok] of each sequence    */
+    int32_t *n_made; /* [max_tok] generated, at the end of each sequence */
     part *parts;
     int32_t *expert;         /* [n_router, max_tok, k] */
     float *gate;             /* [n_router, max_tok, k] */
@@ -98,6 +99,7 @@ static void batch_fini(batch *b)
     free(b->start);
     free(b->window);
     free(b->n_bos);
+    free(b->n_made);
     free(b->parts);
     free(b->expert);
     free(b->gate);
@@ -117,6 +119,7 @@ static bool batch_init(batch *b, const moe_trace_shape *s, int64_t max_tok)
     b->start = moe_calloc(n + 1, sizeof *b->start);
     b->window = moe_calloc(n, sizeof *b->window);
     b->n_bos = moe_calloc(n, 1);
+    b->n_made = moe_calloc(n, sizeof *b->n_made);
     b->nll = moe_calloc(n, sizeof *b->nll);
     b->expert = moe_calloc(n, slots * k * sizeof *b->expert);
     b->gate = moe_calloc(n, slots * k * sizeof *b->gate);
@@ -125,8 +128,9 @@ static bool batch_init(batch *b, const moe_trace_shape *s, int64_t max_tok)
     if (s->has_logits)
         b->logits =
             moe_calloc(n, slots * (size_t)s->n_expert * sizeof *b->logits);
-    return b->ids && b->start && b->window && b->n_bos && b->nll && b->expert &&
-           b->gate && b->margin && b->entropy && (b->logits || !s->has_logits);
+    return b->ids && b->start && b->window && b->n_bos && b->n_made && b->nll &&
+           b->expert && b->gate && b->margin && b->entropy &&
+           (b->logits || !s->has_logits);
 }
 
 /* As batch_init has them, for both batches. */
@@ -137,7 +141,7 @@ size_t moe_recorder_bytes(const moe_trace_shape *s, int64_t max_tok)
         k * (sizeof(int32_t) + sizeof(float)) + 2 * sizeof(float) +
         (s->has_logits ? (size_t)s->n_expert : 0) * sizeof(float);
     const size_t token =
-        2 * sizeof(int32_t) + sizeof(int64_t) + 1 + sizeof(float);
+        3 * sizeof(int32_t) + sizeof(int64_t) + 1 + sizeof(float);
 
     return ((size_t)max_tok * 2 + CHUNK) * (token + slots * route);
 }
@@ -158,6 +162,13 @@ static bool turn_init(turned *t, const moe_trace_shape *s)
             moe_calloc(CHUNK, slots * (size_t)s->n_expert * sizeof *t->logits);
     return t->window && t->phase && t->expert && t->gate && t->margin &&
            t->entropy && (t->logits || !s->has_logits);
+}
+
+static moe_phase phase_of(const batch *b, int64_t seq, int64_t token)
+{
+    return token - b->start[seq] < b->n_bos[seq]        ? MOE_PHASE_BOS
+           : b->start[seq + 1] - token > b->n_made[seq] ? MOE_PHASE_PROMPT
+                                                        : MOE_PHASE_GENERATED;
 }
 
 /* Tokens [first, first + n) of the batch, whose routes are turned round. */
@@ -181,9 +192,7 @@ static moe_err write_run(moe_recorder *r, const batch *b, int64_t seq,
 
     for (int64_t i = 0; i < n; i++) {
         t->window[i] = b->window[seq];
-        t->phase[i] = first + i - b->start[seq] < b->n_bos[seq]
-                          ? MOE_PHASE_BOS
-                          : MOE_PHASE_PROMPT;
+        t->phase[i] = (uint8_t)phase_of(b, seq, first + i);
     }
     for (int j = 0; j < slots; j++) {
         for (int64_t i = 0; i < n; i++) {
@@ -295,6 +304,27 @@ static moe_err wait_idle(moe_recorder *r)
         pthread_cond_wait(&r->change, &r->lock);
     pthread_mutex_unlock(&r->lock);
     return r->err == MOE_OK ? MOE_OK : moe_fail(r->err, "%s", r->text);
+}
+
+moe_err moe_recorder_shape(moe_trace_shape *out, int32_t **layers,
+                           const moe_config *c)
+{
+    int32_t *layer = moe_calloc((size_t)c->n_layer, sizeof *layer);
+
+    if (!layer)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory");
+    for (int i = 0; i < c->n_layer; i++)
+        layer[i] = i;
+    *layers = layer;
+    *out = (moe_trace_shape){.n_layer = c->n_layer,
+                             .n_router = c->n_layer,
+                             .layer = layer,
+                             .n_expert = c->n_expert,
+                             .top_k = c->top_k,
+                             .n_vocab = c->n_vocab,
+                             .has_gate = true,
+                             .has_margin = true};
+    return MOE_OK;
 }
 
 moe_err moe_recorder_new(moe_recorder **out, const moe_trace_shape *shape,
@@ -432,9 +462,20 @@ void moe_recorder_window(moe_recorder *r, const int32_t *ids, int64_t n,
     b->start[b->n_seq] = b->n_tok;
     b->window[b->n_seq] = r->next_window++;
     b->n_bos[b->n_seq] = (uint8_t)n_bos;
+    b->n_made[b->n_seq] = 0;
     b->n_tok += n;
     b->start[++b->n_seq] = b->n_tok;
     b->parts[b->n_part - 1].n_seq++;
+}
+
+void moe_recorder_generated(moe_recorder *r, int64_t n)
+{
+    batch *b = r->fill;
+    const int64_t last = b->n_seq - 1;
+
+    assert(r->open && last >= 0 && n >= 0 &&
+           n <= b->start[last + 1] - b->start[last]);
+    b->n_made[last] = (int32_t)n;
 }
 
 void moe_recorder_end(moe_recorder *r)

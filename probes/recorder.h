@@ -22,6 +22,11 @@
 
 typedef struct moe_recorder moe_recorder;
 
+/* What a recorder can tell of a model, router logits left out. out->layer is in
+ * *layers, free() it. */
+moe_err moe_recorder_shape(moe_trace_shape *out, int32_t **layers,
+                           const moe_config *config) MOE_MUST_CHECK;
+
 /* Room for batches of max_tok tokens. Commits are commit_s seconds apart or
  * more. shape is that of the writer that moe_recorder_flush will get. */
 moe_err moe_recorder_new(moe_recorder **out, const moe_trace_shape *shape,
@@ -46,6 +51,8 @@ int64_t moe_recorder_room(const moe_recorder *r);
 /* One window, which must find room; phase bos for the first n_bos tokens. */
 void moe_recorder_window(moe_recorder *r, const int32_t *ids, int64_t n,
                          int n_bos);
+/* The last n tokens of that window were generated, not read. */
+void moe_recorder_generated(moe_recorder *r, int64_t n);
 void moe_recorder_end(moe_recorder *r);
 
 /* The batch so far; *wanted: something of it is to be recorded. */
