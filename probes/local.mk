@@ -10,6 +10,7 @@ libprobes_a_SOURCES = \
 	%D%/trace_verify.c \
 	%D%/trace_write.c %D%/trace_write.h \
 	%D%/tracer.c %D%/tracer.h
-moetrace_SOURCES += %D%/cmd_info.c %D%/cmd_trace.c
-dist_man_MANS += %D%/moetrace-info.1 %D%/moetrace-schema.7 %D%/moetrace-trace.1
+moetrace_SOURCES += %D%/cmd_generate.c %D%/cmd_info.c %D%/cmd_trace.c
+dist_man_MANS += %D%/moetrace-generate.1 %D%/moetrace-info.1 \
+	%D%/moetrace-schema.7 %D%/moetrace-trace.1
 include probes/import.mk

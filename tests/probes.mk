@@ -8,3 +8,6 @@ tests_test_trace_LDADD = tests/libplanted.a libprobes.a libengine.a \
 tests_test_trace_hostile_SOURCES = tests/test_trace_hostile.c
 tests_test_trace_hostile_LDADD = tests/libplanted.a libprobes.a libengine.a \
 	$(SQLITE_LIBS) $(TEST_LIBS)
+
+dist_check_SCRIPTS += tests/cli/generate.sh
+TESTS += tests/cli/generate.sh
