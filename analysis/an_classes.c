@@ -30,8 +30,10 @@ static const char effect_formula[] =
     "the place in the line: Cramer's V = sqrt(chi-square / (n (min(kinds, "
     "experts) - 1))); information = I(kind; expert) in bits, plug-in and with "
     "the Miller-Madow correction. Chance: information_mm 0; V about "
-    "sqrt(freedom / (n (min(kinds, experts) - 1))). Intervals: 95 %, less the "
-    "bias, jackknife over blocks of documents (Efron 1982).";
+    "sqrt(freedom / (n (min(kinds, experts) - 1))). Intervals: 95 %, of V "
+    "squared "
+    "and of information, less the bias, jackknife over blocks of documents "
+    "(Efron 1982), cut at 0.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -318,12 +320,12 @@ static moe_err put_effect(moe_table *t, const cell *c, const feature *f)
     for (int block = from; block < to && err == MOE_OK; block++) {
         moe_blocks_without(c->part, c->count, b, c->slot, block);
         err = associate(&a, c, c->part, f);
-        c->without[0][block] = a.v;
+        c->without[0][block] = a.v * a.v; /* V is bent where it is small */
         c->without[1][block] = a.information;
     }
     if (err != MOE_OK || (err = associate(&a, c, c->count, f)) != MOE_OK)
         return err;
-    v = moe_blocks_interval(b, c->group, a.v, c->without[0], true);
+    v = moe_blocks_interval(b, c->group, a.v * a.v, c->without[0], true);
     information =
         moe_blocks_interval(b, c->group, a.information, c->without[1], true);
     moe_table_int(t, moe_study_layer(c->s->study, c->slot));
@@ -335,8 +337,8 @@ static moe_err put_effect(moe_table *t, const cell *c, const feature *f)
     moe_table_real(t, a.chi_square);
     moe_table_int(t, a.freedom);
     moe_table_int(t, a.n);
-    moe_table_real(t, v.low);
-    moe_table_real(t, v.high);
+    moe_table_real(t, sqrt(v.low));
+    moe_table_real(t, sqrt(v.high));
     moe_table_real(t, information.low);
     moe_table_real(t, information.high);
     return MOE_OK;

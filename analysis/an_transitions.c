@@ -22,7 +22,7 @@ static const char formula[] =
     "normalised = information / min(H(f_l), H(f_next)). Chance: 0; plug-in "
     "values lie above it by about (E-1)^2 / (2 n ln 2). Interval: 95 %, of the "
     "information less its bias, jackknife over blocks of documents (Efron "
-    "1982).";
+    "1982), cut at 0.";
 
 static const char table_formula[] =
     "share = P(f_next = j | f_l = i) = count / n; chance = P(f_next = j), the "

@@ -44,11 +44,15 @@ void moe_blocks_without(uint32_t *out, const uint32_t *sum, const moe_blocks *b,
  * moe_blocks_interval - 95 %, of a value by what it is without each block.
  *
  *   without   [n]  of the blocks in the range of the group; others are not read
- *   unbiased  less the jackknife's estimate of bias
+ *   unbiased  of a value that is never negative: less the jackknife's
+ *             estimate of bias, and cut at 0
  *
  * Value -+ t times the standard error, which sums the jackknife variances of the
- * groups (Efron 1982, section 3), t of Student's law with as many degrees of
- * freedom as blocks less groups. NaN where that is none or a value is unknown.
+ * groups (Efron 1982, section 3), t the quantile of Student's law. Its degrees of
+ * freedom are those that the variance has (Welch 1947, Satterthwaite 1946): at
+ * most blocks less groups, and fewer where few blocks make most of the variance
+ * (O'Neill 2014, The American Statistician 68(4), 282-296). NaN where there is no
+ * group of two blocks or a value is unknown.
  */
 moe_interval moe_blocks_interval(const moe_blocks *b, int group, double value,
                                  const double *without, bool unbiased);

@@ -402,21 +402,32 @@ static double cornish_fisher(double d)
     return z + (g1 + (g2 + (g3 + g4 / d) / d) / d) / d;
 }
 
-double moe_stats_t975(int64_t freedom)
+static double whole_t975(int64_t freedom)
 {
-    enum { MANY = 30 }; /* off by less than 1e-7 of it */
     double low = 1.9, high = 13;
 
-    if (freedom < 1)
-        return NAN;
-    if (freedom >= MANY)
-        return cornish_fisher((double)freedom);
     for (int i = 0; i < 60; i++) {
         double middle = (low + high) / 2;
 
         *(moe_stats_student(middle, freedom) > 0.05 ? &low : &high) = middle;
     }
     return (low + high) / 2;
+}
+
+double moe_stats_t975(double freedom)
+{
+    enum { MANY = 30 }; /* off by less than 1e-7 of it */
+    double below = floor(freedom), weight;
+
+    if (!(freedom >= 1))
+        return NAN;
+    if (freedom >= MANY)
+        return cornish_fisher(freedom);
+    if (freedom == below)
+        return whole_t975((int64_t)below);
+    weight = below * (below + 1) * (1 / below - 1 / freedom);
+    return pow(whole_t975((int64_t)below), 1 - weight) *
+           pow(whole_t975((int64_t)below + 1), weight);
 }
 
 static void swap(double *x, int64_t i, int64_t j)

@@ -48,5 +48,5 @@ check_PROGRAMS += tests/test_resampling
 tests_test_resampling_SOURCES = tests/test_resampling.c
 tests_test_resampling_LDADD = $(ANALYSIS_LIBS)
 check_PROGRAMS += tests/test_coverage
-tests_test_coverage_SOURCES = tests/test_coverage.c
+tests_test_coverage_SOURCES = tests/test_coverage.c tests/world.c tests/world.h
 tests_test_coverage_LDADD = $(ANALYSIS_LIBS)

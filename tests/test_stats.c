@@ -338,7 +338,12 @@ static void the_law_of_student_agrees_with_scipy(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        assert_close(moe_stats_t975(known[i].freedom), known[i].quantile, 1e-7);
+        assert_close(moe_stats_t975((double)known[i].freedom),
+                     known[i].quantile, 1e-7);
+    assert_close(moe_stats_t975(1.5) / 6.016663107990447, 1.015, 0.015);
+    assert_close(moe_stats_t975(2.5) / 3.5746548420118773, 1.0025, 0.0025);
+    assert_close(moe_stats_t975(6.8), 2.378796153819935, 5e-4);
+    assert_close(moe_stats_t975(31.5), 2.038202136711883, 1e-7);
     assert_close(moe_stats_t975(1000000000), 1.95996398, 1e-7);
     assert_true(isnan(moe_stats_t975(0)) && isnan(moe_stats_student(1, 0)));
     assert_close(moe_stats_student(0.5, 1), 0.7048327646991336, 1e-14);

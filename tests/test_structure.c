@@ -361,11 +361,13 @@ static void settings_that_mean_nothing_are_refused(void **state)
 }
 
 /* scipy 1.10.1: t.interval(0.95, 5, x.mean(), sem(x)) of the first six; of the
- * sum of the means of both groups t.ppf(0.975, 7) and the root of the sum of both
- * squared sem. */
+ * sum of the means of both groups the root of the sum of both squared sem, times
+ * t.ppf(0.975, d) with Welch's d, 4.5; of six with one far away
+ * 1 / (1 / 5 + kurtosis(bias=False) / 12) degrees of freedom, which is 1.48. */
 static void the_jackknife_of_a_mean_is_that_of_student(void **state)
 {
     const double x[] = {3, 5, 4, 8, 1, 9, 2, 2.5, 7};
+    const double far[] = {1, 2, 1.5, 2.5, 2, 12};
     double without[9], mean[2] = {5, 11.5 / 3};
     moe_study study = {.n_group = 2};
     int first[] = {0, 6, 9};
@@ -383,8 +385,14 @@ static void the_jackknife_of_a_mean_is_that_of_student(void **state)
     for (int j = 6; j < 9; j++)
         without[j] = mean[0] + (11.5 - x[j]) / 2;
     i = moe_blocks_interval(&b, 2, mean[0] + mean[1], without, false);
-    assert_close(i.low, 4.068095565435107, 1e-6);
-    assert_close(i.high, 13.59857110123156, 1e-6);
+    assert_close(i.low, 3.475027848611302, 0.02);
+    assert_close(i.high, 14.191638818055367, 0.02);
+    for (int j = 0; j < 6; j++)
+        without[j] = (21 - far[j]) / 5;
+    i = moe_blocks_interval(&b, 0, 3.5, without, false);
+    assert_close(i.low, -6.979594620790941, 0.3);
+    assert_close(i.high, 13.979594620790941, 0.3);
+    assert_close(moe_blocks_interval(&b, 0, 3.5, without, true).low, 0, 0);
     without[7] = NAN; /* not known without a block */
     assert_true(isnan(moe_blocks_interval(&b, 2, 8, without, false).low));
     first[1] = first[2] = 1; /* one block, and none */
