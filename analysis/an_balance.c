@@ -15,12 +15,14 @@ static const char formula[] =
     "ordered pairs |x(i) - x(j)| / (2 E n), without a factor E/(E-1). Jain = "
     "n^2 / (E "
     "sum x^2). effective = 2^H experts, H the entropy of x/n in bits, plug-in. "
-    "Even load: 1, 0, 1, E. All work on one expert: E, 1 - 1/E, 1/E, 1. Few "
+    "Even load, the chance level of many tokens: 1, 0, 1, E. All work on one "
+    "expert: E, 1 - 1/E, 1/E, 1. Few "
     "tokens look uneven by chance alone. Jain, Chiu and Hawe 1984, DEC-TR-301.";
 
 static const char load_formula[] =
     "load = assignments to the expert, any of the k choices (either) / mean "
-    "over the experts. Even load: 1.";
+    "over the experts. Chance, for uniform independent routes: 1, the even "
+    "load.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -47,6 +49,7 @@ static const moe_column load_columns[] = {
     {"load", NULL, "count / mean count of the experts", MOE_CELL_REAL,
      MOE_SHOW_PLAIN, 4},
     {"count", NULL, "assignments to the expert", MOE_CELL_INT, 0, 0},
+    {"n", NULL, "assignments to all of them", MOE_CELL_INT, 0, 0},
 };
 
 enum {
@@ -204,6 +207,7 @@ static void put_loads(moe_table *t, const state *s, int slot,
         moe_table_int(t, e);
         moe_table_real(t, n ? (double)count[e] * n_expert / (double)n : NAN);
         moe_table_int(t, count[e]);
+        moe_table_int(t, n);
     }
 }
 

@@ -13,8 +13,8 @@ static const char formula[] =
     "margin: router logit of rank k minus that of rank k+1; entropy: of the "
     "softmax over all router logits, bits; gate: weight of the expert of that "
     "rank. Mean and quantiles (type 7) over the tokens of the cell that have "
-    "the value. An undecided router: margin 0, entropy log2 E, gates 1/k where "
-    "they sum to 1.";
+    "the value. No chance level; an undecided router has margin 0, entropy "
+    "log2 E, and gates 1/k where they sum to 1.";
 
 static const char tie_formula[] =
     "share = tokens with a margin (router logit of rank k minus that of rank "

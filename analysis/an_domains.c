@@ -15,9 +15,9 @@ static const char formula[] =
     "First choices by group of the document: v = Cramer's V = sqrt(chi-square "
     "/ "
     "(n (min(groups, experts) - 1))), information = I(domain; expert) in bits, "
-    "both plug-in. Both grow with few documents even without an effect: v_null "
-    "and information_null are means over permutations of the labels of "
-    "documents, p the share of permutations with a chi-square at least as "
+    "both plug-in. Both grow with few documents even without an effect: chance "
+    "is v_null and information_null, means over permutations of the labels of "
+    "documents; p is the share of permutations with a chi-square at least as "
     "large. Intervals: 95 %, of chi-square / n and of information, studentised "
     "bootstrap over the documents of each group (Davison and Hinkley 1997, "
     "section 5.2.1), less the bias, which is the rise of the bootstrap's mean, "
@@ -33,7 +33,8 @@ static const char spread_formula[] =
 static const char distance_formula[] =
     "Jensen-Shannon distance between groups: square root of the divergence in "
     "bits between their shares of assignments (all k choices): 0 equal, 1 "
-    "disjoint.";
+    "disjoint. Chance: 0 of many documents; few lie apart by chance alone, "
+    "which is what the p-values of the tables before tell.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -77,6 +78,8 @@ static const moe_column distance_columns[] = {
     {"b", NULL, "another", MOE_CELL_TEXT, 0, 0},
     {"distance", NULL, "Jensen-Shannon distance", MOE_CELL_REAL, MOE_SHOW_PLAIN,
      4},
+    {"n", NULL, "assignments in a", MOE_CELL_INT, 0, 0},
+    {"n_other", NULL, "assignments in b", MOE_CELL_INT, 0, 0},
 };
 
 enum {
@@ -539,6 +542,15 @@ static moe_err put_spread(moe_tables *out, const state *s, const double *q)
     return moe_tables_add(out, t);
 }
 
+static int64_t sum_of(const int64_t *count, int n)
+{
+    int64_t sum = 0;
+
+    for (int i = 0; i < n; i++)
+        sum += count[i];
+    return sum;
+}
+
 static moe_err put_distances(moe_tables *out, const state *s)
 {
     int n_group = s->study->n_group, n_expert = s->study->shape->n_expert;
@@ -557,6 +569,8 @@ static moe_err put_distances(moe_tables *out, const state *s)
                 moe_table_real(t, sqrt(moe_stats_js(of + (int64_t)a * n_expert,
                                                     of + (int64_t)b * n_expert,
                                                     n_expert)));
+                moe_table_int(t, sum_of(of + (int64_t)a * n_expert, n_expert));
+                moe_table_int(t, sum_of(of + (int64_t)b * n_expert, n_expert));
             }
     return moe_tables_add(out, t);
 }

@@ -37,9 +37,9 @@ static const char token_formula[] =
     "Tokens of the parallel documents, BOS tokens as in the other tables. "
     "ratio: tokens / tokens of the reference language (languages.reference, "
     "else the first) in the same sets, with a bootstrap over sets; 1: the "
-    "languages are cut alike. sentences: tokens that end in . ! or ? before "
-    "white space or the end of a window, or in a full stop of Chinese or "
-    "Japanese; so a count of list numbers and abbreviations too.";
+    "languages are cut alike; no chance level. sentences: tokens that end in . "
+    "! or ? before white space or the end of a window, or in a full stop of "
+    "Chinese or Japanese; so a count of list numbers and abbreviations too.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},

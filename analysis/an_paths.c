@@ -25,7 +25,8 @@ static const char frequent_formula[] =
     "The paths of most tokens; equal ones by the lower expert at the first "
     "layer where they differ. share = count / n; expected = n times the "
     "product over layers of the share of the path's expert, what independent "
-    "layers with the same load would give; lift = count / expected. examples: "
+    "layers with the same load would give; lift = count / expected, 1 by "
+    "chance. examples: "
     "the first token ids of the path that differ.";
 
 static const moe_column columns[] = {

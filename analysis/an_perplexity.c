@@ -13,8 +13,8 @@ static const char formula[] =
     "window), in nats; perplexity = exp(mean_nll); bits_per_byte = sum of nll "
     "/ "
     "ln 2 / bytes of the documents, which does not depend on how the text is "
-    "cut into tokens. A model that knows nothing of V token ids has a "
-    "perplexity of V. The first token of a window has no prediction.";
+    "cut into tokens. Chance: a model that knows nothing of V token ids "
+    "has a perplexity of V. The first token of a window has no prediction.";
 
 static const moe_column columns[] = {
     {"group", NULL, "domain or language; (all): all documents", MOE_CELL_TEXT,

@@ -12,7 +12,8 @@
 
 static const char formula[] =
     "The first tokens of chosen documents, each with its first choice at every "
-    "shown layer and the gate weight of that choice. Chance of one expert: "
+    "shown layer and the gate weight of that choice; each row is one token at "
+    "one layer. Chance of one expert: "
     "1/E. Jiang et al. 2024, arXiv:2401.04088, section 5, Figure 8.";
 
 static const moe_column columns[] = {

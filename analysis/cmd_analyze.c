@@ -3,6 +3,7 @@
 #include "main.h"
 
 #include "analysis/analysis.h"
+#include "analysis/save.h"
 #include "analysis/tokens_view.h"
 #include "engine/base/cli.h"
 #include "engine/base/log.h"
@@ -22,7 +23,8 @@ static const char *const compat_choices[] = {"mixtral-paper", "olmoe", NULL};
 typedef struct wish {
     moe_study_opts study;
     moe_common common;
-    const char *by, *formula, *output, *compat, *phase;
+    moe_save save;
+    const char *by, *formula, *compat, *phase;
     bool list, html;
 } wish;
 
@@ -80,20 +82,30 @@ static const char **names_of(char **arg, int n_arg, const moe_trace *trace,
     return names;
 }
 
-static void write_tables(const wish *w, const moe_tables *tables, FILE *to,
-                         moe_pool *pool)
+/* The text of the analysis tokens alone: a page, or coloured on a terminal. */
+static bool is_running_text(const wish *w, const moe_tables *tables)
 {
-    moe_format_kind format = moe_cli_format(&w->common);
-    bool color = moe_cli_color(&w->common) &&
-                 (!w->output || w->common.color); /* a file is no terminal */
-    const moe_table *tokens = moe_tables_find(tables, "tokens");
+    return w->html || (moe_cli_format(&w->common) == MOE_FORMAT_TEXT &&
+                       moe_cli_color(&w->common) && !w->save.directory &&
+                       (!w->save.output || w->common.color) && tables->n == 1 &&
+                       moe_tables_find(tables, "tokens"));
+}
 
-    if (w->html)
-        moe_tokens_page(to, tokens);
-    else if (format == MOE_FORMAT_TEXT && color && tables->n == 1 && tokens)
-        moe_tokens_ansi(to, tokens);
-    else
-        moe_tables_write_together(tables, format, to, color, pool);
+static moe_err write_running_text(const wish *w, const moe_tables *tables)
+{
+    const moe_table *tokens = moe_tables_find(tables, "tokens");
+    moe_outfile out = {0};
+    moe_err err = moe_outfile_open(&out, w->save.output ? w->save.output : "-");
+
+    if (err == MOE_OK) {
+        if (w->html)
+            moe_tokens_page(out.stream, tokens);
+        else
+            moe_tokens_ansi(out.stream, tokens);
+        err = moe_outfile_commit(&out);
+    }
+    moe_outfile_abort(&out);
+    return err;
 }
 
 /* Traces come first: several if they are shards, and no name of an analysis has
@@ -110,7 +122,6 @@ static int count_traces(char **arg, int n)
 /* arg: the traces, [n_trace], then what to do, [n_arg]. */
 static moe_err analyze(const wish *w, char **arg, int n_trace, int n_arg)
 {
-    moe_outfile out = {0};
     moe_tables tables = {0};
     moe_trace *trace = NULL;
     moe_pool *pool = NULL;
@@ -125,14 +136,11 @@ static moe_err analyze(const wish *w, char **arg, int n_trace, int n_arg)
         if (!names)
             err = moe_fail(MOE_ERR_NOMEM, "out of memory");
     }
-    if (err == MOE_OK &&
-        (err = moe_study_run(&tables, trace, names, n, &w->study, pool)) ==
-            MOE_OK &&
-        (err = moe_outfile_open(&out, w->output ? w->output : "-")) == MOE_OK) {
-        write_tables(w, &tables, out.stream, pool);
-        err = moe_outfile_commit(&out);
-    }
-    moe_outfile_abort(&out);
+    if (err == MOE_OK && (err = moe_study_run(&tables, trace, names, n,
+                                              &w->study, pool)) == MOE_OK)
+        err = is_running_text(w, &tables)
+                  ? write_running_text(w, &tables)
+                  : moe_save_tables(&w->save, &tables, pool);
     moe_tables_fini(&tables);
     moe_trace_close_read(trace);
     moe_pool_free(pool);
@@ -154,8 +162,11 @@ static int check_names(const moe_usage *use, const wish *w, char **arg, int n)
     if (w->html && (n != 1 || strcmp(arg[0], "tokens") != 0))
         return moe_cli_usage_error(
             use, "--html goes with the analysis tokens alone");
-    if (w->html && (w->common.csv || w->common.json))
-        return moe_cli_usage_error(use, "--html excludes --csv and --json");
+    if (w->html && (w->common.csv || w->common.json || w->save.directory))
+        return moe_cli_usage_error(
+            use, "--html excludes --csv, --json and --directory");
+    if (moe_save_conflict(&w->save))
+        return moe_cli_usage_error(use, "%s", moe_save_conflict(&w->save));
     return 0;
 }
 
@@ -222,8 +233,12 @@ int moe_cmd_analyze(int argc, char **argv)
                       "for routes that are kept; more are sampled [512M]"),
         MOE_OPT_LIST(0, "set", "A.N=V", &w.study.settings,
                      "set N of analysis A to V (see --list)"),
-        MOE_OPT_STR('o', "output", "FILE", &w.output,
+        MOE_OPT_STR('o', "output", "FILE", &w.save.output,
                     "write there [standard output]"),
+        MOE_OPT_STR('d', "directory", "DIR", &w.save.directory,
+                    "a CSV file for each table there, and their metadata"),
+        MOE_OPT_FLAG(0, "comments", &w.save.comments,
+                     "before CSV: # definition, notes"),
         MOE_OPT_FLAG(0, "html", &w.html, "the analysis tokens as a page"),
         MOE_OPT_FLAG(0, "list", &w.list, "show the analyses, and stop"),
         MOE_OPT_STR(0, "formula", "NAME", &w.formula,
@@ -259,6 +274,7 @@ int moe_cmd_analyze(int argc, char **argv)
         puts(a->formula);
         return 0;
     }
+    w.save.common = &w.common;
     n_trace = n > 0 ? count_traces(arg, n) : 0;
     n -= n_trace;
     if ((rc = check_names(&use, &w, arg + n_trace, n)) != 0)

@@ -3,8 +3,8 @@
 #include "main.h"
 
 #include "analysis/compare.h"
+#include "analysis/save.h"
 #include "engine/base/cli.h"
-#include "engine/base/map.h"
 #include "engine/base/mem.h"
 
 #include <stdlib.h>
@@ -16,7 +16,8 @@ static const char *const by_choices[] = {"domain", "language", "both", "none",
 typedef struct wish {
     moe_study_opts study;
     moe_common common;
-    const char *by, *output;
+    moe_save save;
+    const char *by;
 } wish;
 
 static moe_err compare(moe_tables *out, const wish *w, moe_trace **traces,
@@ -39,21 +40,13 @@ static moe_err compare(moe_tables *out, const wish *w, moe_trace **traces,
 static moe_err run(const wish *w, char **path, int n)
 {
     moe_trace **traces = moe_calloc((size_t)n, sizeof *traces);
-    moe_outfile file = {0};
     moe_tables tables = {0};
     moe_err err;
 
     if (!traces)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %d traces", n);
-    if ((err = compare(&tables, w, traces, path, n)) == MOE_OK &&
-        (err = moe_outfile_open(&file, w->output ? w->output : "-")) ==
-            MOE_OK) {
-        moe_tables_write(&tables, moe_cli_format(&w->common), file.stream,
-                         moe_cli_color(&w->common) &&
-                             (!w->output || w->common.color));
-        err = moe_outfile_commit(&file);
-    }
-    moe_outfile_abort(&file);
+    if ((err = compare(&tables, w, traces, path, n)) == MOE_OK)
+        err = moe_save_tables(&w->save, &tables, NULL);
     moe_tables_fini(&tables);
     for (int i = 0; i < n; i++)
         moe_trace_close_read(traces[i]);
@@ -77,8 +70,12 @@ int moe_cmd_compare(int argc, char **argv)
                     "of every random draw [1]"),
         MOE_OPT_INT(0, "resamples", "N", &w.study.n_resample, 0, 1000000,
                     "bootstrap draws [1000]"),
-        MOE_OPT_STR('o', "output", "FILE", &w.output,
+        MOE_OPT_STR('o', "output", "FILE", &w.save.output,
                     "write there [standard output]"),
+        MOE_OPT_STR('d', "directory", "DIR", &w.save.directory,
+                    "a CSV file for each table there, and their metadata"),
+        MOE_OPT_FLAG(0, "comments", &w.save.comments,
+                     "before CSV: # definition, notes"),
         MOE_OPT_END,
     };
     const moe_usage use = {
@@ -96,6 +93,9 @@ int moe_cmd_compare(int argc, char **argv)
 
     if (!arg)
         return rc;
+    w.save.common = &w.common;
+    if (moe_save_conflict(&w.save))
+        return moe_cli_usage_error(&use, "%s", moe_save_conflict(&w.save));
     while (strcmp(by_choices[by], w.by) != 0)
         by++;
     w.study.by = (moe_group_by)by;

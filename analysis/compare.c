@@ -23,7 +23,8 @@ static const char flip_formula[] =
     "Tokens by the margin in A, the router logit of rank k minus that of rank "
     "k+1, from <= margin < to. flips = tokens whose set of experts is another "
     "in B / tokens. Rounding flips decisions of a small margin only; flips of "
-    "a large one are changes of the router or of what it reads. Intervals: "
+    "a large one are changes of the router or of what it reads. No chance "
+    "level. Intervals: "
     "bootstrap over documents.";
 
 static const char share_formula[] =
@@ -88,7 +89,8 @@ static const moe_column share_columns[] = {
 
 static const char expert_formula[] =
     "a, b: share of assignments (either) that the expert takes in A and in B; "
-    "difference = a - b, so that it is above 0 where A uses the expert more. "
+    "difference = a - b, so that it is above 0 where A uses the expert more; 0 "
+    "by chance. "
     "Intervals: bootstrap over documents, the same draws for A and B.";
 
 static const moe_column expert_columns[] = {

@@ -3,6 +3,9 @@
 
 #include "analysis/table.h"
 
+#include "analysis/glyph.h"
+#include "engine/base/mem.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -54,4 +57,22 @@ void moe_table_write_csv(const moe_table *t, FILE *to)
             put_cell(t, row, c, to);
             putc(c + 1 < n ? ',' : '\n', to);
         }
+}
+
+/* What it quotes may hold line feeds. */
+static void put_comment(const char *text, FILE *to)
+{
+    moe_buf safe = {0};
+
+    moe_glyph_terminal(&safe, text, strlen(text));
+    fprintf(to, "# %s\n", safe.data ? safe.data : "");
+    moe_buf_fini(&safe);
+}
+
+void moe_table_write_comments(const moe_table *t, FILE *to)
+{
+    fprintf(to, "# %s: %s\n", moe_table_name(t), moe_table_title(t));
+    put_comment(moe_table_definition(t), to);
+    for (int i = 0; moe_table_note_at(t, i); i++)
+        put_comment(moe_table_note_at(t, i), to);
 }

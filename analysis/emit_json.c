@@ -1,4 +1,5 @@
-/* JSON, RFC 8259: always valid UTF-8, numbers that read back exactly. */
+/* JSON, RFC 8259: always valid UTF-8, numbers that read back exactly; and what
+ * CSV files have no room for, as metadata of CSV on the Web. */
 #include "config.h"
 
 #include "analysis/table.h"
@@ -114,4 +115,65 @@ void moe_table_write_json(const moe_table *t, FILE *to)
         put_string(moe_table_note_at(t, i), to);
     }
     fputs(moe_table_note_at(t, 0) ? "\n  ]\n}" : "]\n}", to);
+}
+
+/* ---- CSV on the Web ---- */
+
+void moe_csvw_begin(FILE *to)
+{
+    fputs("{\n  \"@context\": \"http://www.w3.org/ns/csvw\",\n"
+          "  \"tables\": [",
+          to);
+}
+
+static void put_schema(const moe_table *t, FILE *to)
+{
+    static const char *const kinds[] = {
+        [MOE_CELL_MISSING] = "string",
+        [MOE_CELL_INT] = "integer",
+        [MOE_CELL_REAL] = "double",
+        [MOE_CELL_TEXT] = "string",
+    };
+
+    fputs("      \"tableSchema\": {\"columns\": [", to);
+    for (int c = 0; c < moe_table_columns(t); c++) {
+        const moe_column *column = moe_table_column(t, c);
+
+        fputs(c ? ",\n        {\"name\": " : "\n        {\"name\": ", to);
+        put_string(column->name, to);
+        fprintf(to, ", \"datatype\": \"%s\", \"dc:description\": ",
+                kinds[column->kind]);
+        put_string(column->what ? column->what : "", to);
+        putc('}', to);
+    }
+    fputs("\n      ]}\n", to);
+}
+
+void moe_csvw_table(const moe_table *t, const char *url, bool first, FILE *to)
+{
+    fputs(first ? "\n    {\n" : ",\n    {\n", to);
+    fputs("    ", to);
+    put_member("url", url, to);
+    fputs("    ", to);
+    put_member("dc:identifier", moe_table_name(t), to);
+    fputs("    ", to);
+    put_member("dc:title", moe_table_title(t), to);
+    fputs("    ", to);
+    put_member("dc:description", moe_table_definition(t), to);
+    fputs("      \"notes\": [", to);
+    for (int i = 0; moe_table_note_at(t, i); i++) {
+        fputs(i ? ",\n        {\"dc:description\": "
+                : "\n        {\"dc:description\": ",
+              to);
+        put_string(moe_table_note_at(t, i), to);
+        putc('}', to);
+    }
+    fputs(moe_table_note_at(t, 0) ? "\n      ],\n" : "],\n", to);
+    put_schema(t, to);
+    fputs("    }", to);
+}
+
+void moe_csvw_end(FILE *to)
+{
+    fputs("\n  ]\n}\n", to);
 }

@@ -33,6 +33,7 @@ libanalysis_a_SOURCES = \
 	%D%/random.c %D%/random.h \
 	%D%/record.c %D%/record.h \
 	%D%/resample.c %D%/resample.h \
+	%D%/save.c %D%/save.h \
 	%D%/sentences.c %D%/sentences.h \
 	%D%/sets.c %D%/sets.h \
 	%D%/settings.c \

@@ -96,6 +96,19 @@ void moe_tables_write(const moe_tables *list, moe_format_kind format, FILE *to,
 void moe_tables_write_together(const moe_tables *list, moe_format_kind format,
                                FILE *to, bool color, moe_pool *pool);
 
+/* Before the CSV of a table, its name, title, definition and notes, in lines that
+ * begin with #. */
+void moe_table_write_comments(const moe_table *t, FILE *to);
+
+/*
+ * The same beside CSV files: metadata of CSV on the Web (W3C Recommendation
+ * "Metadata Vocabulary for Tabular Data", 2015), an object with a description of
+ * each table, which lies in the file `url` next to it.
+ */
+void moe_csvw_begin(FILE *to);
+void moe_csvw_table(const moe_table *t, const char *url, bool first, FILE *to);
+void moe_csvw_end(FILE *to);
+
 /* The shortest decimal that reads back as v; 32 bytes are enough. */
 void moe_number(char out[32], double v);
 

@@ -131,6 +131,36 @@ printf '%s\n' document,position,layer,rank,expert 0,0,0,0,1 0,0,0,1,2 \
 grep -q confidence "$dir/err" && grep -q '"name": "balance"' "$dir/out" ||
     fail "all without gates: $(cat "$dir/err")"
 
+# Each table in a file of its own, as CSV on the Web; and what it says of itself
+# before CSV.
+"$moetrace" analyze "$db" all --resamples 10 -d "$dir/tables" ||
+    fail "-d writes no folder"
+"$moetrace" analyze "$db" all --resamples 10 --csv >"$dir/one"
+"$moetrace" analyze "$db" all --resamples 10 --csv --comments >"$dir/two"
+grep -v '^#' "$dir/two" | cmp -s - "$dir/one" ||
+    fail "--comments changes more than comments"
+meta=$dir/tables/csv-metadata.json
+for csv in "$dir"/tables/*.csv; do
+    name=$(basename "$csv" .csv)
+    grep -q "\"url\": \"$name.csv\"" "$meta" || fail "$name has no metadata"
+    grep -q "^# $name: " "$dir/two" || fail "$name has no comment"
+    [ "$(head -1 "$csv" | tr ',' '\n' | grep -c .)" -gt 1 ] || fail "$name: no table"
+done
+tables=$(ls "$dir"/tables/*.csv | grep -c .)
+[ "$tables" -eq "$(grep -c '"url"' "$meta")" ] && [ "$tables" -ge 30 ] &&
+    [ "$tables" -eq "$(grep -c '^      "dc:description".*hance' "$meta")" ] &&
+    [ "$tables" -eq "$(grep -c '^        .*BOS tokens left out' "$meta")" ] &&
+    [ "$tables" -eq "$(grep -c '^# .*BOS tokens left out' "$dir/two")" ] ||
+    fail "metadata of $tables tables is not whole"
+"$moetrace" analyze "$db" shares --csv -o "$dir/s.csv" &&
+    cmp -s "$dir/s.csv" "$dir/tables/shares.csv" &&
+    grep -q '"url": "s.csv"' "$dir/s.csv-metadata.json" ||
+    fail "a CSV file has no metadata beside it"
+for wrong in "-d $dir/x -o $dir/y" "-d $dir/x --json" "--comments" "-d $dir/x --html"; do
+    "$moetrace" analyze "$db" tokens $wrong >/dev/null 2>&1 && fail "$wrong passes"
+    [ $? -eq 2 ] && [ ! -e "$dir/x" ] || fail "$wrong is no usage error"
+done
+
 # --compat is what its parts are.
 "$moetrace" analyze "$db" coactivation vocabulary --compat olmoe --csv >"$dir/one"
 "$moetrace" analyze "$db" coactivation vocabulary --with-bos --csv \
