@@ -18,6 +18,14 @@ EXTRA_DIST += %D%/README.md %D%/dictionary.csv \
 	%D%/balance-loss/layers.csv \
 	%D%/balance-loss/loss.csv \
 	%D%/balance-loss/summary.csv \
+	%D%/bundled-model/README.md \
+	%D%/bundled-model/beyond.csv \
+	%D%/bundled-model/bigram.csv \
+	%D%/bundled-model/domains.csv \
+	%D%/bundled-model/held-out.csv \
+	%D%/bundled-model/log.csv \
+	%D%/bundled-model/repeats.csv \
+	%D%/bundled-model/saturation.csv \
 	%D%/router-learning/README.md \
 	%D%/router-learning/run.sh \
 	%D%/router-learning/beyond.csv \
