@@ -66,7 +66,8 @@ int main(int argc, char **argv)
         return finish(0);
     }
     if (strcmp(argv[1], "--version") == 0) {
-        puts(PACKAGE_STRING);
+        printf("%s%s%s%s\n", PACKAGE_STRING, *moe_commit ? " (commit " : "",
+               moe_commit, *moe_commit ? ")" : "");
         return finish(0);
     }
     for (const command *c = commands; c->name; c++) {

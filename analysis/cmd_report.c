@@ -12,28 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The line that was typed, quoted where a shell needs it. NULL: no memory. */
-static char *command_line(int argc, char **argv)
-{
-    moe_buf line = {0};
-
-    moe_buf_puts(&line, "moetrace");
-    for (int i = 0; i < argc; i++) {
-        bool plain = *argv[i] != '\0';
-
-        for (const char *p = argv[i]; *p; p++)
-            plain = plain && !strchr(" \t\n'\"\\$`*?[]#~&;|<>(){}!", *p);
-        moe_buf_puts(&line, plain ? " " : " '");
-        for (const char *p = argv[i]; *p; p++)
-            moe_buf_add(&line, *p == '\'' && !plain ? "'\\''" : p,
-                        *p == '\'' && !plain ? 4 : 1);
-        moe_buf_puts(&line, plain ? "" : "'");
-    }
-    if (line.failed)
-        moe_buf_fini(&line);
-    return line.data;
-}
-
 static moe_err run(const char *dir, char **path, int n,
                    const moe_report_opts *opts, int64_t threads)
 {
@@ -57,8 +35,9 @@ static moe_err run(const char *dir, char **path, int n,
 
 int moe_cmd_report(int argc, char **argv)
 {
+    char version[128];
     moe_report_opts o = {.width_mm = moe_style_page_mm,
-                         .version = PACKAGE_STRING,
+                         .version = version,
                          .study = {.seed = 1, .n_resample = 1000}};
     moe_common common = {0};
     const char *dir = NULL, *width = NULL;
@@ -85,10 +64,12 @@ int moe_cmd_report(int argc, char **argv)
         2,
         &common};
     int n = 0, rc;
-    char *command = command_line(argc, argv);
+    char *command = moe_cli_line(argc, argv); /* parsing reorders argv */
     char **arg = moe_cli_parse(&use, argc, argv, &n, &rc);
     moe_err err;
 
+    snprintf(version, sizeof version, "%s%s%s", PACKAGE_STRING,
+             *moe_commit ? ", commit " : "", moe_commit);
     if (!arg) {
         free(command);
         return rc;

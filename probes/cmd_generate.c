@@ -445,6 +445,8 @@ static moe_err add_facts(job *j)
     j->command = NULL; /* the list's now */
     if ((err = moe_facts_model(f, j->model, command)) != MOE_OK)
         return err;
+    if (*moe_commit)
+        moe_facts_add(f, "commit", NULL, moe_strdup(moe_commit));
     moe_facts_add(f, "corpus", NULL, moe_strdup(prompt_name(j)));
     moe_facts_int(f, "context", NULL, j->opts.context);
     moe_facts_add(f, "bos", NULL,

@@ -104,6 +104,8 @@ static moe_err add_facts(job *j)
         moe_buf_puts(&paths, i ? " " : "");
         moe_buf_puts(&paths, j->paths[i]);
     }
+    if (*moe_commit)
+        moe_facts_add(f, "commit", NULL, moe_strdup(moe_commit));
     moe_facts_add(f, "corpus", "corpus", paths.data);
     moe_facts_int(f, "context", "context", j->opts.context);
     moe_facts_add(f, "bos", "BOS policy",

@@ -15,11 +15,11 @@
 
 /* Keys of `run` that may differ between shards of one run. */
 static const char *const free_keys[] = {
-    "program",     "command",      "model",  "model_path",    "corpus",
-    "batch",       "threads",      "host",   "shard",         "started",
-    "finished",    "documents",    "tokens", "invalid_utf8",  "bad_lines",
-    "corpus_read", "corpus_whole", "source", "source_digest", "merged_from",
-    NULL};
+    "program",     "commit",      "command",      "model",  "model_path",
+    "corpus",      "batch",       "threads",      "host",   "shard",
+    "started",     "finished",    "documents",    "tokens", "invalid_utf8",
+    "bad_lines",   "corpus_read", "corpus_whole", "source", "source_digest",
+    "merged_from", NULL};
 
 typedef struct source {
     const char *path;
@@ -434,8 +434,8 @@ static moe_err set_started(const merge *m, moe_trace_writer *w)
 static moe_err set_keys(merge *m, moe_trace_writer *w)
 {
     static const char *const told[] = {"model", "model_path", "corpus", NULL};
-    static const char *const how[] = {"batch", "threads", "host",
-                                      "corpus_whole", NULL};
+    static const char *const how[] = {"commit", "batch",        "threads",
+                                      "host",   "corpus_whole", NULL};
     const source *a = &m->src[0];
     sqlite3_stmt *st = NULL;
     moe_buf from = {0};
