@@ -6,6 +6,7 @@
 #include "analysis/html.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 void moe_report_em(moe_buf *out, const char *name)
@@ -68,6 +69,36 @@ static void chance(moe_buf *out, const moe_report_set *set, int c, int l, int g)
     }
 }
 
+static bool text_is(const moe_table *t, int64_t row, const char *column,
+                    const char *text)
+{
+    int c = moe_table_find(t, column);
+
+    return c >= 0 && moe_table_kind(t, row, c) == MOE_CELL_TEXT &&
+           strcmp(moe_table_get_text(t, row, c), text) == 0;
+}
+
+/* A rate, of how many pairs. */
+static void rate_of_pairs(moe_buf *out, const moe_report_set *set, int c, int l,
+                          int g)
+{
+    const moe_table *t = moe_tables_find(&set->tables, "repeats");
+    const moe_cube *cube = &set->rate;
+    double layer = strtod(cube->label[MOE_RATE_LAYER][l], NULL);
+
+    moe_report_rate(out, set, c, l, g);
+    for (int64_t row = 0; t && row < moe_table_rows(t); row++)
+        if (moe_report_number(t, row, "layer") == layer &&
+            text_is(t, row, "choice", cube->label[MOE_RATE_CHOICE][c]) &&
+            text_is(t, row, "group", cube->label[MOE_RATE_GROUP][g])) {
+            char pairs[32];
+
+            moe_page_grouped(
+                pairs, moe_table_get_int(t, row, moe_table_find(t, "pairs")));
+            moe_buf_printf(out, " of %s pairs", pairs);
+        }
+}
+
 /* Where the first choice repeats most. */
 static void repetition(moe_buf *out, const moe_report_set *set, int group)
 {
@@ -81,8 +112,8 @@ static void repetition(moe_buf *out, const moe_report_set *set, int group)
                    "<li>A token goes to the expert of the token before it "
                    "most often in layer %s: ",
                    c->label[MOE_RATE_LAYER][top]);
-    moe_report_rate(out, set, first, top, group);
-    moe_buf_puts(out, " of pairs; ");
+    rate_of_pairs(out, set, first, top, group);
+    moe_buf_puts(out, "; ");
     chance(out, set, first, top, group);
     if (top != 0) {
         moe_buf_printf(out, ". In layer %s it is ",
@@ -116,13 +147,16 @@ static void spread(moe_buf *out, const moe_report_set *set, int choice,
         return;
     moe_buf_printf(out, "<li>There, in layer %s, first choices repeat most in ",
                    c->label[MOE_RATE_LAYER][top]);
-    moe_report_em(out, c->label[MOE_RATE_GROUP][most]);
-    moe_buf_puts(out, ", ");
-    moe_report_rate(out, set, choice, top, most);
-    moe_buf_puts(out, ", and least in ");
-    moe_report_em(out, c->label[MOE_RATE_GROUP][least]);
-    moe_buf_puts(out, ", ");
-    moe_report_rate(out, set, choice, top, least);
+    for (int end = 0; end < 2; end++) {
+        int g = end ? least : most;
+
+        moe_buf_puts(out, end ? ", and least in " : "");
+        moe_report_em(out, c->label[MOE_RATE_GROUP][g]);
+        moe_buf_puts(out, ", ");
+        rate_of_pairs(out, set, choice, top, g);
+        moe_buf_puts(out, "; given its load, chance is ");
+        percent(out, moe_cube_at(&set->load, choice, top, g, 0));
+    }
     moe_buf_puts(out, ". <a href=\"#repeats\">By domain</a></li>\n");
 }
 
@@ -140,57 +174,6 @@ static double divergence(const moe_cube *c, int l, int choice, int a, int b)
         sum += (p > 0 ? p * log2(p / m) : 0) + (q > 0 ? q * log2(q / m) : 0);
     }
     return fmax(0, sum / 2);
-}
-
-/* Mean distance over all pairs of groups in a layer. */
-static double mean_distance(const moe_report_set *set, int l)
-{
-    const moe_cube *c = &set->share;
-    double sum = 0;
-    int n = 0;
-
-    for (int a = 0; a < set->n_group; a++)
-        for (int b = a + 1; b < set->n_group; b++) {
-            double d = divergence(c, l, c->n[MOE_SHARE_CHOICE] - 1, a, b);
-
-            if (isfinite(d)) {
-                sum += sqrt(d);
-                n++;
-            }
-        }
-    return n ? sum / n : NAN;
-}
-
-/* Which layer keeps the domains apart most, and which least. */
-static void separation(moe_buf *out, const moe_report_set *set)
-{
-    const moe_cube *c = &set->share;
-    int least = -1, most = -1;
-    double low = NAN, high = NAN;
-
-    for (int l = 0; l < c->n[MOE_SHARE_LAYER]; l++) {
-        double d = mean_distance(set, l);
-
-        if (isfinite(d) && (most < 0 || d > high)) {
-            most = l;
-            high = d;
-        }
-        if (isfinite(d) && (least < 0 || d < low)) {
-            least = l;
-            low = d;
-        }
-    }
-    if (most < 0 || most == least)
-        return;
-    moe_buf_printf(
-        out,
-        "<li>Layer %s tells %ss apart most: the mean Jensen-Shannon distance "
-        "of "
-        "their shares is <strong>%.3f</strong> (0: the same, 1: nothing in "
-        "common); layer %s least, <strong>%.3f</strong>. Vocabulary alone may "
-        "do this. <a href=\"#shares\">Shares</a></li>\n",
-        c->label[MOE_SHARE_LAYER][most], set->by, high,
-        c->label[MOE_SHARE_LAYER][least], low);
 }
 
 /* The part of "domain/language" behind the last slash, or NULL. */
@@ -284,7 +267,8 @@ static void languages(moe_buf *out, const moe_report_set *set,
                    low, n_domain, n_domain == 1 ? "domain" : "domains");
     two_languages(out, set, far);
     moe_buf_printf(out,
-                   " least (<strong>%.3f</strong>). <a "
+                   " least (<strong>%.3f</strong>). No interval: the texts are "
+                   "not parallel, so what they are about differs too. <a "
                    "href=\"#heatmap\">Heatmaps</a></li>\n",
                    high);
 }
@@ -325,13 +309,13 @@ void moe_report_interval(moe_buf *out, double low, double high, int digits)
                        digits, high);
 }
 
-/* Where domains differ most, and by how much. True when it could be told. */
-static bool association(moe_buf *out, const moe_table *t)
+/* Where domains differ most, and by how much. */
+static void association(moe_buf *out, const moe_table *t)
 {
     int64_t top = extreme(t, "v", true), low = extreme(t, "v", false);
 
     if (top < 0 || top == low)
-        return false;
+        return;
     moe_buf_printf(
         out,
         "<li>Layer %.0f tells domains apart most: Cramer\xe2\x80\x99s "
@@ -347,8 +331,9 @@ static bool association(moe_buf *out, const moe_table *t)
                    moe_report_number(t, low, "v"));
     moe_report_interval(out, moe_report_number(t, low, "v_low"),
                         moe_report_number(t, low, "v_high"), 3);
-    moe_buf_puts(out, ". <a href=\"#effect\">Domain or words?</a></li>\n");
-    return true;
+    moe_buf_puts(out,
+                 ". Words alone may do this. <a href=\"#effect\">Domain or "
+                 "words?</a></li>\n");
 }
 
 /* What the domain tells beyond the words of its texts. */
@@ -366,46 +351,47 @@ static void beyond(moe_buf *out, const moe_table *t)
     moe_report_interval(out, moe_report_number(t, top, "low"),
                         moe_report_number(t, top, "high"), 3);
     moe_buf_printf(out,
-                   "; without regard to the token it tells %.3f. <a "
+                   ", where shuffles among equal tokens would leave 0; without "
+                   "regard to the token it tells %.3f (%.0f tokens). <a "
                    "href=\"#effect\">Domain or words?</a></li>\n",
-                   moe_report_number(t, top, "domain"));
+                   moe_report_number(t, top, "domain"),
+                   moe_report_number(t, top, "n"));
 }
 
-/* How much of the first choice the token alone explains. True when told. */
-static bool explained(moe_buf *out, const moe_table *t)
+/* A share of a table with its interval. */
+static void share(moe_buf *out, const moe_table *t, int64_t row)
 {
-    int factor = t ? moe_table_find(t, "factor") : -1;
-    int64_t first = -1, last = -1;
+    moe_buf_puts(out, "<strong>");
+    percent(out, moe_report_number(t, row, "share"));
+    moe_buf_puts(out, "</strong>");
+    moe_report_interval(out, 100 * moe_report_number(t, row, "low"),
+                        100 * moe_report_number(t, row, "high"), 1);
+}
 
-    for (int64_t row = 0; factor >= 0 && row < moe_table_rows(t); row++)
-        if (strcmp(moe_table_get_text(t, row, factor), "token") == 0 &&
+/* How much of the first choice the token alone explains. */
+static void explained(moe_buf *out, const moe_table *t)
+{
+    int64_t end[2] = {-1, -1};
+
+    for (int64_t row = 0; t && row < moe_table_rows(t); row++)
+        if (text_is(t, row, "factor", "token") &&
             isfinite(moe_report_number(t, row, "share"))) {
-            first = first < 0 ? row : first;
-            last = row;
+            end[0] = end[0] < 0 ? row : end[0];
+            end[1] = row;
         }
-    if (first == last)
-        return false;
-    moe_buf_printf(
-        out,
-        "<li>The token alone explains <strong>%.1f\xc2\xa0%%</strong> "
-        "of the first choice in layer %.0f and "
-        "<strong>%.1f\xc2\xa0%%</strong> in layer %.0f (of its "
-        "entropy, chance subtracted). <a href=\"#effect\">Domain or "
-        "words?</a></li>\n",
-        100 * moe_report_number(t, first, "share"),
-        moe_report_number(t, first, "layer"),
-        100 * moe_report_number(t, last, "share"),
-        moe_report_number(t, last, "layer"));
-    return true;
-}
-
-static bool text_is(const moe_table *t, int64_t row, const char *column,
-                    const char *text)
-{
-    int c = moe_table_find(t, column);
-
-    return c >= 0 && moe_table_kind(t, row, c) == MOE_CELL_TEXT &&
-           strcmp(moe_table_get_text(t, row, c), text) == 0;
+    if (end[0] == end[1])
+        return;
+    moe_buf_puts(out, "<li>The token alone explains ");
+    for (int i = 0; i < 2; i++) {
+        moe_buf_puts(out, i ? " and " : "");
+        share(out, t, end[i]);
+        moe_buf_printf(out, " of the first choice in layer %.0f",
+                       moe_report_number(t, end[i], "layer"));
+    }
+    moe_buf_printf(out,
+                   " (of its entropy, chance subtracted; %.0f tokens). <a "
+                   "href=\"#effect\">Domain or words?</a></li>\n",
+                   moe_report_number(t, end[0], "n"));
 }
 
 /* Rows of the margin under 0.1, of all tokens or of one group each. */
@@ -417,8 +403,7 @@ static bool near_tie(const moe_table *t, int64_t row, bool all)
            text_is(t, row, "group", "(all)") == all;
 }
 
-/* How near to a tie choices are: every token is counted, so that what varies is
- * the kind of text. */
+/* How near to a tie choices are, and in which texts. */
 static void confidence(moe_buf *out, const moe_table *t)
 {
     int64_t top = -1, least = -1, most = -1;
@@ -442,22 +427,27 @@ static void confidence(moe_buf *out, const moe_table *t)
     }
     if (least < 0 || least == most)
         return;
+    moe_buf_printf(out, "<li>The router is least sure in layer %.0f: ",
+                   moe_report_number(t, top, "layer"));
+    share(out, t, top);
     moe_buf_printf(out,
-                   "<li>The router is least sure in layer %.0f: <strong>%.1f"
-                   "\xc2\xa0%%</strong> of its choices (%.0f of %.0f) have a "
-                   "margin under 0.1 between the last expert chosen and the "
-                   "first one left out, from %.1f\xc2\xa0%% in ",
-                   moe_report_number(t, top, "layer"),
-                   100 * moe_report_number(t, top, "share"),
+                   " of its choices (%.0f of %.0f) have a margin under 0.1 "
+                   "between the last expert chosen and the first one left out, "
+                   "from ",
                    moe_report_number(t, top, "count"),
-                   moe_report_number(t, top, "n"),
-                   100 * moe_report_number(t, least, "share"));
+                   moe_report_number(t, top, "n"));
+    share(out, t, least);
+    moe_buf_puts(out, " in ");
     moe_report_em(out,
                   moe_table_get_text(t, least, moe_table_find(t, "group")));
-    moe_buf_printf(out, " to %.1f\xc2\xa0%% in ",
-                   100 * moe_report_number(t, most, "share"));
+    moe_buf_puts(out, " to ");
+    share(out, t, most);
+    moe_buf_puts(out, " in ");
     moe_report_em(out, moe_table_get_text(t, most, moe_table_find(t, "group")));
-    moe_buf_puts(out, ". <a href=\"#confidence\">Confidence</a></li>\n");
+    moe_buf_puts(out,
+                 ". There is no chance level: how far logits spread is the "
+                 "model\xe2\x80\x99s own. <a href=\"#confidence\">"
+                 "Confidence</a></li>\n");
 }
 
 /* The two languages nearest and farthest on parallel texts, in the layer that
@@ -504,44 +494,6 @@ static bool parallel_languages(moe_buf *out, const moe_table *t)
     return true;
 }
 
-/* How much of the choice the token alone tells, over depth. */
-static void vocabulary(moe_buf *out, const moe_report_set *set)
-{
-    static const char *const axes[] = {"layer", "group"};
-    const moe_table *t = moe_tables_find(&set->tables, "specialisation");
-    moe_cube c = {0};
-    int all, least = 0, most = 0;
-
-    if (!t || moe_table_find(t, "by_token") < 0 ||
-        moe_cube_make(&c, t, "by_token", axes, 2) != MOE_OK)
-        return;
-    all = moe_cube_find(&c, 1, "(all)");
-    if (all < 0)
-        all = c.n[1] - 1;
-    for (int l = 1; l < c.n[0]; l++) {
-        if (moe_cube_at(&c, l, all, 0, 0) < moe_cube_at(&c, least, all, 0, 0))
-            least = l;
-        if (moe_cube_at(&c, l, all, 0, 0) > moe_cube_at(&c, most, all, 0, 0))
-            most = l;
-    }
-    if (isfinite(moe_cube_at(&c, most, all, 0, 0)) && most != least) {
-        moe_buf_printf(out,
-                       "<li>Experts follow the vocabulary most in layer "
-                       "%s, where a token\xe2\x80\x99s favourite expert "
-                       "takes <strong>",
-                       c.label[0][most]);
-        percent(out, moe_cube_at(&c, most, all, 0, 0));
-        moe_buf_printf(out,
-                       "</strong> of its occurrences, and least in layer "
-                       "%s, <strong>",
-                       c.label[0][least]);
-        percent(out, moe_cube_at(&c, least, all, 0, 0));
-        moe_buf_puts(out, "</strong>. Rare tokens raise this number. <a "
-                          "href=\"#words\">Tokens of each expert</a></li>\n");
-    }
-    moe_cube_fini(&c);
-}
-
 void moe_report_findings(moe_buf *out, const moe_report *r)
 {
     const moe_report_set *set = &r->set[0];
@@ -549,29 +501,30 @@ void moe_report_findings(moe_buf *out, const moe_report *r)
                   ? moe_cube_find(&set->rate, MOE_RATE_GROUP, "(all)")
                   : -1;
     int group = all >= 0 ? all : 0;
-
     const moe_tables *tables = &set->tables;
+    char tokens[32];
 
-    moe_buf_puts(out, "<ol class=\"findings\">\n");
+    moe_page_grouped(tokens, moe_trace_n_tok(r->trace));
+    moe_buf_printf(out,
+                   "<p class=\"note\">From %lld documents and %s tokens; BOS "
+                   "tokens are %s.</p>\n<ol class=\"findings\">\n",
+                   (long long)moe_trace_n_doc(r->trace), tokens,
+                   r->opts->study.with_bos ? "counted" : "not counted");
     if (set->rate.value) {
         repetition(out, set, group);
         spread(out, set, 0, group);
     }
-    if (!association(out, moe_tables_find(tables, "domains")) &&
-        set->share.value)
-        separation(out, set);
+    association(out, moe_tables_find(tables, "domains"));
     beyond(out, moe_tables_find(tables, "beyond"));
     if (!parallel_languages(out, moe_tables_find(tables, "languages")) &&
         r->n_set > 1 && r->set[1].share.value && r->pairs.share.value)
         languages(out, &r->set[1], &r->pairs);
-    if (!explained(out, moe_tables_find(tables, "explained")))
-        vocabulary(out, set);
+    explained(out, moe_tables_find(tables, "explained"));
     confidence(out, moe_tables_find(tables, "near_ties"));
     moe_buf_puts(out, "</ol>\n<p class=\"note\">Intervals are over documents: "
                       "they say how far another choice of such texts would "
                       "move a number, not what another training run would. "
-                      "Numbers without one are counts of every token, or have "
-                      "what shuffles give by chance beside or subtracted. "
-                      "Extremes are picked after the fact and so look a little "
-                      "larger than they are.</p>\n");
+                      "Layers and texts at either end are picked after the "
+                      "fact, so that their numbers look a little more extreme "
+                      "than they are.</p>\n");
 }

@@ -13,6 +13,51 @@
 
 enum { TABLE_ROWS = 60, MAX_SVG = 400 << 10, EIGHT_TOKENS = 110 };
 
+/* A value of the run in a sentence; "not recorded" where there is none. */
+static void put_fact(moe_buf *out, const moe_trace *trace, const char *before,
+                     const char *key, const char *after)
+{
+    const char *value = moe_page_value(trace, key, NULL);
+
+    moe_buf_puts(out, before);
+    if (value) {
+        moe_buf_puts(out, "<code>");
+        moe_html_bdi(out, value);
+        moe_buf_puts(out, "</code>");
+    } else {
+        moe_buf_puts(out, "not recorded");
+    }
+    moe_buf_puts(out, after);
+}
+
+/* What was run, in words. */
+static void run_in_words(moe_buf *out, const moe_report *r)
+{
+    const moe_trace *t = r->trace;
+
+    put_fact(out, t, "<p>Model: ", "model", " (architecture: ");
+    put_fact(out, t, "", "architecture", "; weights: ");
+    put_fact(out, t, "", "dtype", "; digest: ");
+    put_fact(out, t, "", "model_digest", "). ");
+    if (moe_trace_get(t, "importer")) {
+        put_fact(out, t, "Routes that another program recorded: ", "source",
+                 " (format: ");
+        put_fact(out, t, "", "importer", "; digest: ");
+        put_fact(out, t, "", "source_digest", "), imported by ");
+    } else {
+        put_fact(out, t, "Texts: ", "corpus", " (digest: ");
+        put_fact(out, t, "", "corpus_digest", "). Computed with precision ");
+        put_fact(out, t, "", "precision", " by the backend ");
+        put_fact(out, t, "", "backend", ", in windows of ");
+        put_fact(out, t, "", "context", " tokens, BOS: ");
+        put_fact(out, t, "", "bos", ". Traced by ");
+    }
+    put_fact(out, t, "", "program", ", commit ");
+    put_fact(out, t, "", "commit", "; this page is by <code>");
+    moe_html_text(out, r->opts->version);
+    moe_buf_puts(out, "</code>.</p>\n");
+}
+
 static moe_err run_section(moe_buf *out, const moe_page_part *part,
                            const void *report)
 {
@@ -33,15 +78,17 @@ static moe_err run_section(moe_buf *out, const moe_page_part *part,
                   (long long)moe_trace_n_doc(r->trace));
     moe_page_card(out, "Tokens, BOS included", "%s", tokens);
     moe_buf_puts(out, "</dl>\n");
+    run_in_words(out, r);
     if (!moe_trace_get(r->trace, "finished"))
         moe_buf_puts(out, "<p class=\"warn\"><strong>The trace is not "
                           "complete:</strong> its run did not finish. What "
                           "follows is of the documents that it holds.</p>\n");
-    moe_buf_puts(out, "<details open><summary>Provenance</summary>"
+    moe_buf_puts(out, "<details><summary>All that the trace says about its "
+                      "run</summary>"
                       "<div class=\"scroll\" role=\"group\" tabindex=\"0\" "
                       "aria-label=\"Provenance of the run\"><table><caption>"
-                      "What the trace says about its run (view "
-                      "<code>run</code>)</caption>\n<thead><tr><th "
+                      "The view <code>run</code>; its keys are explained in "
+                      "moetrace-schema(7)</caption>\n<thead><tr><th "
                       "scope=\"col\" class=\"text\">Key</th><th scope=\"col\" "
                       "class=\"text\">Value</th></tr></thead>\n<tbody>");
     for (int i = 0; (key = moe_trace_key_at(r->trace, i)); i++) {
@@ -197,13 +244,13 @@ static moe_err figure_section(moe_buf *out, const moe_page_part *part,
                    plain ? "" : figure, f->title);
     moe_html_text(out, f->caption);
     moe_buf_puts(out, "</figcaption>\n");
-    for (int i = 0; i < (f->grouped ? r->n_set : 1) && err == MOE_OK; i++) {
+    /* Without scripts a chart shows one grouping: the others are files. */
+    for (int i = 0; i < (heatmap ? r->n_set : 1) && err == MOE_OK; i++) {
         char *name = moe_report_name(figure, r->set[i].by);
         char *label = moe_format("%s, by %s", f->title, r->set[i].by);
 
         err = name && label
-                  ? moe_page_svg(out, r->dir, name, label,
-                                 i ? "canvas also" : "canvas", MAX_SVG)
+                  ? moe_page_svg(out, r->dir, name, label, "canvas", MAX_SVG)
                   : moe_fail(MOE_ERR_NOMEM, "report: out of memory");
         free(name);
         free(label);
@@ -376,22 +423,32 @@ static moe_err method_section(moe_buf *out, const moe_page_part *part,
     const char *command = moe_page_value(r->trace, "command", NULL);
 
     (void)part;
+    moe_buf_puts(out, "<ol class=\"steps\">\n");
     if (command) {
-        moe_buf_puts(out, "<p>The trace:</p>\n<pre>");
+        put_fact(out, r->trace,
+                 "<li>Trace the same model and texts (digests: "
+                 "<a href=\"#run\">What was run</a>) with ",
+                 "program", ":\n<pre>");
         moe_html_text(out, command);
-        moe_buf_puts(out, "</pre>\n");
+        moe_buf_puts(out, "</pre>\nWith the same precision and backend the "
+                          "routes are the same, with any number of "
+                          "threads.</li>\n");
     }
-    moe_buf_puts(out, "<p>This report:</p>\n<pre>");
+    moe_buf_puts(out, "<li>Make this page from the trace:\n<pre>");
     moe_html_text(out, r->opts->command);
     moe_buf_printf(
         out,
-        "</pre>\n<p>%s. BOS tokens are %s. Pairs of tokens never cross "
-        "documents or windows. Random draws use seed %lld. The files in "
-        "<code>figures/</code> can be drawn again: <code>gnuplot "
-        "NAME.gp</code> in that folder. The trace is a SQLite file: its views "
-        "answer what this page does not.</p>\n",
-        r->opts->version, r->opts->study.with_bos ? "counted" : "left out",
-        (long long)r->opts->study.seed);
+        "</pre>\nThe same trace gives the same page, byte for byte: it is by "
+        "%s, random draws use seed %lld, bootstraps have %lld draws, BOS "
+        "tokens "
+        "are %s, and pairs of tokens never cross documents or windows.</li>\n"
+        "<li>Draw a figure again: <code>gnuplot NAME.gp</code> in "
+        "<code>figures/</code>. Ask what this page does not answer: the trace "
+        "is a SQLite file, and its views are explained in "
+        "moetrace-schema(7).</li>\n</ol>\n",
+        r->opts->version, (long long)r->opts->study.seed,
+        (long long)r->opts->study.n_resample,
+        r->opts->study.with_bos ? "counted" : "left out");
     return MOE_OK;
 }
 
