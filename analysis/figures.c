@@ -21,6 +21,16 @@ int moe_figure_layers(int out[3], int n)
     return found;
 }
 
+int moe_figure_choices(int out[3], int n)
+{
+    int found = 0;
+
+    for (int i = 0; i < n; i++)
+        if (i < 2 || i == n - 1)
+            out[found++] = i;
+    return found;
+}
+
 static void wide_header(moe_buf *csv, const char *first,
                         const char *const *group, int n)
 {
@@ -96,13 +106,14 @@ static void share_data(moe_plot *p, const moe_cube *c)
             }
 }
 
-/* Panels of layers (rows) and of the choices [from, to) (columns, or rows where
- * the figure is narrow). */
-static void share_panels(moe_plot *p, const moe_cube *c, int from, int to)
+/* Panels of layers (rows) and of choices (columns, or rows where the figure is
+ * narrow). */
+static void share_panels(moe_plot *p, const moe_cube *c, const int *choice,
+                         int n_choice)
 {
     int layer[3], n_layer = moe_figure_layers(layer, c->n[LAYER]);
-    int across = p->width_mm < MOE_PANELS_WIDE ? 1 : to - from;
-    int panels = n_layer * (to - from), rows = panels / across;
+    int across = p->width_mm < MOE_PANELS_WIDE ? 1 : n_choice;
+    int panels = n_layer * n_choice, rows = panels / across;
     moe_panels_box k =
         moe_panels_key(c->label[GROUP], moe_panels_drawn(c->n[GROUP]),
                        c->n[GROUP] > MOE_PANELS_GROUPS ? 2 : 1, p->width_mm);
@@ -114,10 +125,11 @@ static void share_panels(moe_plot *p, const moe_cube *c, int from, int to)
     p->height_mm = k.height_mm + rows * (MOE_PANELS_TITLE + h + gap) +
                    MOE_PANELS_FOOT - gap;
     for (int l = 0; l < n_layer; l++)
-        for (int r = from; r < to; r++)
+        for (int r = 0; r < n_choice; r++)
             for (int e = 0; e < c->n[EXPERT]; e++)
                 for (int g = 0; g < c->n[GROUP]; g++)
-                    most = fmax(most, moe_cube_at(c, layer[l], r, e, g));
+                    most =
+                        fmax(most, moe_cube_at(c, layer[l], choice[r], e, g));
     most = fmax(most, 1.0 / c->n[EXPERT]) * 100;
     step = moe_panels_step(most, 4);
     moe_panels_begin(&p->body);
@@ -125,12 +137,13 @@ static void share_panels(moe_plot *p, const moe_cube *c, int from, int to)
     moe_panels_axes(&p->body);
     moe_buf_printf(
         &p->body,
-        "set yrange [0:%g]\nset ytics %g nomirror format '%%g %%%%'\n"
+        "set samples 2\nset yrange [0:%g]\nset ytics %g nomirror format '%%g "
+        "%%%%'\n"
         "set xrange [-0.5:%g]\nset xtics 0,%d nomirror scale 0 offset 0,0.3\n",
         moe_panels_top(most, step), step, c->n[EXPERT] - 0.5,
         c->n[EXPERT] > 20 ? c->n[EXPERT] / 10 : 1);
     for (int i = 0; i < panels; i++) {
-        int l = i / (to - from), r = from + i % (to - from);
+        int l = i / n_choice, r = choice[i % n_choice];
         bool first = i % across == 0, last = i / across == rows - 1;
 
         moe_panels_place(&p->body, p, MOE_PANELS_LEFT + i % across * (w + 3),
@@ -138,8 +151,8 @@ static void share_panels(moe_plot *p, const moe_cube *c, int from, int to)
                              i / across * (h + MOE_PANELS_TITLE + gap),
                          w, h);
         moe_buf_printf(&p->body, "set title 'Layer %s%s%s' offset 0,-0.7\n",
-                       c->label[LAYER][layer[l]], to - from > 1 ? ", " : "",
-                       to - from > 1 ? c->label[CHOICE][r] : "");
+                       c->label[LAYER][layer[l]], n_choice > 1 ? ", " : "",
+                       n_choice > 1 ? c->label[CHOICE][r] : "");
         moe_buf_printf(&p->body, "set xlabel '%s'\nset format y '%s'\n",
                        last ? "Expert" : "", first ? "%g %%" : "");
         share_panel(&p->body, p, c, layer[l], r);
@@ -164,11 +177,13 @@ static moe_err build_shares(moe_plot *p, const moe_table *t)
 {
     moe_cube c = {0};
     moe_err err = share_cube(&c, t);
+    int either;
 
     if (err != MOE_OK)
         return err;
     share_data(p, &c);
-    share_panels(p, &c, c.n[CHOICE] - 1, c.n[CHOICE]);
+    either = c.n[CHOICE] - 1;
+    share_panels(p, &c, &either, 1);
     moe_cube_fini(&c);
     return MOE_OK;
 }
@@ -177,11 +192,13 @@ static moe_err build_choices(moe_plot *p, const moe_table *t)
 {
     moe_cube c = {0};
     moe_err err = share_cube(&c, t);
+    int choice[3], n;
 
     if (err != MOE_OK)
         return err;
     share_data(p, &c);
-    share_panels(p, &c, 0, c.n[CHOICE]);
+    n = moe_figure_choices(choice, c.n[CHOICE]);
+    share_panels(p, &c, choice, n);
     moe_cube_fini(&c);
     return MOE_OK;
 }

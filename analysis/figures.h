@@ -47,4 +47,8 @@ moe_err moe_figure_build(const moe_figure *f, moe_plot *plot,
  */
 int moe_figure_layers(int out[3], int n);
 
+/* Of n ways to count shares (first, second, ..., either) those of Figure 9: the
+ * first two and the last. Returns how many there are. */
+int moe_figure_choices(int out[3], int n);
+
 #endif

@@ -170,6 +170,40 @@ static bool tag_is(const char *s, const char *end, const char *name)
            strchr(" \t\r\n/>", s[len]);
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Runs of blanks as one; gnuplot's drawings are a tenth of them. */
+static void add_squeezed(moe_buf *out, const char *s, size_t n)
+{
+    const char *from = s, *end = s + n;
+
+    for (const char *p = s; p < end; p++)
+        if (is_blank(*p) && (p + 1 == end || !is_blank(p[1]))) {
+            const char *blank = p;
+
+            while (blank > from && is_blank(blank[-1]))
+                blank--;
+            moe_buf_add(out, from, (size_t)(blank - from));
+            moe_buf_puts(out, " ");
+            from = p + 1;
+        }
+    moe_buf_add(out, from, (size_t)(end - from));
+}
+
+/* What stands between two tags: text, but not the indentation. */
+static void add_between(moe_buf *out, const char *s, size_t n)
+{
+    size_t blanks = 0;
+
+    while (blanks < n && is_blank(s[blanks]))
+        blanks++;
+    if (blanks < n || !memchr(s, '\n', n))
+        moe_buf_add(out, s, n);
+}
+
 /* One tag, with `prefix` before every id and every reference to one. */
 static void add_tag(moe_buf *out, const char *s, size_t n, const char *prefix)
 {
@@ -183,13 +217,13 @@ static void add_tag(moe_buf *out, const char *s, size_t n, const char *prefix)
 
             if ((size_t)(end - p) < len || memcmp(p, marks[m], len) != 0)
                 continue;
-            moe_buf_add(out, from, (size_t)(p + len - from));
+            add_squeezed(out, from, (size_t)(p + len - from));
             moe_buf_puts(out, prefix);
             from = p + len;
             break;
         }
     }
-    moe_buf_add(out, from, (size_t)(end - from));
+    add_squeezed(out, from, (size_t)(end - from));
 }
 
 /* The opening tag anew: of the old one only the view box is kept. */
@@ -223,7 +257,7 @@ void moe_svg_inline(moe_buf *out, const char *svg, size_t n, const char *prefix,
         if (!lt)
             break;
         if (open && !script)
-            moe_buf_add(out, text, (size_t)(lt - text));
+            add_between(out, text, (size_t)(lt - text));
         if (end - lt >= 4 && memcmp(lt, "<!--", 4) == 0) {
             gt = lt + 4;
             while (gt < end && !(*gt == '>' && gt[-1] == '-' && gt[-2] == '-'))

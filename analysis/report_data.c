@@ -13,7 +13,9 @@
 
 enum {
     DIGITS = 5,          /* of a share or a rate                       */
-    MAX_SHARES = 250000, /* numbers; beyond that the last choice alone */
+    MAX_SHARES = 200000, /* numbers; beyond that the last choice alone */
+    SHARE_ONE = 65534,   /* the share of an expert that takes all      */
+    NO_SHARE = 65535,
     NO_PIECE = 65535
 };
 
@@ -52,54 +54,96 @@ static int shown_groups(const moe_report_set *set)
     return set->n_group < MOE_REPORT_GROUPS ? set->n_group : MOE_REPORT_GROUPS;
 }
 
-/* Too many numbers for a page, or other choices in the second run: only the last choice, "either", is kept. */
-static int first_choice(const moe_report *r)
+/* The choices of the page: those of Figure 9; "either" alone where that would be
+ * too many numbers, or where the second run chooses another number. */
+static int shown_choices(int out[3], const moe_report *r)
 {
-    int64_t n = 0;
+    int n_choice = r->set[0].share.n[MOE_SHARE_CHOICE];
+    int n = moe_figure_choices(out, n_choice);
+    int64_t all = 0;
 
     for (int i = 0; i < r->n_set; i++) {
         const moe_cube *c = &r->set[i].share;
 
-        n += (int64_t)c->n[0] * c->n[1] * c->n[2] * shown_groups(&r->set[i]);
+        all += (int64_t)c->n[MOE_SHARE_LAYER] * n * c->n[MOE_SHARE_EXPERT] *
+               shown_groups(&r->set[i]) * (r->other ? 2 : 1);
     }
-    if (r->other)
-        n *= 2;
-    if (r->other && r->other->shape->top_k != r->shape->top_k)
-        n = MAX_SHARES + 1;
-    return n > MAX_SHARES ? r->set[0].share.n[MOE_SHARE_CHOICE] - 1 : 0;
+    if (n > 1 && (all > MAX_SHARES ||
+                  (r->other && r->other->shape->top_k != r->shape->top_k))) {
+        out[0] = n_choice - 1;
+        n = 1;
+    }
+    return n;
 }
 
-/* [choice][group][layer][expert]; of two runs the groups of A, then of B. */
-static void shares(moe_buf *out, const moe_report_set *set,
-                   const moe_report_set *other, int from)
+/* Numbers of one or two bytes, little end first, as a base64 string. */
+static void put_packed(moe_buf *out, const uint16_t *v, int64_t n, int width)
+{
+    unsigned char part[3 * 512];
+    size_t have = 0;
+
+    moe_buf_puts(out, "\"");
+    for (int64_t i = 0; i < n; i++) {
+        part[have++] = (unsigned char)(v[i] & 255);
+        if (width == 2)
+            part[have++] = (unsigned char)(v[i] >> 8);
+        if (have == sizeof part || i + 1 == n) {
+            moe_base64(out, part, have);
+            have = 0;
+        }
+    }
+    moe_buf_puts(out, "\"");
+}
+
+static void put_numbers(moe_buf *out, const char *name, const uint16_t *v,
+                        int64_t n, int width)
+{
+    moe_buf_printf(out, ",\"%s\":", name);
+    put_packed(out, v, n, width);
+}
+
+/* One choice, [group, layer, expert] in 1 / SHARE_ONE; of two runs the groups of
+ * A, then those of B. `room` holds them. */
+static void put_shares(moe_buf *out, uint16_t *room, const moe_report_set *set,
+                       const moe_report_set *other, int choice)
 {
     int n = shown_groups(set), n_choice = set->share.n[MOE_SHARE_CHOICE];
     int shift = other ? other->share.n[MOE_SHARE_CHOICE] - n_choice : 0;
+    int64_t at = 0;
+
+    for (int i = 0; i < (other ? 2 * n : n); i++) {
+        const moe_cube *c = i < n ? &set->share : &other->share;
+        const char *name = set->share.label[MOE_SHARE_GROUP][i % n];
+        int g = i < n ? i : moe_cube_find(c, MOE_SHARE_GROUP, name);
+
+        for (int l = 0; l < set->share.n[MOE_SHARE_LAYER]; l++)
+            for (int e = 0; e < set->share.n[MOE_SHARE_EXPERT]; e++) {
+                double v =
+                    moe_cube_at(c, l, i < n ? choice : choice + shift, e, g);
+
+                room[at++] = v >= 0 && v <= 1 ? (uint16_t)lrint(v * SHARE_ONE)
+                                              : NO_SHARE;
+            }
+    }
+    put_packed(out, room, at, 2);
+}
+
+static void shares(moe_buf *out, const moe_report_set *set,
+                   const moe_report_set *other, const int *choice, int n)
+{
+    const moe_cube *c = &set->share;
+    uint16_t *room = moe_calloc((size_t)c->n[MOE_SHARE_LAYER] * 2 *
+                                    (size_t)shown_groups(set),
+                                (size_t)c->n[MOE_SHARE_EXPERT] * sizeof *room);
 
     moe_buf_puts(out, ",\"shares\":[");
-    for (int r = from; r < n_choice; r++) {
-        moe_buf_puts(out, r > from ? ",[" : "[");
-        for (int i = 0; i < (other ? 2 * n : n); i++) {
-            const moe_cube *c = i < n ? &set->share : &other->share;
-            const char *name = set->share.label[MOE_SHARE_GROUP][i % n];
-            int g = i < n ? i : moe_cube_find(c, MOE_SHARE_GROUP, name);
-            int choice = i < n ? r : r + shift;
-
-            moe_buf_puts(out, i ? ",[" : "[");
-            for (int l = 0; l < c->n[MOE_SHARE_LAYER]; l++) {
-                moe_buf_puts(out, l ? ",[" : "[");
-                for (int e = 0; e < c->n[MOE_SHARE_EXPERT]; e++) {
-                    moe_buf_puts(out, e ? "," : "");
-                    moe_script_real(out, moe_cube_at(c, l, choice, e, g),
-                                    DIGITS);
-                }
-                moe_buf_puts(out, "]");
-            }
-            moe_buf_puts(out, "]");
-        }
-        moe_buf_puts(out, "]");
+    for (int i = 0; room && i < n; i++) {
+        moe_buf_puts(out, i ? "," : "");
+        put_shares(out, room, set, other, choice[i]);
     }
     moe_buf_puts(out, "]");
+    out->failed |= !room;
+    free(room);
 }
 
 /* [group][layer] of one choice. */
@@ -153,13 +197,13 @@ static void put_named(moe_buf *out, const char *prefix, const char *name)
 
 static void sets(moe_buf *out, const moe_report *r)
 {
-    int from = first_choice(r);
+    int choice[3], n = shown_choices(choice, r);
     const moe_cube *share = &r->set[0].share;
 
     moe_buf_puts(out, ",\"choices\":[");
-    for (int c = from; c < share->n[MOE_SHARE_CHOICE]; c++) {
-        moe_buf_puts(out, c > from ? "," : "");
-        moe_script_text(out, share->label[MOE_SHARE_CHOICE][c]);
+    for (int i = 0; i < n; i++) {
+        moe_buf_puts(out, i ? "," : "");
+        moe_script_text(out, share->label[MOE_SHARE_CHOICE][choice[i]]);
     }
     moe_buf_puts(out, "],\"sets\":[");
     for (int i = 0; i < r->n_set; i++) {
@@ -180,7 +224,7 @@ static void sets(moe_buf *out, const moe_report *r)
         }
         moe_buf_puts(out, "]");
         if (set->share.value)
-            shares(out, set, r->other ? &r->other->set[i] : NULL, from);
+            shares(out, set, r->other ? &r->other->set[i] : NULL, choice, n);
         if (set->rate.value && !r->other)
             repeats(out, set);
         moe_buf_puts(out, "}");
@@ -232,26 +276,6 @@ static void put_pieces(moe_buf *out, const moe_report *r, const int32_t *ids,
     moe_buf_puts(out, "]");
     out->failed |= text.failed;
     moe_buf_fini(&text);
-}
-
-/* Numbers of one or two bytes, little end first, as a base64 string. */
-static void put_numbers(moe_buf *out, const char *name, const uint16_t *v,
-                        int64_t n, int width)
-{
-    unsigned char part[3 * 512];
-    size_t have = 0;
-
-    moe_buf_printf(out, ",\"%s\":\"", name);
-    for (int64_t i = 0; i < n; i++) {
-        part[have++] = (unsigned char)(v[i] & 255);
-        if (width == 2)
-            part[have++] = (unsigned char)(v[i] >> 8);
-        if (have == sizeof part || i + 1 == n) {
-            moe_base64(out, part, have);
-            have = 0;
-        }
-    }
-    moe_buf_puts(out, "\"");
 }
 
 static void put_documents(moe_buf *out, const moe_sample *s)

@@ -124,8 +124,12 @@ static moe_err take_in_turn(moe_sample *s, const moe_trace *trace, kind *kinds,
                             int n_kind, int64_t room, int max_doc)
 {
     bool left = true;
+    int64_t each = n_kind ? room / n_kind : 0;
     moe_err err = MOE_OK;
 
+    each = each < MOE_SAMPLE_LEAST    ? MOE_SAMPLE_LEAST
+           : each > MOE_SAMPLE_TOKENS ? MOE_SAMPLE_TOKENS
+                                      : each;
     while (left && err == MOE_OK) {
         left = false;
         for (int i = 0; i < n_kind && err == MOE_OK; i++) {
@@ -135,10 +139,8 @@ static moe_err take_in_turn(moe_sample *s, const moe_trace *trace, kind *kinds,
                 continue;
             if (s->n_doc == max_doc || room - s->n_tok < 2)
                 return MOE_OK;
-            err = take_document(s, trace, d,
-                                room - s->n_tok < MOE_SAMPLE_TOKENS
-                                    ? room - s->n_tok
-                                    : MOE_SAMPLE_TOKENS);
+            err = take_document(
+                s, trace, d, room - s->n_tok < each ? room - s->n_tok : each);
             for (d++; d < n &&
                       !same_kind(kinds[i].like, moe_trace_doc_at(trace, d));)
                 d++;

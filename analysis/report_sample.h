@@ -14,8 +14,9 @@
 
 enum {
     MOE_SAMPLE_UNKNOWN = 65535, /* of nll, margin, expert               */
-    MOE_SAMPLE_TOKENS = 320,    /* of one document, from its beginning  */
-    MOE_SAMPLE_BYTES = 1500000  /* of all arrays together               */
+    MOE_SAMPLE_TOKENS = 320,   /* of one document at most, from its beginning */
+    MOE_SAMPLE_LEAST = 96,     /* where there are many kinds of text   */
+    MOE_SAMPLE_BYTES = 1000000 /* of all arrays together               */
 };
 
 typedef struct moe_sample_doc {
@@ -40,8 +41,9 @@ typedef struct moe_sample {
 
 /*
  * moe_sample_take - the beginnings of documents, taken in turn from each pair of
- * domain and language in order of appearance, until the bytes are used up. The
- * same trace always gives the same sample.
+ * domain and language in order of appearance, until the bytes are used up. Wide
+ * models (many layers, many choices) get fewer tokens of a document, rather than
+ * fewer kinds of text. The same trace always gives the same sample.
  */
 moe_err moe_sample_take(moe_sample *out, const moe_trace *trace) MOE_MUST_CHECK;
 /* The same tokens of another trace of the same documents. */

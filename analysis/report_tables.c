@@ -142,7 +142,8 @@ void moe_report_shares(moe_buf *out, const moe_report_set *set, bool choices)
 {
     const moe_cube *c = &set->share;
     int layer[3], n_layer = moe_figure_layers(layer, c->n[MOE_SHARE_LAYER]);
-    int n_expert = c->n[MOE_SHARE_EXPERT], n_choice = c->n[MOE_SHARE_CHOICE];
+    int n_expert = c->n[MOE_SHARE_EXPERT], choice[3];
+    int n_choice = moe_figure_choices(choice, c->n[MOE_SHARE_CHOICE]);
     char label[128];
 
     if (n_expert > MAX_EXPERTS) {
@@ -165,20 +166,20 @@ void moe_report_shares(moe_buf *out, const moe_report_set *set, bool choices)
                        c->label[MOE_SHARE_EXPERT][e]);
     moe_buf_puts(out, "</tr></thead>\n<tbody>");
     for (int l = 0; l < n_layer; l++)
-        for (int r = choices ? 0 : n_choice - 1; r < n_choice; r++)
+        for (int i = choices ? 0 : n_choice - 1; i < n_choice; i++)
             for (int g = 0; g < c->n[MOE_SHARE_GROUP]; g++) {
                 moe_buf_printf(out, "<tr><td>%s</td>",
                                c->label[MOE_SHARE_LAYER][layer[l]]);
                 if (choices) {
                     moe_buf_puts(out, "<td class=\"text\">");
-                    moe_html_text(out, c->label[MOE_SHARE_CHOICE][r]);
+                    moe_html_text(out, c->label[MOE_SHARE_CHOICE][choice[i]]);
                     moe_buf_puts(out, "</td>");
                 }
                 moe_buf_puts(out, "<th scope=\"row\">");
                 moe_html_bdi(out, c->label[MOE_SHARE_GROUP][g]);
                 moe_buf_puts(out, "</th>");
                 for (int e = 0; e < n_expert; e++)
-                    put_percent(out, moe_cube_at(c, layer[l], r, e, g));
+                    put_percent(out, moe_cube_at(c, layer[l], choice[i], e, g));
                 moe_buf_puts(out, "</tr>\n");
             }
     close_table(out);

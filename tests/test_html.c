@@ -116,16 +116,18 @@ a_drawing_loses_its_prolog_and_scripts_and_keeps_its_shapes(void **state)
     static const char svg[] =
         "<?xml version=\"1.0\"?>\n<!DOCTYPE svg>\n<svg width=\"10\" "
         "viewBox=\"0 0 10 5\" xmlns=\"x\">\n<script>evil()</script><!-- <b> "
-        "--><g id=\"a\"><use xlink:href='#a'/><text>id=\"a\" &lt;b></text>"
-        "<path clip-path=\"url(#a)\"/></g></svg>";
+        "--><g id=\"a\">\n\t<use  x = '1  2,\n\t3' xlink:href='#a'/>\n\t<text> "
+        "id=\"a\"  &lt;b></text>\n<path clip-path=\"url(#a)\"/></g></svg>";
     moe_buf out = {0};
 
     (void)state;
     moe_svg_inline(&out, svg, sizeof svg - 1, "p-", "A \"title\"");
-    assert_buf(&out, "<svg class=\"drawn\" role=\"img\" aria-label=\"A "
-                     "&quot;title&quot;\" viewBox=\"0 0 10 5\">\n<g "
-                     "id=\"p-a\"><use xlink:href='#p-a'/><text>id=\"a\" "
-                     "&lt;b></text><path clip-path=\"url(#p-a)\"/></g></svg>");
+    assert_buf(
+        &out,
+        "<svg class=\"drawn\" role=\"img\" aria-label=\"A "
+        "&quot;title&quot;\" viewBox=\"0 0 10 5\"><g "
+        "id=\"p-a\"><use x = '1 2, 3' xlink:href='#p-a'/><text> "
+        "id=\"a\"  &lt;b></text><path clip-path=\"url(#p-a)\"/></g></svg>");
 }
 
 static void a_cut_drawing_ends_without_harm(void **state)

@@ -4,6 +4,17 @@
 
 const GAP = 12;
 
+/* Shares come packed: [choice][group][layer][expert]; null where unknown. */
+for (const set of DATA.sets)
+  if (set.shares)
+    set.shares = set.shares.map((text) => {
+      const all = unpack(text, 2), E = DATA.experts, L = DATA.layers.length;
+      const at = (g, s, e) => all[(g * L + s) * E + e];
+      return set.groups.map((_, g) => DATA.layers.map((_, s) =>
+        Array.from({ length: E }, (_, e) =>
+          at(g, s, e) === 65535 ? null : at(g, s, e) / 65534)));
+    });
+
 /* Rounded steps of an axis from 0 to at least top. */
 function ticks(top, wanted) {
   const raw = top / wanted, power = 10 ** Math.floor(Math.log10(raw));
@@ -288,7 +299,6 @@ function interactive(figure) {
   const box = make("div", { class: "canvas" });
   const bar = make("div", { class: "controls" }), key = make("div");
   box.dataset.label = label;
-  for (const other of figure.querySelectorAll(".also")) other.remove();
   canvas.replaceWith(bar, key, box);
 
   function rows() {
