@@ -82,7 +82,13 @@ moe_err moe_page_svg(moe_buf *out, const char *dir, const char *name,
         err = moe_fail(MOE_ERR_NOMEM, "report: out of memory");
         goto done;
     }
-    moe_buf_printf(out, "<div class=\"%s\">", class_name);
+    /* On a phone a drawing with small letters is wider than its box. */
+    moe_buf_printf(out,
+                   "<div class=\"%s\" role=\"group\" tabindex=\"0\" "
+                   "aria-label=\"",
+                   class_name);
+    moe_html_text(out, label);
+    moe_buf_puts(out, "\">");
     if (!moe_path_exists(path)) {
         moe_buf_puts(out, "<p class=\"note\">gnuplot did not draw this figure; "
                           "its numbers and script are in "

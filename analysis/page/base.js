@@ -44,8 +44,17 @@ function contrast(a, b) {
   return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05);
 }
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
-const paperColour = () => rgbOf(getComputedStyle(document.documentElement)
-  .getPropertyValue("--paper").trim());
+let printing = false;
+const paperColour = () => printing ? [255, 255, 255]
+  : rgbOf(getComputedStyle(document.documentElement)
+    .getPropertyValue("--paper").trim());
+
+/* Draw again when the paper changes: another scheme, or a printer. */
+function onPaper(draw) {
+  dark.addEventListener("change", () => draw());
+  for (const [name, value] of [["beforeprint", true], ["afterprint", false]])
+    window.addEventListener(name, () => { printing = value; draw(); });
+}
 const inkOn = (rgb) =>
   contrast(rgb, [17, 17, 17]) > contrast(rgb, [255, 255, 255])
     ? "#111111" : "#ffffff";

@@ -135,14 +135,14 @@ function lineOf(values, x, y) {
 function drawRepeats(box, set, state) {
   const width = box.clientWidth, kinds = set.repeats;
   const narrow = width < 680, grid = narrow ? 1 : kinds.length;
-  const left = 50, panelW = (width - left - 30 * (grid - 1)) / grid;
+  const left = 50, panelW = (width - left * grid) / grid;
   const panelH = 270, top = 28, foot = 40;
   const height = Math.ceil(kinds.length / grid) * (panelH + top + foot);
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
     height, "aria-label": box.dataset.label });
   const L = DATA.layers.length;
   kinds.forEach((kind, i) => {
-    const x0 = left + (i % grid) * (panelW + 30);
+    const x0 = left + (i % grid) * (panelW + left);
     const y0 = Math.floor(i / grid) * (panelH + top + foot) + top;
     let most = 0;
     for (const part of [kind.rate, kind.high, kind.load])
@@ -345,7 +345,7 @@ function interactive(figure) {
   controls();
   redraw();
   follow(box, draw);
-  dark.addEventListener("change", () => redraw());
+  onPaper(redraw);
 }
 
 document.querySelectorAll("figure[data-chart]").forEach(interactive);

@@ -21,6 +21,7 @@ function explorer(root) {
     "aria-label": "Tokens of the document; arrow keys move between them" });
   const panel = make("div", { class: "panel" });
   const said = make("p", { class: "note", role: "status" });
+  const told = make("p", { class: "told", role: "status" });
   const keys = make("ul", { class: "keys", "aria-label": "Experts" });
   const source = make("p", { class: "note" });
   let spans = [], first = 0;
@@ -52,12 +53,11 @@ function explorer(root) {
   }
 
   function paint() {
-    const paper = paperColour(), find = state.search.toLowerCase();
+    const paper = paperColour(), find = state.search;
     let hits = 0;
     spans.forEach((span, i) => {
       const t = first + i, e = expertAt(t, state.slot, state.rank);
-      const name = X.pieces[piece[t]];
-      const hit = find !== "" && name.toLowerCase().includes(find);
+      const hit = find !== "" && matches(t);
       const known = e !== NONE && !beginnings.has(t);
       const rgb = known
         ? mix(paper, rgbOf(STYLE.experts[e]), strength(t)) : paper;
@@ -73,8 +73,12 @@ function explorer(root) {
       if (state.numbers && known)
         span.append(make("sub", { "aria-hidden": "true" }, String(e)));
     });
-    said.textContent = find === "" ? "" : `${hits} of ${spans.length} tokens ` +
-      "of this excerpt match the search";
+    const alone = spans.filter((_, i) =>
+      expertAt(first + i, state.slot, state.rank) === state.only).length;
+    said.textContent = [find === "" ? "" : `${hits} of ${spans.length} tokens ` +
+      "of this excerpt match the search.", state.only === null ? ""
+      : `Expert ${state.only} alone: ${alone} of ${spans.length} tokens.`]
+      .join(" ").trim();
     drawKeys();
     if (state.here >= 0) describe(state.here);
   }
@@ -217,6 +221,40 @@ function explorer(root) {
     describe(i);
   }
 
+  /* For those who hear the page: what the panel shows, in a line. */
+  function tell(i) {
+    const t = first + i, e = expertAt(t, state.slot, state.rank);
+    told.textContent = `position ${i}: ` + (beginnings.has(t) ? "BOS"
+      : e === NONE ? "expert unknown" : `expert ${e}` + (state.run.gate
+        ? `, gate ${gateAt(t, state.slot, state.rank).toFixed(2)}` : ""));
+  }
+
+  const matches = (t) => !beginnings.has(t) &&
+    (X.pieces[piece[t]] || "").toLowerCase().includes(state.search.toLowerCase());
+
+  /* The next match behind (step 1) or before (-1) the token at hand, if need be
+   * in another document. */
+  function seek(step) {
+    const n = X.docs.length;
+    for (let turn = 0; turn <= n; turn++) {
+      const doc = (state.doc + step * turn + n * n) % n, d = X.docs[doc];
+      const from = turn ? (step > 0 ? 0 : d.shown - 1)
+        : state.here < 0 ? (step > 0 ? 0 : d.shown - 1) : state.here + step;
+      for (let i = from; i >= 0 && i < d.shown; i += step)
+        if (matches(d.first + i)) {
+          if (turn) {
+            picker.value = doc;
+            load(doc);
+          }
+          go(i);
+          tell(i);
+          spans[i].scrollIntoView({ block: "nearest" });
+          return i;
+        }
+    }
+    return -1;
+  }
+
   const indexOf = (node) => {
     const span = node.closest ? node.closest("[data-i]") : null;
     return span ? Number(span.dataset.i) : -1;
@@ -227,7 +265,9 @@ function explorer(root) {
   });
   text.addEventListener("focusin", (event) => {
     const i = indexOf(event.target);
-    if (i >= 0) go(i);
+    if (i < 0) return;
+    go(i);
+    tell(i);
   });
   /* The token above or below: the nearest one on another line. */
   function vertical(i, step) {
@@ -243,6 +283,11 @@ function explorer(root) {
     return best;
   }
   text.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && state.search !== "") {
+      const i = seek(event.shiftKey ? -1 : 1);
+      if (i >= 0) spans[i].focus();
+      return;
+    }
     const i = Math.max(0, state.here);
     const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0,
       End: spans.length - 1 }[event.key];
@@ -255,7 +300,8 @@ function explorer(root) {
 
   const layerName = make("output", null, "layer " + DATA.layers[state.slot]);
   const slider = make("input", { type: "range", min: 0, max: S - 1, step: 1,
-    value: state.slot, "aria-label": "Layer", oninput: (event) => {
+    value: state.slot, "aria-label": "Layer",
+    "aria-valuetext": "layer " + DATA.layers[state.slot], oninput: (event) => {
       state.slot = Number(event.target.value);
       layerName.textContent = "layer " + DATA.layers[state.slot];
       event.target.setAttribute("aria-valuetext", layerName.textContent);
@@ -267,17 +313,8 @@ function explorer(root) {
   const search = make("input", { type: "search", autocomplete: "off",
     oninput: (event) => { state.search = event.target.value; paint(); },
     onkeydown: (event) => {
-      if (event.key !== "Enter" || state.search === "") return;
-      const n = X.docs.length, find = state.search.toLowerCase();
-      for (let step = 1; step <= n; step++) {
-        const d = X.docs[(state.doc + step) % n];
-        for (let t = d.first; t < d.first + d.shown; t++)
-          if ((X.pieces[piece[t]] || "").toLowerCase().includes(find)) {
-            picker.value = (state.doc + step) % n;
-            load((state.doc + step) % n);
-            return;
-          }
-      }
+      if (event.key === "Enter" && state.search !== "")
+        seek(event.shiftKey ? -1 : 1);
     } });
   const picker = make("select", { onchange: (event) =>
     load(Number(event.target.value)) }, X.docs.map((d, i) =>
@@ -294,12 +331,12 @@ function explorer(root) {
       choice("Choice", Array.from({ length: Math.max(...runs.map((run) => run.k)) },
         (_, r) => [r, RANKS[r] || `choice ${r + 1}`]), 0,
         (v) => { state.rank = Number(v); paint(); }),
-      make("label", null, "Search (Enter: next document)", search),
+      make("label", null, "Search (Enter: next match)", search),
       hasGate ? tick("gate as strength", "gates") : null,
       tick("numbers", "numbers")),
-    keys, said,
+    keys, said, told,
     make("div", { class: "split" }, text, panel), source);
-  dark.addEventListener("change", paint);
+  onPaper(paint);
   load(0);
 }
 

@@ -232,7 +232,7 @@ function declared(figure) {
   controls();
   redraw();
   follow(box, draw);
-  dark.addEventListener("change", () => redraw());
+  onPaper(redraw);
 }
 
 document.querySelectorAll("figure[data-spec]").forEach(declared);
