@@ -4,6 +4,7 @@
 #include "analysis/analysis.h"
 
 #include "analysis/spread.h"
+#include "analysis/stats.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -20,7 +21,10 @@ static const char tie_formula[] =
     "share = tokens with a margin (router logit of rank k minus that of rank "
     "k+1) under the threshold / tokens with a known margin. No chance level: "
     "it depends on the scale of the logits. Decisions with a margin under the "
-    "rounding of a precision may differ between precisions.";
+    "rounding of a precision may differ between precisions. Interval: 95 %, of "
+    "the ratio over documents drawn within their groups: its linearised "
+    "variance, on the scale of log odds, Student's t with as many degrees of "
+    "freedom as documents less groups; none for a share of 0 or 1.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -45,6 +49,8 @@ static const moe_column tie_columns[] = {
     {"phase", NULL, "all tokens, prompt or generated", MOE_CELL_TEXT, 0, 0},
     {"threshold", NULL, "logits", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"share", NULL, "count / n", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+    {"low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
+    {"high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
     {"count", NULL, "tokens with a smaller margin", MOE_CELL_INT, 0, 0},
     {"n", NULL, "tokens with a known margin", MOE_CELL_INT, 0, 0},
 };
@@ -57,24 +63,38 @@ enum {
     N_TIE = sizeof tie_columns / sizeof *tie_columns,
     N_THRESHOLD = sizeof thresholds / sizeof *thresholds,
     N_LEVEL = sizeof levels / sizeof *levels,
-    N_KIND = 2, /* prompt (with BOS) and generated tokens */
+    N_KIND = 2,  /* prompt (with BOS) and generated tokens */
+    N_PHASE = 3, /* all, and one for each kind             */
     MARGIN = 0,
     ENTROPY = 1,
     GATE = 2,            /* and further ranks                */
     MAX_EXACT = 64 << 20 /* bytes of values that are all kept */
 };
 
+typedef struct ties {
+    int64_t under[N_THRESHOLD], n; /* of n margins */
+} ties;
+
+/* Sums over documents, of squares and products of their ties: whole numbers,
+ * which doubles hold exactly up to 2^53. */
+typedef struct squares {
+    int64_t n_doc;
+    double n_n, under_under[N_THRESHOLD], under_n[N_THRESHOLD];
+} squares;
+
 /* A layer, group and kind of token. */
 typedef struct cell {
-    moe_spread *spread; /* [GATE + top_k] */
-    int64_t under[N_THRESHOLD], n_margin;
+    moe_spread *spread; /* [GATE + top_k]              */
+    ties tie, before;   /* `before` the document at hand */
 } cell;
 
 typedef struct state {
     const moe_study *study;
     int n_spread;
     bool exact;
-    cell *cells; /* [n_slot, n_group, N_KIND] */
+    cell *cells;      /* [n_slot, n_group, N_KIND]  */
+    squares *squares; /* [n_slot, n_group, N_PHASE] */
+    int64_t doc;      /* at hand; -1: none          */
 } state;
 
 static int64_t n_cell(const state *s)
@@ -100,15 +120,21 @@ static moe_err cell_init(cell *c, const state *s)
     return MOE_OK;
 }
 
+static void ties_add(ties *to, const ties *from)
+{
+    for (int i = 0; i < N_THRESHOLD; i++)
+        to->under[i] += from->under[i];
+    to->n += from->n;
+}
+
 static moe_err cell_merge(cell *c, const cell *o, int n_spread)
 {
     moe_err err = MOE_OK;
 
     for (int i = 0; i < n_spread && err == MOE_OK; i++)
         err = moe_spread_merge(&c->spread[i], &o->spread[i]);
-    for (int i = 0; i < N_THRESHOLD; i++)
-        c->under[i] += o->under[i];
-    c->n_margin += o->n_margin;
+    ties_add(&c->tie, &o->tie);
+    ties_add(&c->before, &o->before);
     return err;
 }
 
@@ -118,8 +144,10 @@ static void end(void *user)
 
     for (int64_t i = 0; s && s->cells && i < n_cell(s); i++)
         cell_fini(&s->cells[i], s->n_spread);
-    if (s)
+    if (s) {
         free(s->cells);
+        free(s->squares);
+    }
     free(s);
 }
 
@@ -136,8 +164,11 @@ static moe_err begin(void **out, const moe_study *study)
                 s->n_spread * (double)sizeof(float);
         s->exact = bytes <= MAX_EXACT;
         s->cells = moe_calloc((size_t)n_cell(s), sizeof *s->cells);
+        s->squares = moe_calloc((size_t)study->n_slot * N_PHASE,
+                                (size_t)study->n_group * sizeof *s->squares);
+        s->doc = -1;
     }
-    if (!s || !s->cells)
+    if (!s || !s->cells || !s->squares)
         err = moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
     for (int64_t i = 0; err == MOE_OK && i < n_cell(s); i++)
         err = cell_init(&s->cells[i], s);
@@ -156,8 +187,8 @@ static moe_err see(cell *c, float margin, float entropy, const float *gate,
 
     if (margin >= 0) {
         for (int i = 0; i < N_THRESHOLD; i++)
-            c->under[i] += (double)margin < thresholds[i];
-        c->n_margin++;
+            c->tie.under[i] += (double)margin < thresholds[i];
+        c->tie.n++;
     }
     if ((err = moe_spread_add(&c->spread[MARGIN], margin)) == MOE_OK)
         err = moe_spread_add(&c->spread[ENTROPY], entropy);
@@ -166,13 +197,54 @@ static moe_err see(cell *c, float margin, float entropy, const float *gate,
     return err;
 }
 
+static void square(squares *q, const ties *t)
+{
+    double n = (double)t->n;
+
+    q->n_doc += t->n > 0;
+    q->n_n += n * n;
+    for (int i = 0; i < N_THRESHOLD; i++) {
+        q->under_under[i] += (double)t->under[i] * (double)t->under[i];
+        q->under_n[i] += (double)t->under[i] * n;
+    }
+}
+
+/* All of the document at hand is seen: what it added to the ties is squared. */
+static void close_document(state *s)
+{
+    const moe_study *study = s->study;
+
+    for (int i = 0; s->doc >= 0 && i < study->n_slot; i++) {
+        int64_t at = (int64_t)i * study->n_group + study->doc_group[s->doc];
+        ties all = {.n = 0};
+
+        for (int kind = 0; kind < N_KIND; kind++) {
+            cell *c = &s->cells[at * N_KIND + kind];
+            ties own = c->tie;
+
+            for (int j = 0; j < N_THRESHOLD; j++)
+                own.under[j] -= c->before.under[j];
+            own.n -= c->before.n;
+            c->before = c->tie;
+            square(&s->squares[at * N_PHASE + 1 + kind], &own);
+            ties_add(&all, &own);
+        }
+        square(&s->squares[at * N_PHASE], &all);
+    }
+    s->doc = -1;
+}
+
 static moe_err window(void *user, const moe_span *span)
 {
-    const state *s = user;
+    state *s = user;
     const moe_study *study = s->study;
     int k = study->shape->top_k, group = study->doc_group[span->doc];
     moe_err err = MOE_OK;
 
+    if (span->doc != s->doc) {
+        close_document(s);
+        s->doc = span->doc;
+    }
     for (int64_t t = 0; t < span->n_tok; t++) {
         int kind = span->phase && span->phase[t] == MOE_PHASE_GENERATED;
 
@@ -190,11 +262,23 @@ static moe_err window(void *user, const moe_span *span)
 
 static moe_err merge(void *user, void *other)
 {
-    const state *s = user, *o = other;
+    state *s = user, *o = other;
     moe_err err = MOE_OK;
 
+    close_document(s);
+    close_document(o);
     for (int64_t i = 0; i < n_cell(s) && err == MOE_OK; i++)
         err = cell_merge(&s->cells[i], &o->cells[i], s->n_spread);
+    for (int64_t i = 0; i < n_cell(s) / N_KIND * N_PHASE; i++) {
+        squares *q = &s->squares[i], *from = &o->squares[i];
+
+        q->n_doc += from->n_doc;
+        q->n_n += from->n_n;
+        for (int j = 0; j < N_THRESHOLD; j++) {
+            q->under_under[j] += from->under_under[j];
+            q->under_n[j] += from->under_n[j];
+        }
+    }
     return err;
 }
 
@@ -266,23 +350,66 @@ static void put_spreads(moe_table *t, const work *w, int slot, int group,
     }
 }
 
-static void put_ties(moe_table *t, const work *w, int slot, int group,
-                     int phase)
+/* Those of a group, or of all of them, in a phase. */
+static ties ties_of(work *w, int slot, int group, int phase)
 {
-    int64_t n = 0;
+    ties sum = {.n = 0};
 
+    look_at(w, slot, group, phase);
     for (int c = 0; c < w->n_look; c++)
-        n += w->look[c]->n_margin;
-    for (int i = 0; i < N_THRESHOLD; i++) {
-        int64_t under = 0;
+        ties_add(&sum, &w->look[c]->tie);
+    return sum;
+}
 
-        for (int c = 0; c < w->n_look; c++)
-            under += w->look[c]->under[i];
+/*
+ * Documents vary by u - p n, where u of their n margins are small and p is the
+ * share of all: Cochran 1977, Sampling Techniques, sections 6.3 and 6.10 (the
+ * combined ratio of a stratified sample).
+ */
+static moe_interval tie_interval(work *w, const ties *all, int slot, int group,
+                                 int phase, int i)
+{
+    const moe_study *study = w->s->study;
+    double n = (double)all->n, p = (double)all->under[i] / n, sum = 0, wide;
+    int64_t freedom = 0;
+
+    for (int g = 0; g < study->n_group; g++) {
+        const squares *q =
+            &w->s->squares[((int64_t)slot * study->n_group + g) * N_PHASE +
+                           phase];
+        ties own;
+        double docs = (double)q->n_doc, rest;
+
+        if ((group != g && group != study->n_group) || q->n_doc < 2)
+            continue;
+        own = ties_of(w, slot, g, phase);
+        rest = (double)own.under[i] - p * (double)own.n;
+        sum += (q->under_under[i] - 2 * p * q->under_n[i] + p * p * q->n_n -
+                rest * rest / docs) *
+               docs / (docs - 1);
+        freedom += q->n_doc - 1;
+    }
+    if (!(p > 0 && p < 1) || freedom < 1)
+        return (moe_interval){NAN, NAN};
+    wide = moe_stats_t975(freedom) * sqrt(fmax(0, sum)) / (n * p * (1 - p));
+    return (moe_interval){1 / (1 + (1 - p) / p * exp(wide)),
+                          1 / (1 + (1 - p) / p * exp(-wide))};
+}
+
+static void put_ties(moe_table *t, work *w, int slot, int group, int phase)
+{
+    ties all = ties_of(w, slot, group, phase);
+
+    for (int i = 0; i < N_THRESHOLD; i++) {
+        moe_interval in = tie_interval(w, &all, slot, group, phase, i);
+
         put_place(t, w, slot, group, phase);
         moe_table_real(t, thresholds[i]);
-        moe_table_real(t, n ? (double)under / (double)n : NAN);
-        moe_table_int(t, under);
-        moe_table_int(t, n);
+        moe_table_real(t, all.n ? (double)all.under[i] / (double)all.n : NAN);
+        moe_table_real(t, in.low);
+        moe_table_real(t, in.high);
+        moe_table_int(t, all.under[i]);
+        moe_table_int(t, all.n);
     }
 }
 
@@ -337,6 +464,7 @@ static moe_err finish(void *user, moe_tables *out)
                       ? moe_study_parallel(study, study->n_slot, seal_layer, s)
                       : moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
 
+    close_document(s);
     if (err == MOE_OK)
         err = put_tables(out, &w);
     free(w.look);

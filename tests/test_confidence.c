@@ -105,6 +105,63 @@ static void margins_gates_and_entropies_are_those_planted(void **state)
     moe_trace_close_read(trace);
 }
 
+/* Of four tokens of a document of group a one or three are nearly ties; of group
+ * b all are. */
+static void some_ties(float *gate, float *margin, float *entropy, void *user,
+                      int doc, int64_t token, int layer)
+{
+    static const int n_tie[] = {1, 3, 4, 4};
+
+    (void)user;
+    (void)layer;
+    *entropy = 1;
+    gate[0] = gate[1] = 0.5f;
+    if (token >= 0)
+        *margin = token < n_tie[doc] ? 0.05f : 3;
+}
+
+static void ties_have_an_interval_over_documents(void **state)
+{
+    static const routed_doc docs[] = {{"a", "en", 4, 0},
+                                      {"a", "en", 4, 2},
+                                      {"b", "en", 4, 0},
+                                      {"b", "en", 4, 0}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 4,
+                      .route = pair_route,
+                      .odds = some_ties};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {.seed = 1};
+    moe_tables tables = {0};
+    const moe_table *t;
+    /* of a: p = 1/2, documents are one token off, so that the variance is
+     * 2 (1 + 1) / 8^2 and that of the log odds 1, with one degree of freedom */
+    const double one = moe_stats_t975(1);
+    /* of all: p = 3/4, and only a varies: 4 / 16^2, over (3/16)^2; b has no
+     * spread but a degree of freedom */
+    const double two = moe_stats_t975(2) / 16 * 2 / (3.0 / 16);
+
+    (void)state;
+    routed_study(&tables, trace, "confidence", &opts, 2);
+    t = moe_tables_find(&tables, "near_ties");
+    assert_close(routed_get(t, "layer=0,group=a,threshold=0.1", "low"),
+                 1 / (1 + exp(one)), 1e-12);
+    assert_close(routed_get(t, "layer=0,group=a,threshold=0.1", "high"),
+                 1 / (1 + exp(-one)), 1e-12);
+    assert_close(routed_get(t, "layer=0,group=(all),threshold=0.1", "low"),
+                 1 / (1 + exp(two) / 3), 1e-12);
+    assert_close(routed_get(t, "layer=0,group=(all),threshold=0.1", "high"),
+                 1 / (1 + exp(-two) / 3), 1e-12);
+    assert_true(isnan(routed_get(t, "layer=0,group=b,threshold=0.1", "low")));
+    moe_tables_fini(&tables);
+    routed_same(trace, "confidence", &opts, 3);
+    moe_trace_close_read(trace);
+}
+
 static void a_trace_without_gates_or_margins_is_refused(void **state)
 {
     const char *const names[] = {"confidence"};
@@ -228,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(margins_gates_and_entropies_are_those_planted),
+        cmocka_unit_test(ties_have_an_interval_over_documents),
         cmocka_unit_test(a_trace_without_gates_or_margins_is_refused),
         cmocka_unit_test(a_histogram_is_within_its_resolution),
         cmocka_unit_test(several_spreads_are_as_one_of_all_their_numbers),

@@ -367,6 +367,15 @@ static void routes_by_chance_stay_within_the_null(void **state)
     for (int64_t row = 0; row < moe_table_rows(t); row++)
         assert_close(moe_table_get_real(t, row, moe_table_find(t, "share")), 0,
                      0.01);
+    for (int l = 0; l < 3; l++) {
+        static const char *const layer[] = {"layer=0,factor=token",
+                                            "layer=1,factor=token",
+                                            "layer=2,factor=token"};
+
+        assert_true(routed_get(t, layer[l], "low") < 0);
+        assert_true(routed_get(t, layer[l], "high") > 0);
+        assert_true(routed_get(t, layer[l], "high") < 0.02);
+    }
     t = moe_tables_find(&tables, "repeats_tested");
     assert_true(routed_get(t, "layer=1,group=(all),choice=any", "load_low") <
                 0);
