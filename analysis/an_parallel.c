@@ -223,26 +223,21 @@ static place place_of(const work *w, int slot)
                    w->s->batch, w->rank + (int64_t)slot * shape->n_expert};
 }
 
-/* The batch that ends before place at[i] is complete. */
-static void close_batch(reader *r, int i)
+/* A complete batch at one layer; count, [n_expert], is zero again. */
+static void close_batch(const work *w, const range *r, int i, int slot,
+                        int64_t number, int64_t *count, int64_t *load)
 {
-    const state *s = r->w->s;
-    const stream *to = &r->w->streams[i];
-    int n_slot = s->study->n_slot, n_expert = s->study->shape->n_expert;
-    int64_t number = r->at[i] / s->batch - 1;
+    const stream *to = &w->streams[i];
+    int n_slot = w->s->study->n_slot;
+    int64_t *over = r->over + ((int64_t)i * n_slot + slot) * (N_FACTOR + 1);
+    place p = place_of(w, slot);
 
-    for (int l = 0; l < n_slot; l++) {
-        int64_t *count = r->count + ((int64_t)i * n_slot + l) * n_expert;
-        int64_t *over = r->r->over + ((int64_t)i * n_slot + l) * (N_FACTOR + 1);
-        place p = place_of(r->w, l);
-
-        to->load[l * to->n_batch + number] = rank_load(&p, count, r->load);
-        for (int c = 0; c < N_FACTOR; c++)
-            over[c] += beyond(&p, count, quarters[c]);
-        for (int e = 0; e < n_expert; e++)
-            over[N_FACTOR] += count[e];
-        memset(count, 0, (size_t)n_expert * sizeof *count);
-    }
+    to->load[slot * to->n_batch + number] = rank_load(&p, count, load);
+    for (int c = 0; c < N_FACTOR; c++)
+        over[c] += beyond(&p, count, quarters[c]);
+    for (int e = 0; e < p.n_expert; e++)
+        over[N_FACTOR] += count[e];
+    memset(count, 0, (size_t)p.n_expert * sizeof *count);
 }
 
 static void see_token(reader *r, int i, const int32_t *token)
@@ -265,8 +260,10 @@ static void see_token(reader *r, int i, const int32_t *token)
             if (expert[c] >= 0 && expert[c] < n_expert)
                 count[expert[c]]++;
     }
-    if (r->at[i] % batch == 0)
-        close_batch(r, i);
+    for (int l = 0; l < study->n_slot && r->at[i] % batch == 0; l++)
+        close_batch(r->w, r->r, i, l, r->at[i] / batch - 1,
+                    r->count + ((int64_t)i * study->n_slot + l) * n_expert,
+                    r->load);
 }
 
 static bool is_done(const reader *r)
@@ -284,6 +281,10 @@ static void see_span(reader *r, const moe_span *span)
 
     for (int64_t t = study->opts->with_bos ? 0 : span->n_bos; t < span->n_tok;
          t++) {
+        if (study->opts->only_phase != MOE_STUDY_ALL &&
+            is_generated(span, t) !=
+                (study->opts->only_phase == MOE_STUDY_GENERATED))
+            continue;
         see_token(r, 0, span->expert + t * stride);
         see_token(r, 1 + is_generated(span, t), span->expert + t * stride);
     }
@@ -325,6 +326,58 @@ static moe_err read_range(void *user, int64_t task)
     free(r.count);
     free(r.load);
     return err;
+}
+
+/* ---- without a second reading ---- */
+
+/* Whether the routes that are kept for other analyses are all there is. They do
+ * not tell generated tokens. */
+static bool is_kept(const work *w)
+{
+    const moe_study *study = w->s->study;
+
+    return study->record && study->record->n_left_out == 0 &&
+           w->streams[2].before[study->n_doc] == 0;
+}
+
+static moe_err count_layer(void *user, int64_t slot)
+{
+    const work *w = user;
+    const moe_record *kept = w->s->study->record;
+    int64_t k = kept->top_k, at = 0;
+    int n_expert = w->s->study->shape->n_expert;
+    int32_t *expert =
+        moe_calloc((size_t)kept->n_place, (size_t)k * sizeof *expert);
+    int64_t *count =
+        moe_calloc((size_t)(n_expert + w->s->n_rank), sizeof *count);
+    moe_err err = expert && count
+                      ? MOE_OK
+                      : moe_fail(MOE_ERR_NOMEM, "parallel: out of memory");
+
+    if (err == MOE_OK)
+        moe_record_layer(expert, kept, (int)slot, kept->top_k);
+    for (int64_t d = 0; d < kept->n_doc && err == MOE_OK; d++)
+        for (int64_t t = 0; t < kept->docs[d].n_tok; t++) {
+            const int32_t *set = expert + (kept->docs[d].first + t) * k;
+
+            for (int64_t c = 0; c < k; c++)
+                if (set[c] >= 0)
+                    count[set[c]]++;
+            if (++at % w->s->batch == 0)
+                close_batch(w, &w->ranges[0], 0, (int)slot,
+                            at / w->s->batch - 1, count, count + n_expert);
+        }
+    free(expert);
+    free(count);
+    return err;
+}
+
+static moe_err count_batches(work *w)
+{
+    const moe_study *study = w->s->study;
+
+    return is_kept(w) ? moe_study_parallel(study, study->n_slot, count_layer, w)
+                      : moe_study_parallel(study, w->n_range, read_range, w);
 }
 
 /* ---- chance ---- */
@@ -575,8 +628,7 @@ static moe_err finish(void *user, moe_tables *out)
         err = moe_fail(MOE_ERR_NOMEM, "parallel: out of memory");
     if (err == MOE_OK && (err = place_experts(&w)) == MOE_OK &&
         (err = lay_out(&w)) == MOE_OK && (err = share_out(&w)) == MOE_OK &&
-        (err = moe_study_parallel(study, w.n_range, read_range, &w)) ==
-            MOE_OK &&
+        (err = count_batches(&w)) == MOE_OK &&
         (err = fill_chance(&w)) == MOE_OK)
         err = put_tables(out, &w);
     work_fini(&w);

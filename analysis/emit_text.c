@@ -58,8 +58,11 @@ static const char *heading(const moe_column *column)
 
 static void put_spaces(int64_t n, FILE *to)
 {
-    for (; n > 0; n--)
-        putc(' ', to);
+    static const char spaces[] = "                                ";
+    const int64_t most = (int64_t)sizeof spaces - 1;
+
+    for (; n > 0; n -= most)
+        fwrite(spaces, 1, (size_t)(n < most ? n : most), to);
 }
 
 /* Numbers to the right, text to the left, nothing behind the last column. */

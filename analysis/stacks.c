@@ -5,6 +5,10 @@
 #include "engine/base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+/* What every x86-64 compares at once, and other processors as they can. */
+typedef int32_t quad __attribute__((vector_size(16)));
 
 /* An expert, and what it is worth to the policy: more is better. */
 typedef struct claim {
@@ -18,6 +22,8 @@ struct moe_stacks {
     int32_t *list;    /* [n_expert] best first                       */
     int32_t *place;   /* [n_expert] on the list, -1: not there       */
     uint64_t *worth;  /* [n_expert]                                  */
+    int32_t *when;    /* [n_expert] last request, from 1; 0: none yet;
+                         and three zeros                             */
     uint32_t *count;  /* [n_expert] requests so far                  */
     int32_t *next;    /* [n_expert] token of the next request        */
     int32_t *asked;   /* [n_expert] token that last asked for it     */
@@ -42,13 +48,14 @@ moe_err moe_stacks_new(moe_stacks **out, int n_expert, int top_k)
         s->list = moe_calloc(n, sizeof *s->list);
         s->place = moe_calloc(n, sizeof *s->place);
         s->worth = moe_calloc(n, sizeof *s->worth);
+        s->when = moe_calloc(n + 3, sizeof *s->when);
         s->count = moe_calloc(n, sizeof *s->count);
         s->next = moe_calloc(n, sizeof *s->next);
         s->asked = moe_calloc(n, sizeof *s->asked);
         s->candidate = moe_calloc((size_t)top_k + 1, sizeof *s->candidate);
     }
-    if (!s || !s->list || !s->place || !s->worth || !s->count || !s->next ||
-        !s->asked || !s->candidate) {
+    if (!s || !s->list || !s->place || !s->worth || !s->when || !s->count ||
+        !s->next || !s->asked || !s->candidate) {
         moe_stacks_free(s);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for caches of %d experts",
                         n_expert);
@@ -64,6 +71,7 @@ void moe_stacks_free(moe_stacks *s)
     free(s->list);
     free(s->place);
     free(s->worth);
+    free(s->when);
     free(s->count);
     free(s->next);
     free(s->asked);
@@ -83,29 +91,34 @@ static void clear(moe_stacks *s)
 
 /* ---- the most recent requests ---- */
 
-static void to_front(moe_stacks *s, int32_t e)
+/* The least capacity that holds an expert: one more than those requested since. */
+static int32_t lru_depth(const moe_stacks *s, int32_t e)
 {
-    int from = s->place[e] < 0 ? s->n++ : s->place[e];
+    int32_t own = s->when[e];
+    quad than = {own, own, own, own}, later = {0};
 
-    for (int at = from; at > 0; at--) {
-        s->list[at] = s->list[at - 1];
-        s->place[s->list[at]] = at;
+    for (int i = 0; i < s->n_expert; i += 4) {
+        quad when;
+
+        memcpy(&when, s->when + i, sizeof when);
+        later -= when > than;
     }
-    s->list[0] = e;
-    s->place[e] = 0;
+    return own ? 1 + later[0] + later[1] + later[2] + later[3] : 0;
 }
 
 static void run_lru(int32_t *depth, moe_stacks *s, const int32_t *expert,
                     int64_t n_tok)
 {
     int k = s->top_k;
+    int32_t clock = 0;
 
+    memset(s->when, 0, (size_t)s->n_expert * sizeof *s->when);
     for (int64_t t = 0; t < n_tok; t++, expert += k, depth += k) {
         for (int r = 0; r < k; r++)
-            depth[r] = expert[r] < 0 ? -1 : s->place[expert[r]] + 1;
+            depth[r] = expert[r] < 0 ? -1 : lru_depth(s, expert[r]);
         for (int r = k - 1; r >= 0; r--)
             if (expert[r] >= 0)
-                to_front(s, expert[r]);
+                s->when[expert[r]] = ++clock;
     }
 }
 

@@ -402,16 +402,32 @@ static double cornish_fisher(double d)
     return z + (g1 + (g2 + (g3 + g4 / d) / d) / d) / d;
 }
 
+/* By the secant between two ends (regula falsi); one that stays twice counts
+ * half, so that both close in. */
 static double whole_t975(int64_t freedom)
 {
-    double low = 1.9, high = 13;
+    double end[2] = {1.9, 13}, off[2], at = end[0], before;
+    int kept = -1;
 
+    for (int i = 0; i < 2; i++)
+        off[i] = moe_stats_student(end[i], freedom) - 0.05;
     for (int i = 0; i < 60; i++) {
-        double middle = (low + high) / 2;
+        double here;
+        int side;
 
-        *(moe_stats_student(middle, freedom) > 0.05 ? &low : &high) = middle;
+        before = at;
+        at = (end[0] * off[1] - end[1] * off[0]) / (off[1] - off[0]);
+        if (fabs(at - before) <= 1e-15 * at)
+            break;
+        here = moe_stats_student(at, freedom) - 0.05;
+        side = here > 0 ? 0 : 1;
+        end[side] = at;
+        off[side] = here;
+        if (kept == !side)
+            off[!side] /= 2;
+        kept = !side;
     }
-    return (low + high) / 2;
+    return at;
 }
 
 double moe_stats_t975(double freedom)

@@ -151,6 +151,63 @@ static void batches_cross_documents_and_threads(void **state)
     moe_trace_close_read(trace);
 }
 
+/* Another analysis that keeps the routes spares a second reading. */
+static void routes_that_were_kept_are_as_good_as_the_trace(void **state)
+{
+    const moe_strings settings = {2, {"parallel.ranks=3", "parallel.batch=16"}};
+    static const char *const names[] = {"parallel", "parallel,domains"};
+    moe_study_opts opts = options(settings);
+    moe_trace *trace = open_skewed(file, 0);
+    char *text[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        moe_tables tables = {0}, two;
+
+        routed_study(&tables, trace, names[i], &opts, 2);
+        assert_true(routed_get(tables.item[0], "layer=0", "batches") > 10);
+        two = (moe_tables){tables.item, 2, 0};
+        text[i] = routed_csv(&two);
+        moe_tables_fini(&tables);
+    }
+    assert_string_equal(text[0], text[1]);
+    free(text[0]);
+    free(text[1]);
+    moe_trace_close_read(trace);
+}
+
+static void one_phase_alone_is_its_rows_of_all(void **state)
+{
+    const moe_strings settings = {2, {"parallel.ranks=4", "parallel.batch=16"}};
+    moe_study_opts opts = options(settings);
+    moe_trace *trace = open_skewed(file, 20);
+    moe_tables all = {0};
+
+    (void)state;
+    routed_study(&all, trace, "parallel", &opts, 2);
+    for (int phase = 1; phase < 3; phase++) {
+        const char *name = phase == 1 ? "prompt" : "generated";
+        moe_tables alone = {0};
+
+        opts.only_phase = phase == 1 ? MOE_STUDY_PROMPT : MOE_STUDY_GENERATED;
+        routed_study(&alone, trace, "parallel", &opts, 2);
+        for (int layer = 0; layer < LAYERS; layer++) {
+            char *of_all = moe_format("layer=%d,phase=%s", layer, name);
+            char *here = moe_format("layer=%d,phase=all", layer);
+
+            assert_close(routed_get(alone.item[0], here, "mean"),
+                         routed_get(all.item[0], of_all, "mean"), 0);
+            assert_close(routed_get(alone.item[0], here, "batches"),
+                         routed_get(all.item[0], of_all, "batches"), 0);
+            free(of_all);
+            free(here);
+        }
+        moe_tables_fini(&alone);
+    }
+    moe_tables_fini(&all);
+    moe_trace_close_read(trace);
+}
+
 static void one_rank_has_all_and_few_tokens_no_batch(void **state)
 {
     const moe_strings one = {2, {"parallel.ranks=1", "parallel.batch=32"}};
@@ -303,6 +360,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_cross_documents_and_threads),
+        cmocka_unit_test(routes_that_were_kept_are_as_good_as_the_trace),
+        cmocka_unit_test(one_phase_alone_is_its_rows_of_all),
         cmocka_unit_test(one_rank_has_all_and_few_tokens_no_batch),
         cmocka_unit_test(a_file_places_experts),
         cmocka_unit_test(a_placement_that_lies_is_refused),
