@@ -11,9 +11,8 @@
 
 enum { WIDE = MOE_RESAMPLE_WIDE };
 
-/* Columns that are added side by side, each in the order of the rows. Wider
- * instructions than those of every x86-64 made it slower. */
-typedef double block __attribute__((vector_size(WIDE * sizeof(double))));
+/* What every x86-64 adds at once, and other processors as they can. */
+typedef double pair __attribute__((vector_size(16)));
 
 static int64_t n_block(const moe_resample *r)
 {
@@ -69,24 +68,42 @@ void moe_resample_add_counts(moe_resample *r, const uint32_t *row)
     r->n_row++;
 }
 
+/* One block of columns, over the rows that were picked. */
+static void add_picked(double *sum, const double *value, const int32_t *pick,
+                       int64_t n)
+{
+    pair a = {0}, b = {0}, c = {0}, d = {0};
+    pair total[WIDE / 2];
+
+    for (int64_t i = 0; i < n; i++) {
+        pair row[WIDE / 2];
+
+        memcpy(row, value + (int64_t)pick[i] * WIDE, sizeof row);
+        a += row[0];
+        b += row[1];
+        c += row[2];
+        d += row[3];
+    }
+    total[0] = a;
+    total[1] = b;
+    total[2] = c;
+    total[3] = d;
+    memcpy(sum, total, sizeof total);
+}
+
 void moe_resample_sum(double *sum, const moe_resample *r, const int32_t *pick,
                       int64_t n)
 {
-    for (int64_t first = 0; first < r->n_col; first += WIDE) {
-        const double *value = r->value + first * r->room;
-        int64_t left = r->n_col - first;
-        block all = {0};
+    for (int64_t block = 0; block < n_block(r); block++) {
+        const double *value = r->value + block * r->room * WIDE;
+        int64_t first = block * WIDE, left = r->n_col - first;
+        double part[WIDE];
 
-        for (int64_t i = 0; i < n; i++) {
-            block row;
-
-            memcpy(&row, value + (int64_t)pick[i] * WIDE, sizeof row);
-            all += row;
-        }
+        add_picked(part, value, pick, n);
         if (left >= WIDE)
-            memcpy(sum + first, &all, sizeof all);
+            memcpy(sum + first, part, sizeof part);
         else
-            memcpy(sum + first, &all, (size_t)left * sizeof *sum);
+            memcpy(sum + first, part, (size_t)left * sizeof *part);
     }
 }
 

@@ -260,6 +260,40 @@ int64_t moe_strata_class(const moe_strata *s, int64_t from)
 
 /* ---- information ---- */
 
+enum {
+    MANY = 4096, /* observations of a class whose means are kept */
+    N_KEPT = 4096
+};
+
+/* In a large class of many levels the same means come again and again: those of
+ * the class at hand. */
+typedef struct kept {
+    int64_t all; /* 0: none are kept */
+    struct {
+        int64_t marked, drawn;
+        double mean;
+    } of[N_KEPT];
+} kept;
+
+static double mean_of(kept *k, const moe_logs *t, int64_t all, int64_t marked,
+                      int64_t drawn)
+{
+    uint64_t at = ((uint64_t)marked * 31 + (uint64_t)drawn) % N_KEPT;
+
+    if (all < MANY)
+        return moe_logs_mean(t, all, marked, drawn);
+    if (k->all != all) {
+        memset(k->of, 0, sizeof k->of);
+        k->all = all;
+    }
+    if (k->of[at].marked != marked || k->of[at].drawn != drawn) {
+        k->of[at].marked = marked;
+        k->of[at].drawn = drawn;
+        k->of[at].mean = moe_logs_mean(t, all, marked, drawn);
+    }
+    return k->of[at].mean;
+}
+
 /* One class, observations [from, to): the sums over its levels of x log x of
  * the counts by value, as they are and by chance, and those of the margins. */
 typedef struct sums {
@@ -267,21 +301,22 @@ typedef struct sums {
     int64_t n;
 } sums;
 
-static void add_level(sums *out, const moe_strata *s, const int64_t *in_class,
-                      int64_t n_class, const int64_t *in_level, int64_t n_level,
-                      int n_value)
+static void add_level(sums *out, kept *k, const moe_strata *s,
+                      const int64_t *in_class, int64_t n_class,
+                      const int64_t *in_level, int64_t n_level, int n_value)
 {
     out->levels += moe_logs_of(&s->logs, n_level);
     for (int v = 0; v < n_value; v++) {
         out->cells += moe_logs_of(&s->logs, in_level[v]);
         if (in_class[v] > 1)
             out->by_chance +=
-                moe_logs_mean(&s->logs, n_class, in_class[v], n_level);
+                mean_of(k, &s->logs, n_class, in_class[v], n_level);
     }
 }
 
-static void add_class(sums *out, const moe_strata *s, const int32_t *value,
-                      int n_value, int64_t from, int64_t to, int64_t *work)
+static void add_class(sums *out, kept *k, const moe_strata *s,
+                      const int32_t *value, int n_value, int64_t from,
+                      int64_t to, int64_t *work)
 {
     int64_t *in_class = work, *in_level = work + n_value, n = 0, n_level = 0;
     size_t bytes = (size_t)n_value * sizeof *in_class;
@@ -303,7 +338,7 @@ static void add_class(sums *out, const moe_strata *s, const int32_t *value,
     for (int64_t i = from; i < to; i++) {
         if (s->cut[i] == MOE_LEVEL_BEGINS && n_level) {
             if (n_level > 1) /* else all terms are 0 */
-                add_level(out, s, in_class, n, in_level, n_level, n_value);
+                add_level(out, k, s, in_class, n, in_level, n_level, n_value);
             memset(in_level, 0, bytes);
             n_level = 0;
         }
@@ -313,7 +348,7 @@ static void add_class(sums *out, const moe_strata *s, const int32_t *value,
         }
     }
     if (n_level > 1)
-        add_level(out, s, in_class, n, in_level, n_level, n_value);
+        add_level(out, k, s, in_class, n, in_level, n_level, n_value);
 }
 
 void moe_strata_gather(int32_t *out, const moe_strata *s,
@@ -329,10 +364,12 @@ moe_conditional moe_strata_information(const moe_strata *s,
 {
     sums all = {0};
     double margins, n;
+    kept k;
 
+    k.all = 0;
     for (int64_t from = 0, to; from < s->n; from = to) {
         to = moe_strata_class(s, from);
-        add_class(&all, s, value, n_value, from, to, work);
+        add_class(&all, &k, s, value, n_value, from, to, work);
     }
     if (all.n == 0)
         return (moe_conditional){NAN, NAN, 0};
