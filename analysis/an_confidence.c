@@ -4,7 +4,7 @@
 #include "analysis/analysis.h"
 
 #include "analysis/spread.h"
-#include "analysis/stats.h"
+#include "analysis/ties.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -16,15 +16,6 @@ static const char formula[] =
     "rank. Mean and quantiles (type 7) over the tokens of the cell that have "
     "the value. No chance level; an undecided router has margin 0, entropy "
     "log2 E, and gates 1/k where they sum to 1.";
-
-static const char tie_formula[] =
-    "share = tokens with a margin (router logit of rank k minus that of rank "
-    "k+1) under the threshold / tokens with a known margin. No chance level: "
-    "it depends on the scale of the logits. Decisions with a margin under the "
-    "rounding of a precision may differ between precisions. Interval: 95 %, of "
-    "the ratio over documents drawn within their groups: its linearised "
-    "variance, on the scale of log odds, Student's t with as many degrees of "
-    "freedom as documents less groups; none for a share of 0 or 1.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -42,59 +33,29 @@ static const moe_column columns[] = {
     {"n", NULL, "tokens", MOE_CELL_INT, 0, 0},
 };
 
-static const moe_column tie_columns[] = {
-    {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
-    {"group", NULL, "domain or language; (all): all documents", MOE_CELL_TEXT,
-     0, 0},
-    {"phase", NULL, "all tokens, prompt or generated", MOE_CELL_TEXT, 0, 0},
-    {"threshold", NULL, "logits", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
-    {"share", NULL, "count / n", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
-    {"low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
-    {"high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PERCENT, 3},
-    {"count", NULL, "tokens with a smaller margin", MOE_CELL_INT, 0, 0},
-    {"n", NULL, "tokens with a known margin", MOE_CELL_INT, 0, 0},
-};
-
-static const double thresholds[] = {1e-4, 1e-3, 1e-2, 1e-1, 1};
 static const double levels[] = {0.05, 0.25, 0.5, 0.75, 0.95};
 
 enum {
     N_COLUMN = sizeof columns / sizeof *columns,
-    N_TIE = sizeof tie_columns / sizeof *tie_columns,
-    N_THRESHOLD = sizeof thresholds / sizeof *thresholds,
     N_LEVEL = sizeof levels / sizeof *levels,
-    N_KIND = 2,  /* prompt (with BOS) and generated tokens */
-    N_PHASE = 3, /* all, and one for each kind             */
+    N_KIND = 2, /* prompt (with BOS) and generated tokens */
     MARGIN = 0,
     ENTROPY = 1,
     GATE = 2,            /* and further ranks                */
     MAX_EXACT = 64 << 20 /* bytes of values that are all kept */
 };
 
-typedef struct ties {
-    int64_t under[N_THRESHOLD], n; /* of n margins */
-} ties;
-
-/* Sums over documents, of squares and products of their ties: whole numbers,
- * which doubles hold exactly up to 2^53. */
-typedef struct squares {
-    int64_t n_doc;
-    double n_n, under_under[N_THRESHOLD], under_n[N_THRESHOLD];
-} squares;
-
 /* A layer, group and kind of token. */
 typedef struct cell {
-    moe_spread *spread; /* [GATE + top_k]              */
-    ties tie, before;   /* `before` the document at hand */
+    moe_spread *spread; /* [GATE + top_k] */
 } cell;
 
 typedef struct state {
     const moe_study *study;
     int n_spread;
     bool exact;
-    cell *cells;      /* [n_slot, n_group, N_KIND]  */
-    squares *squares; /* [n_slot, n_group, N_PHASE] */
-    int64_t doc;      /* at hand; -1: none          */
+    cell *cells; /* [n_slot, n_group, N_KIND] */
+    moe_ties ties;
 } state;
 
 static int64_t n_cell(const state *s)
@@ -120,21 +81,12 @@ static moe_err cell_init(cell *c, const state *s)
     return MOE_OK;
 }
 
-static void ties_add(ties *to, const ties *from)
-{
-    for (int i = 0; i < N_THRESHOLD; i++)
-        to->under[i] += from->under[i];
-    to->n += from->n;
-}
-
 static moe_err cell_merge(cell *c, const cell *o, int n_spread)
 {
     moe_err err = MOE_OK;
 
     for (int i = 0; i < n_spread && err == MOE_OK; i++)
         err = moe_spread_merge(&c->spread[i], &o->spread[i]);
-    ties_add(&c->tie, &o->tie);
-    ties_add(&c->before, &o->before);
     return err;
 }
 
@@ -146,7 +98,7 @@ static void end(void *user)
         cell_fini(&s->cells[i], s->n_spread);
     if (s) {
         free(s->cells);
-        free(s->squares);
+        moe_ties_fini(&s->ties);
     }
     free(s);
 }
@@ -164,14 +116,13 @@ static moe_err begin(void **out, const moe_study *study)
                 s->n_spread * (double)sizeof(float);
         s->exact = bytes <= MAX_EXACT;
         s->cells = moe_calloc((size_t)n_cell(s), sizeof *s->cells);
-        s->squares = moe_calloc((size_t)study->n_slot * N_PHASE,
-                                (size_t)study->n_group * sizeof *s->squares);
-        s->doc = -1;
     }
-    if (!s || !s->cells || !s->squares)
+    if (!s || !s->cells)
         err = moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
     for (int64_t i = 0; err == MOE_OK && i < n_cell(s); i++)
         err = cell_init(&s->cells[i], s);
+    if (err == MOE_OK)
+        err = moe_ties_init(&s->ties, study);
     if (err != MOE_OK) {
         end(s);
         return err;
@@ -185,11 +136,6 @@ static moe_err see(cell *c, float margin, float entropy, const float *gate,
 {
     moe_err err;
 
-    if (margin >= 0) {
-        for (int i = 0; i < N_THRESHOLD; i++)
-            c->tie.under[i] += (double)margin < thresholds[i];
-        c->tie.n++;
-    }
     if ((err = moe_spread_add(&c->spread[MARGIN], margin)) == MOE_OK)
         err = moe_spread_add(&c->spread[ENTROPY], entropy);
     for (int r = 0; r < k && err == MOE_OK; r++)
@@ -197,54 +143,13 @@ static moe_err see(cell *c, float margin, float entropy, const float *gate,
     return err;
 }
 
-static void square(squares *q, const ties *t)
-{
-    double n = (double)t->n;
-
-    q->n_doc += t->n > 0;
-    q->n_n += n * n;
-    for (int i = 0; i < N_THRESHOLD; i++) {
-        q->under_under[i] += (double)t->under[i] * (double)t->under[i];
-        q->under_n[i] += (double)t->under[i] * n;
-    }
-}
-
-/* All of the document at hand is seen: what it added to the ties is squared. */
-static void close_document(state *s)
-{
-    const moe_study *study = s->study;
-
-    for (int i = 0; s->doc >= 0 && i < study->n_slot; i++) {
-        int64_t at = (int64_t)i * study->n_group + study->doc_group[s->doc];
-        ties all = {.n = 0};
-
-        for (int kind = 0; kind < N_KIND; kind++) {
-            cell *c = &s->cells[at * N_KIND + kind];
-            ties own = c->tie;
-
-            for (int j = 0; j < N_THRESHOLD; j++)
-                own.under[j] -= c->before.under[j];
-            own.n -= c->before.n;
-            c->before = c->tie;
-            square(&s->squares[at * N_PHASE + 1 + kind], &own);
-            ties_add(&all, &own);
-        }
-        square(&s->squares[at * N_PHASE], &all);
-    }
-    s->doc = -1;
-}
-
 static moe_err window(void *user, const moe_span *span)
 {
     state *s = user;
     const moe_study *study = s->study;
     int k = study->shape->top_k, group = study->doc_group[span->doc];
-    moe_err err = MOE_OK;
+    moe_err err = moe_ties_see(&s->ties, span);
 
-    if (span->doc != s->doc) {
-        close_document(s);
-        s->doc = span->doc;
-    }
     for (int64_t t = 0; t < span->n_tok; t++) {
         int kind = span->phase && span->phase[t] == MOE_PHASE_GENERATED;
 
@@ -262,23 +167,13 @@ static moe_err window(void *user, const moe_span *span)
 
 static moe_err merge(void *user, void *other)
 {
-    state *s = user, *o = other;
+    state *s = user;
+    const state *o = other;
     moe_err err = MOE_OK;
 
-    close_document(s);
-    close_document(o);
+    moe_ties_merge(&s->ties, &o->ties);
     for (int64_t i = 0; i < n_cell(s) && err == MOE_OK; i++)
         err = cell_merge(&s->cells[i], &o->cells[i], s->n_spread);
-    for (int64_t i = 0; i < n_cell(s) / N_KIND * N_PHASE; i++) {
-        squares *q = &s->squares[i], *from = &o->squares[i];
-
-        q->n_doc += from->n_doc;
-        q->n_n += from->n_n;
-        for (int j = 0; j < N_THRESHOLD; j++) {
-            q->under_under[j] += from->under_under[j];
-            q->under_n[j] += from->under_n[j];
-        }
-    }
     return err;
 }
 
@@ -350,94 +245,25 @@ static void put_spreads(moe_table *t, const work *w, int slot, int group,
     }
 }
 
-/* Those of a group, or of all of them, in a phase. */
-static ties ties_of(work *w, int slot, int group, int phase)
-{
-    ties sum = {.n = 0};
-
-    look_at(w, slot, group, phase);
-    for (int c = 0; c < w->n_look; c++)
-        ties_add(&sum, &w->look[c]->tie);
-    return sum;
-}
-
-/*
- * Documents vary by u - p n, where u of their n margins are small and p is the
- * share of all: Cochran 1977, Sampling Techniques, sections 6.3 and 6.10 (the
- * combined ratio of a stratified sample).
- */
-static moe_interval tie_interval(work *w, const ties *all, int slot, int group,
-                                 int phase, int i)
-{
-    const moe_study *study = w->s->study;
-    double n = (double)all->n, p = (double)all->under[i] / n, sum = 0, wide;
-    int64_t freedom = 0;
-
-    for (int g = 0; g < study->n_group; g++) {
-        const squares *q =
-            &w->s->squares[((int64_t)slot * study->n_group + g) * N_PHASE +
-                           phase];
-        ties own;
-        double docs = (double)q->n_doc, rest;
-
-        if ((group != g && group != study->n_group) || q->n_doc < 2)
-            continue;
-        own = ties_of(w, slot, g, phase);
-        rest = (double)own.under[i] - p * (double)own.n;
-        sum += (q->under_under[i] - 2 * p * q->under_n[i] + p * p * q->n_n -
-                rest * rest / docs) *
-               docs / (docs - 1);
-        freedom += q->n_doc - 1;
-    }
-    if (!(p > 0 && p < 1) || freedom < 1)
-        return (moe_interval){NAN, NAN};
-    wide = moe_stats_t975(freedom) * sqrt(fmax(0, sum)) / (n * p * (1 - p));
-    return (moe_interval){1 / (1 + (1 - p) / p * exp(wide)),
-                          1 / (1 + (1 - p) / p * exp(-wide))};
-}
-
-static void put_ties(moe_table *t, work *w, int slot, int group, int phase)
-{
-    ties all = ties_of(w, slot, group, phase);
-
-    for (int i = 0; i < N_THRESHOLD; i++) {
-        moe_interval in = tie_interval(w, &all, slot, group, phase, i);
-
-        put_place(t, w, slot, group, phase);
-        moe_table_real(t, thresholds[i]);
-        moe_table_real(t, all.n ? (double)all.under[i] / (double)all.n : NAN);
-        moe_table_real(t, in.low);
-        moe_table_real(t, in.high);
-        moe_table_int(t, all.under[i]);
-        moe_table_int(t, all.n);
-    }
-}
-
 static moe_err put_tables(moe_tables *out, work *w)
 {
     moe_table *t = moe_table_new("confidence", "How sure the router is",
                                  formula, columns, N_COLUMN);
-    moe_table *tie = moe_table_new("near_ties", "Decisions by little",
-                                   tie_formula, tie_columns, N_TIE);
     moe_err err;
 
-    for (int i = 0; t && tie && i < w->s->study->n_slot; i++)
+    for (int i = 0; t && i < w->s->study->n_slot; i++)
         for (int g = 0; g < w->n_group; g++)
             for (int p = 0; p < w->n_phase; p++) {
                 look_at(w, i, g, p);
                 put_spreads(t, w, i, g, p);
-                put_ties(tie, w, i, g, p);
             }
     if (t && !w->s->exact)
         moe_table_note(t,
                        "Quantiles from histograms with %d bins an octave: "
                        "within 0.4 %% of the value.",
                        MOE_SPREAD_STEPS);
-    if ((err = moe_tables_add(out, t)) != MOE_OK) {
-        moe_table_free(tie);
-        return err;
-    }
-    return moe_tables_add(out, tie);
+    err = moe_tables_add(out, t);
+    return err == MOE_OK ? moe_ties_put(out, &w->s->ties, w->n_phase) : err;
 }
 
 static bool has_generated(const state *s)
@@ -464,7 +290,6 @@ static moe_err finish(void *user, moe_tables *out)
                       ? moe_study_parallel(study, study->n_slot, seal_layer, s)
                       : moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
 
-    close_document(s);
     if (err == MOE_OK)
         err = put_tables(out, &w);
     free(w.look);
@@ -476,7 +301,8 @@ const moe_analysis moe_analysis_confidence = {
     .name = "confidence",
     .summary = "margins, gates, entropy of the router, and near-ties",
     .formula = formula,
-    .needs = MOE_SPLITS_PHASES | MOE_NEEDS_GATE | MOE_NEEDS_MARGIN,
+    .needs =
+        MOE_SPLITS_PHASES | MOE_NEEDS_GATE | MOE_NEEDS_MARGIN | MOE_WANTS_TOKEN,
     .begin = begin,
     .window = window,
     .merge = merge,

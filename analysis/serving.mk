@@ -11,6 +11,7 @@ libanalysis_a_SOURCES += \
 	%D%/spread.c %D%/spread.h \
 	%D%/stacks.c %D%/stacks.h \
 	%D%/tally.c %D%/tally.h \
+	%D%/ties.c %D%/ties.h \
 	%D%/twin.c %D%/twin.h
 moetrace_SOURCES += %D%/cmd_compare.c
 dist_man_MANS += %D%/moetrace-compare.1

@@ -41,6 +41,25 @@ static void five_odds(float *gate, float *margin, float *entropy, void *user,
     gate[1] = 1 - gate[0];
 }
 
+/* Tokens 0 and 1 are line feeds, 2 to 4 a byte. */
+static int32_t space_or_byte(void *user, int doc, int64_t token)
+{
+    (void)user;
+    (void)doc;
+    return token % 5 < 2 ? 3 : 4;
+}
+
+/* Of document d, d + 1 tokens have a small margin. */
+static void rising_odds(float *gate, float *margin, float *entropy, void *user,
+                        int doc, int64_t token, int layer)
+{
+    (void)gate;
+    (void)entropy;
+    (void)user;
+    (void)layer;
+    *margin = token <= doc ? 0.05f : 2;
+}
+
 static moe_trace *open_five(bool no_gate, bool no_margin)
 {
     static const routed_doc docs[] = {{"a", "en", 5, 0}, {"b", "de", 5, 2}};
@@ -54,6 +73,7 @@ static moe_trace *open_five(bool no_gate, bool no_margin)
                       .n_doc = 2,
                       .n_prompt = 4,
                       .route = pair_route,
+                      .vocab = space_or_byte,
                       .odds = five_odds};
 
     return routed_open(file, &p);
@@ -105,58 +125,71 @@ static void margins_gates_and_entropies_are_those_planted(void **state)
     moe_trace_close_read(trace);
 }
 
-/* Of four tokens of a document of group a one or three are nearly ties; of group
- * b all are. */
-static void some_ties(float *gate, float *margin, float *entropy, void *user,
-                      int doc, int64_t token, int layer)
+static void near_ties_of_a_class_are_those_planted(void **state)
 {
-    static const int n_tie[] = {1, 3, 4, 4};
+    moe_trace *trace = open_five(false, false);
+    moe_study_opts opts = {.seed = 1, .by = MOE_BY_NONE};
+    moe_tables tables = {0};
+    const moe_table *t;
 
-    (void)user;
-    (void)layer;
-    *entropy = 1;
-    gate[0] = gate[1] = 0.5f;
-    if (token >= 0)
-        *margin = token < n_tie[doc] ? 0.05f : 3;
+    (void)state;
+    routed_study(&tables, trace, "confidence", &opts, 2);
+    t = moe_tables_find(&tables, "near_ties_class");
+    assert_close(routed_get(t,
+                            "layer=1,phase=all,class=white_space,"
+                            "threshold=0.0001",
+                            "share"),
+                 1.0 / 2, 1e-15);
+    assert_close(
+        routed_get(t, "layer=1,phase=all,class=byte,threshold=1", "share"),
+        1.0 / 2, 1e-15);
+    assert_close(
+        routed_get(t, "layer=1,phase=all,class=byte,threshold=1", "chance"),
+        3.0 / 4, 1e-15);
+    assert_close(
+        routed_get(t, "layer=1,phase=prompt,class=byte,threshold=1", "n"), 2,
+        0); /* the last token of each document is generated */
+    /* documents are alike: no doubt */
+    t = moe_tables_find(&tables, "near_ties");
+    assert_close(routed_get(t, "layer=0,phase=all,threshold=1", "low"), 3.0 / 4,
+                 1e-12);
+    assert_close(routed_get(t, "layer=0,phase=all,threshold=1", "high"),
+                 3.0 / 4, 1e-12);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
 }
 
-static void ties_have_an_interval_over_documents(void **state)
+/* scipy 1.10.1: shares under 1/2 of 1 of 4, 2 of 4 and 3 of 4 tokens are 1/2
+ * together; the logarithms of the odds without each are log(5/3), 0 and
+ * -log(5/3), so t.ppf(0.975, 2) * sqrt(2 / 3 * 2) * log(5/3) on either side. */
+static void intervals_of_near_ties_are_the_jackknife_of_log_odds(void **state)
 {
-    static const routed_doc docs[] = {{"a", "en", 4, 0},
-                                      {"a", "en", 4, 2},
-                                      {"b", "en", 4, 0},
-                                      {"b", "en", 4, 0}};
+    static const routed_doc three[] = {
+        {"a", "en", 4, 0}, {"a", "en", 4, 0}, {"a", "en", 4, 0}};
     const routed p = {.n_layer = 1,
                       .n_expert = 4,
                       .top_k = 2,
                       .n_vocab = 10,
-                      .docs = docs,
-                      .n_doc = 4,
+                      .docs = three,
+                      .n_doc = 3,
                       .route = pair_route,
-                      .odds = some_ties};
+                      .odds = rising_odds};
     moe_trace *trace = routed_open(file, &p);
     moe_study_opts opts = {.seed = 1};
     moe_tables tables = {0};
+    double wide = 4.302652729911275 * sqrt(4.0 / 3) * log(5.0 / 3);
     const moe_table *t;
-    /* of a: p = 1/2, documents are one token off, so that the variance is
-     * 2 (1 + 1) / 8^2 and that of the log odds 1, with one degree of freedom */
-    const double one = moe_stats_t975(1);
-    /* of all: p = 3/4, and only a varies: 4 / 16^2, over (3/16)^2; b has no
-     * spread but a degree of freedom */
-    const double two = moe_stats_t975(2) / 16 * 2 / (3.0 / 16);
 
     (void)state;
-    routed_study(&tables, trace, "confidence", &opts, 2);
+    routed_study(&tables, trace, "confidence", &opts, 1);
     t = moe_tables_find(&tables, "near_ties");
-    assert_close(routed_get(t, "layer=0,group=a,threshold=0.1", "low"),
-                 1 / (1 + exp(one)), 1e-12);
-    assert_close(routed_get(t, "layer=0,group=a,threshold=0.1", "high"),
-                 1 / (1 + exp(-one)), 1e-12);
-    assert_close(routed_get(t, "layer=0,group=(all),threshold=0.1", "low"),
-                 1 / (1 + exp(two) / 3), 1e-12);
-    assert_close(routed_get(t, "layer=0,group=(all),threshold=0.1", "high"),
-                 1 / (1 + exp(-two) / 3), 1e-12);
-    assert_true(isnan(routed_get(t, "layer=0,group=b,threshold=0.1", "low")));
+    assert_close(routed_get(t, "threshold=0.1", "share"), 0.5, 1e-15);
+    assert_close(routed_get(t, "threshold=0.1", "low"), 1 / (1 + exp(wide)),
+                 1e-9);
+    assert_close(routed_get(t, "threshold=0.1", "high"), 1 / (1 + exp(-wide)),
+                 1e-9);
+    /* without any such token there is nothing to judge by */
+    assert_true(isnan(routed_get(t, "threshold=0.001", "low")));
     moe_tables_fini(&tables);
     routed_same(trace, "confidence", &opts, 3);
     moe_trace_close_read(trace);
@@ -285,7 +318,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(margins_gates_and_entropies_are_those_planted),
-        cmocka_unit_test(ties_have_an_interval_over_documents),
+        cmocka_unit_test(near_ties_of_a_class_are_those_planted),
+        cmocka_unit_test(intervals_of_near_ties_are_the_jackknife_of_log_odds),
         cmocka_unit_test(a_trace_without_gates_or_margins_is_refused),
         cmocka_unit_test(a_histogram_is_within_its_resolution),
         cmocka_unit_test(several_spreads_are_as_one_of_all_their_numbers),
