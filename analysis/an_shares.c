@@ -7,12 +7,17 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char formula[] =
     "share = assignments to the expert / assignments of that choice, over the "
     "tokens of the group at the layer: the first choice, the second (and so on "
     "to k), or either, where the whole is k per token. Chance: 1/E for E "
-    "experts. Jiang et al. 2024, arXiv:2401.04088, section 5, Figures 7 and 9.";
+    "experts. Jiang et al. 2024, arXiv:2401.04088, section 5, Figures 7 and 9. "
+    "With shares.compat=olmoe, either is the domain specialisation of "
+    "Muennighoff et al. 2024, arXiv:2409.02060 (OLMoE), section 5: tokens that "
+    "chose the expert in any rank / tokens, k times the share above; chance "
+    "k/E.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -21,16 +26,23 @@ static const moe_column columns[] = {
      0},
     {"expert", NULL, "expert, from 0", MOE_CELL_INT, 0, 0},
     {"share", NULL, "count / n", MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
-    {"chance", NULL, "1 / number of experts", MOE_CELL_REAL, MOE_SHOW_PERCENT,
-     2},
+    {"chance", NULL, "1 / number of experts; olmoe, either: k of them",
+     MOE_CELL_REAL, MOE_SHOW_PERCENT, 2},
     {"count", NULL, "assignments to this expert", MOE_CELL_INT, 0, 0},
-    {"n", NULL, "assignments to all experts", MOE_CELL_INT, 0, 0},
+    {"n", NULL, "assignments to all experts; olmoe: tokens", MOE_CELL_INT, 0,
+     0},
 };
 
 enum { N_COLUMN = sizeof columns / sizeof *columns };
 
+static const moe_setting settings[] = {
+    {"compat", "none", "none, or olmoe: either is of tokens, not of choices"},
+    {NULL, NULL, NULL},
+};
+
 typedef struct state {
     const moe_study *study;
+    bool of_tokens; /* shares of either are of tokens */
     int64_t n_count;
     int64_t *count; /* [n_slot, n_group, top_k, n_expert] */
 } state;
@@ -56,9 +68,17 @@ static void end(void *user)
 static moe_err begin(void **out, const moe_study *study)
 {
     const moe_trace_shape *shape = study->shape;
-    state *s = moe_calloc(1, sizeof *s);
+    const char *compat =
+        moe_study_setting(study, &moe_analysis_shares, "compat");
+    bool of_tokens = strcmp(compat, "olmoe") == 0;
+    state *s;
 
-    if (s) {
+    if (!of_tokens && strcmp(compat, "none") != 0)
+        return moe_fail(MOE_ERR_ARG,
+                        "--set shares.compat: '%s' is neither none nor olmoe",
+                        compat);
+    if ((s = moe_calloc(1, sizeof *s)) != NULL) {
+        s->of_tokens = of_tokens;
         s->study = study;
         s->n_count = (int64_t)study->n_slot * study->n_group * shape->top_k *
                      shape->n_expert;
@@ -107,9 +127,10 @@ static void put_rows(moe_table *t, const state *s, int slot, int group,
                      int from, int to, const char *choice)
 {
     int n_expert = s->study->shape->n_expert;
+    int counted = s->of_tokens ? from + 1 : to; /* every token has a first */
     int64_t n = 0;
 
-    for (int r = from; r < to; r++)
+    for (int r = from; r < counted; r++)
         for (int e = 0; e < n_expert; e++)
             n += counts_of(s, slot, group, r)[e];
     for (int e = 0; e < n_expert; e++) {
@@ -122,7 +143,7 @@ static void put_rows(moe_table *t, const state *s, int slot, int group,
         moe_table_text(t, choice);
         moe_table_int(t, e);
         moe_table_real(t, n ? (double)count / (double)n : NAN);
-        moe_table_real(t, 1.0 / n_expert);
+        moe_table_real(t, (s->of_tokens ? to - from : 1.0) / n_expert);
         moe_table_int(t, count);
         moe_table_int(t, n);
     }
@@ -141,6 +162,8 @@ static moe_err finish(void *user, moe_tables *out)
                 put_rows(t, s, i, g, r, r + 1, moe_choice_name(r));
             put_rows(t, s, i, g, 0, k, "either");
         }
+    if (t && s->of_tokens)
+        moe_table_note(t, "compat=olmoe: either is of tokens, chance k/E.");
     return moe_tables_add(out, t);
 }
 
@@ -148,6 +171,7 @@ const moe_analysis moe_analysis_shares = {
     .name = "shares",
     .summary = "share of tokens by expert, layer and domain (Figures 7 and 9)",
     .formula = formula,
+    .settings = settings,
     .begin = begin,
     .window = window,
     .merge = merge,

@@ -119,9 +119,48 @@ static int count_traces(char **arg, int n)
     return i;
 }
 
+static bool is_named(const char *name, const char *const *names, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Published definitions where they differ from ours, for the analyses that run;
+ * --set goes before them. */
+static void make_compatible(moe_study_opts *study, const char *compat,
+                            const char *const *names, int n)
+{
+    static const char *const parts[][2] = {
+        {"shares", "shares.compat=olmoe"},
+        {"coactivation", "coactivation.compat=olmoe"},
+        {"vocabulary", "vocabulary.compat=olmoe"}};
+    moe_strings *given = &study->settings;
+    int room = (int)(sizeof given->item / sizeof *given->item);
+
+    if (!compat)
+        return;
+    if (strcmp(compat, "mixtral-paper") == 0) {
+        study->paper_layers = true;
+        return;
+    }
+    study->with_bos = true;
+    for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
+        size_t name = strcspn(parts[p][1], "=") + 1;
+        bool wanted = is_named(parts[p][0], names, n);
+
+        for (int i = 0; i < given->n; i++)
+            wanted = wanted && strncmp(given->item[i], parts[p][1], name) != 0;
+        if (wanted && given->n < room)
+            given->item[given->n++] = parts[p][1];
+    }
+}
+
 /* arg: the traces, [n_trace], then what to do, [n_arg]. */
 static moe_err analyze(const wish *w, char **arg, int n_trace, int n_arg)
 {
+    moe_study_opts study = w->study;
     moe_tables tables = {0};
     moe_trace *trace = NULL;
     moe_pool *pool = NULL;
@@ -136,8 +175,10 @@ static moe_err analyze(const wish *w, char **arg, int n_trace, int n_arg)
         if (!names)
             err = moe_fail(MOE_ERR_NOMEM, "out of memory");
     }
-    if (err == MOE_OK && (err = moe_study_run(&tables, trace, names, n,
-                                              &w->study, pool)) == MOE_OK)
+    if (err == MOE_OK)
+        make_compatible(&study, w->compat, names, n);
+    if (err == MOE_OK &&
+        (err = moe_study_run(&tables, trace, names, n, &study, pool)) == MOE_OK)
         err = is_running_text(w, &tables)
                   ? write_running_text(w, &tables)
                   : moe_save_tables(&w->save, &tables, pool);
@@ -168,41 +209,6 @@ static int check_names(const moe_usage *use, const wish *w, char **arg, int n)
     if (moe_save_conflict(&w->save))
         return moe_cli_usage_error(use, "%s", moe_save_conflict(&w->save));
     return 0;
-}
-
-static bool is_named(const char *name, char **names, int n)
-{
-    for (int i = 0; i < n; i++)
-        if (strcmp(names[i], name) == 0 || strcmp(names[i], "all") == 0)
-            return true;
-    return false;
-}
-
-/* Published definitions where they differ from ours; --set goes before them. */
-static void make_compatible(wish *w, char **names, int n)
-{
-    static const char *const parts[][2] = {
-        {"coactivation", "coactivation.compat=olmoe"},
-        {"vocabulary", "vocabulary.compat=olmoe"}};
-    moe_strings *given = &w->study.settings;
-    int room = (int)(sizeof given->item / sizeof *given->item);
-
-    if (!w->compat)
-        return;
-    if (strcmp(w->compat, "mixtral-paper") == 0) {
-        w->study.paper_layers = true;
-        return;
-    }
-    w->study.with_bos = true;
-    for (int p = 0; p < 2; p++) {
-        size_t name = strcspn(parts[p][1], "=") + 1;
-        bool wanted = is_named(parts[p][0], names, n);
-
-        for (int i = 0; i < given->n; i++)
-            wanted = wanted && strncmp(given->item[i], parts[p][1], name) != 0;
-        if (wanted && given->n < room)
-            given->item[given->n++] = parts[p][1];
-    }
 }
 
 int moe_cmd_analyze(int argc, char **argv)
@@ -284,6 +290,5 @@ int moe_cmd_analyze(int argc, char **argv)
         w.study.only_phase = strcmp(w.phase, "prompt") == 0
                                  ? MOE_STUDY_PROMPT
                                  : MOE_STUDY_GENERATED;
-    make_compatible(&w, arg + n_trace, n);
     return moe_cli_end(&use, analyze(&w, arg, n_trace, n));
 }

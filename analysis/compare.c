@@ -3,6 +3,7 @@
 
 #include "analysis/compare.h"
 
+#include "analysis/losses.h"
 #include "analysis/tally.h"
 #include "analysis/twin.h"
 #include "engine/base/mem.h"
@@ -30,7 +31,8 @@ static const char flip_formula[] =
 static const char share_formula[] =
     "tv = total variation of the shares of assignments (either) between A and "
     "B: half the sum over experts of |share in A - share in B|, 0 to 1. noise: "
-    "mean total variation between A and bootstrap draws of its documents, and "
+    "by chance, mean total variation between A and bootstrap draws of its "
+    "documents, and "
     "noise_high its quantile 0.95: how far another choice of documents moves "
     "the shares of the same router. A tv above noise_high is more than that.";
 
@@ -138,6 +140,7 @@ typedef struct state {
     moe_twin twin;
     moe_tally tally; /* [n_slot, per_slot] */
     float *gate;     /* [n_slot, n_group] greatest difference; -1: none */
+    moe_losses losses;
 } state;
 
 static int64_t per_slot(const moe_study *study)
@@ -153,6 +156,7 @@ static void end(void *user)
         return;
     moe_twin_fini(&s->twin);
     moe_tally_fini(&s->tally);
+    moe_losses_fini(&s->losses);
     free(s->gate);
     free(s);
 }
@@ -181,6 +185,8 @@ static moe_err begin(void **out, const moe_study *study)
                              study->shape->top_k > s->other_k
                                  ? study->shape->top_k
                                  : s->other_k);
+    if (err == MOE_OK)
+        err = moe_losses_init(&s->losses, study);
     if (err != MOE_OK) {
         end(s);
         return err;
@@ -247,6 +253,7 @@ static moe_err window(void *user, const moe_span *span)
 
     if (err != MOE_OK || (err = moe_twin_next(&s->twin, span)) != MOE_OK)
         return err;
+    moe_losses_see(&s->losses, span, other);
     for (int64_t t = 0; t < span->n_tok; t++) {
         uint32_t *to =
             row + moe_tally_kind(&s->tally, span, t) * s->tally.width;
@@ -276,6 +283,7 @@ static moe_err merge(void *user, void *other)
 
     for (int i = 0; i < s->study->n_slot * s->study->n_group; i++)
         s->gate[i] = o->gate[i] > s->gate[i] ? o->gate[i] : s->gate[i];
+    moe_losses_merge(&s->losses, &o->losses);
     return moe_tally_merge(&s->tally, &o->tally);
 }
 
@@ -497,7 +505,7 @@ static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
     return MOE_OK;
 }
 
-static void note(moe_table *t, const state *s)
+static void note_traces(moe_table *t, const state *s)
 {
     static const char *const keys[] = {"model", "precision", "backend"};
     const moe_trace *b = s->twin.trace;
@@ -509,7 +517,6 @@ static void note(moe_table *t, const state *s)
         if (value && *value)
             moe_buf_printf(&line, ", %s %.200s", keys[i], value);
     }
-    moe_tally_note(t, &s->tally);
     moe_table_note(t, "A: %s. B: %s%s.", moe_trace_path(s->study->trace),
                    moe_trace_path(b), line.data ? line.data : "");
     moe_buf_fini(&line);
@@ -539,8 +546,10 @@ static moe_err add_tables(moe_tables *out, const work *w, moe_err err)
     for (int i = 0; i < 4; i++) {
         if (!wanted[i])
             continue;
-        if (all[i])
-            note(all[i], w->s);
+        if (all[i]) {
+            moe_tally_note(all[i], &w->s->tally);
+            note_traces(all[i], w->s);
+        }
         if (err == MOE_OK)
             err = moe_tables_add(out, all[i]);
         else
@@ -553,7 +562,7 @@ static moe_err finish(void *user, moe_tables *out)
 {
     state *s = user;
     size_t width = (size_t)per_slot(s->study);
-    int n_expert = s->study->shape->n_expert;
+    int n_expert = s->study->shape->n_expert, n;
     work w = {.s = s,
               .count = moe_calloc(width, sizeof *w.count),
               .draws =
@@ -571,6 +580,11 @@ static moe_err finish(void *user, moe_tables *out)
                      p < moe_tally_n_phase(&s->tally) && err == MOE_OK; p++)
                     err = put_cell(&w, l, (moe_tally_cell){g, p});
         err = add_tables(out, &w, err);
+        n = out->n;
+        if (err == MOE_OK)
+            err = moe_losses_put(out, &s->losses);
+        if (err == MOE_OK && out->n > n)
+            note_traces(out->item[n], s);
     }
     free(w.count);
     free(w.draws);

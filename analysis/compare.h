@@ -8,9 +8,9 @@
 #include "analysis/analysis.h"
 
 /*
- * moe_compare - how far two traces agree: the tables "agreement", "flips" and
- * "changed_shares"; documents are grouped and layers chosen as of a. The setting
- * "agreement.experts=yes" adds "changed_experts", a row for every expert.
+ * moe_compare - how far two traces agree: the tables "agreement", "flips",
+ * "changed_shares" and, where both have losses, "changed_loss"; documents are
+ * grouped and layers chosen as of a. The setting "agreement.experts=yes" adds "changed_experts", a row for every expert.
  *
  * MOE_ERR_ARG when documents, tokens, experts or layers are not the same; the
  * text names the first difference.

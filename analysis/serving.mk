@@ -6,6 +6,7 @@ libanalysis_a_SOURCES += \
 	%D%/an_parallel.c \
 	%D%/an_segments.c \
 	%D%/compare.c %D%/compare.h \
+	%D%/losses.c %D%/losses.h \
 	%D%/placement.c %D%/placement.h \
 	%D%/saturation.c \
 	%D%/spread.c %D%/spread.h \

@@ -65,6 +65,7 @@ static void drop_bos(moe_span *span, const moe_trace_shape *shape)
     span->n_tok -= b;
     span->expert += layers * shape->top_k;
     span->vocab += span->vocab ? b : 0;
+    span->nll += span->nll ? b : 0;
     span->gate += span->gate ? layers * shape->top_k : 0;
 }
 

@@ -67,6 +67,13 @@ static const routed_doc docs[] = {{"a", "en", 12, 5},
                                   {"b", "de", 18, 0},
                                   {"a", "en", 6, 0}};
 
+/* Of document d in B, 1 + (d + 1) / 4; 1 in A. */
+static float losses(void *user, int doc, int64_t token)
+{
+    (void)token;
+    return user ? 1 + 0.25f * (float)(doc + 1) : 1;
+}
+
 static moe_trace *open_one(const char *path, bool *changed, int n_doc,
                            int32_t (*vocab)(void *, int, int64_t))
 {
@@ -79,7 +86,8 @@ static moe_trace *open_one(const char *path, bool *changed, int n_doc,
                       .user = changed,
                       .vocab = vocab,
                       .route = turning,
-                      .odds = margins};
+                      .odds = margins,
+                      .nll = losses};
 
     return routed_open(path, &p);
 }
@@ -93,6 +101,40 @@ static void compare(moe_tables *out, const moe_trace *a, const moe_trace *b,
     assert_ok(moe_pool_new(&pool, threads));
     assert_ok(moe_compare(out, a, b, &opts, pool));
     moe_pool_free(pool);
+}
+
+/* Documents 0 and 3 are of group a, 12 and 6 tokens, worse by 1/4 and 1; document
+ * 2 of 18 tokens is the only one of group b with any, worse by 3/4. */
+static void the_loss_of_two_traces_is_compared_in_pairs(void **state)
+{
+    bool changed = true;
+    moe_trace *a = open_one(file_a, NULL, 4, ids);
+    moe_trace *b = open_one(file_b, &changed, 4, ids);
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    compare(&tables, a, b, 3);
+    t = moe_tables_find(&tables, "changed_loss");
+    assert_non_null(t);
+    assert_close(routed_get(t, "group=a", "a"), 1, 1e-12);
+    assert_close(routed_get(t, "group=a", "difference"), 0.5, 1e-12);
+    assert_close(routed_get(t, "group=a", "n"), 18, 0);
+    assert_close(routed_get(t, "group=b", "b"), 1.75, 1e-12);
+    assert_close(routed_get(t, "group=b", "documents"), 1, 0);
+    assert_true(isnan(routed_get(t, "group=b", "low")));
+    assert_close(routed_get(t, "group=(all)", "difference"), 0.625, 1e-12);
+    /* draws of group a lie between 1/4 and 1 */
+    assert_close(routed_get(t, "group=a", "low"), 0.25, 1e-12);
+    assert_close(routed_get(t, "group=a", "high"), 1, 1e-12);
+    for (int i = 0; i < tables.n; i++) {
+        assert_non_null(strstr(moe_table_definition(tables.item[i]), "hance"));
+        assert_true(moe_table_find(tables.item[i], "n") >= 0);
+        assert_non_null(moe_table_note_at(tables.item[i], 2));
+    }
+    moe_tables_fini(&tables);
+    moe_trace_close_read(a);
+    moe_trace_close_read(b);
 }
 
 /* Of each six tokens three are as before, one has its choices swapped, one
@@ -274,6 +316,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agreement_is_that_planted),
+        cmocka_unit_test(the_loss_of_two_traces_is_compared_in_pairs),
         cmocka_unit_test(variation_of_shares_is_that_counted),
         cmocka_unit_test(a_trace_agrees_with_itself_on_any_number_of_threads),
         cmocka_unit_test(saturation_is_the_share_chosen_already),

@@ -162,10 +162,28 @@ for wrong in "-d $dir/x -o $dir/y" "-d $dir/x --json" "--comments" "-d $dir/x --
 done
 
 # --compat is what its parts are.
-"$moetrace" analyze "$db" coactivation vocabulary --compat olmoe --csv >"$dir/one"
-"$moetrace" analyze "$db" coactivation vocabulary --with-bos --csv \
-    --set coactivation.compat=olmoe --set vocabulary.compat=olmoe >"$dir/two"
+"$moetrace" analyze "$db" shares coactivation vocabulary --compat olmoe --csv >"$dir/one"
+"$moetrace" analyze "$db" shares coactivation vocabulary --with-bos --csv \
+    --set shares.compat=olmoe --set coactivation.compat=olmoe \
+    --set vocabulary.compat=olmoe >"$dir/two"
 cmp -s "$dir/one" "$dir/two" || fail "--compat olmoe is not its parts"
+# What OLMoE says of domains is of tokens: k times the share of choices, k/E.
+"$moetrace" analyze "$db" shares --with-bos --csv |
+    columns layer group expert choice share chance | grep '|either|' |
+    awk -F'|' '{ printf "%s|%s|%s|%.10f|%s\n", $1, $2, $3, 2 * $5, 2 * $6 }' >"$dir/sql"
+"$moetrace" analyze "$db" shares --compat olmoe --csv |
+    columns layer group expert choice share chance | grep '|either|' |
+    awk -F'|' '{ printf "%s|%s|%s|%.10f|%s\n", $1, $2, $3, $5, $6 }' >"$dir/ours"
+same "domain specialisation of OLMoE"
+# Of what a trace has not, nothing is made up.
+"$moetrace" analyze "$dir/bare.db" all --compat olmoe --json >"$dir/out" 2>"$dir/err" ||
+    fail "--compat olmoe fails without token ids: $(cat "$dir/err")"
+rc_bare=0
+"$moetrace" analyze "$dir/bare.db" vocabulary --compat olmoe \
+    >"$dir/out" 2>"$dir/err" || rc_bare=$?
+[ "$rc_bare" -eq 1 ] && [ ! -s "$dir/out" ] && [ "$(grep -c . "$dir/err")" -eq 1 ] &&
+    grep -q "no token ids" "$dir/err" ||
+    fail "vocabulary without token ids: $rc_bare, $(cat "$dir/err")"
 "$moetrace" analyze "$db" coactivation --compat olmoe --csv \
     --set coactivation.compat=none >"$dir/one"
 "$moetrace" analyze "$db" coactivation --with-bos --csv >"$dir/two"
