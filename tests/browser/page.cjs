@@ -102,6 +102,9 @@ async function keyboard(page, label, two) {
   expect(told.includes("position2") && told.includes("expert"),
     `${label}: arrow keys do not describe the token: ${told.slice(0, 80)}`);
   expect(told.includes("A: first") === two, `${label}: routes of both runs`);
+  const line = await page.textContent("#explorer .told");
+  expect(/^position 2: expert \d, gate 0\.\d\d$/.test(line),
+    `${label}: a listener is told of the token: ${line}`);
   await page.keyboard.press("End");
   expect((await page.textContent("#explorer .panel")).includes("position39"),
     `${label}: End does not go to the last token`);
@@ -113,6 +116,9 @@ async function keyboard(page, label, two) {
   expect(await page.evaluate(() =>
     document.activeElement.getAttribute("aria-pressed")) === "true",
   `${label}: the pressed expert lost the focus`);
+  const said = page.locator('#explorer .note[role="status"]');
+  expect(/^Expert \d alone: \d+ of 40 tokens/.test(await said.textContent()),
+    `${label}: a listener is not told which expert is alone`);
   await page.keyboard.press("Space");
   expect(await page.locator("#explorer .faint").count() === 0,
     `${label}: tokens stay dimmed`);
@@ -121,7 +127,20 @@ async function keyboard(page, label, two) {
   await page.keyboard.type("w2");
   expect(await page.locator("#explorer .hit").count() > 0,
     `${label}: the search finds nothing`);
-  await page.locator("#explorer select").first().focus();
+  const picker = page.locator("#explorer select").first();
+  const document = await picker.inputValue();
+  const places = [];
+  for (let i = 0; i < 8; i++) {
+    await page.keyboard.press("Enter");
+    const here = page.locator("#explorer .here");
+    expect((await here.textContent()).includes("w2"),
+      `${label}: Enter does not go to a match`);
+    places.push(await picker.inputValue() + ":" + await here.getAttribute("data-i"));
+  }
+  expect(new Set(places).size === 8 &&
+    places.some((place) => !place.startsWith(document + ":")),
+  `${label}: Enter goes to ${places}`);
+  await picker.focus();
   const before = await page.textContent("#explorer .tokens");
   await page.keyboard.press("ArrowDown");
   expect(await page.textContent("#explorer .tokens") !== before,
@@ -150,6 +169,27 @@ async function charts(page, label) {
     `${label}: no difference of two groups`);
 }
 
+/* On paper: no controls, nothing cut off, light colours also from dark ones. */
+async function paper(page, label) {
+  await page.evaluate(() => window.dispatchEvent(new Event("beforeprint")));
+  await page.emulateMedia({ media: "print" });
+  const seen = await page.evaluate(() => ({
+    shown: [...document.querySelectorAll("nav, .controls, .files, #explorer")]
+      .filter((e) => e.getClientRects().length > 0).length,
+    cut: [...document.querySelectorAll(".scroll, .canvas, .tokens, pre")]
+      .filter((e) => e.getClientRects().length > 0 &&
+        getComputedStyle(e).overflowX !== "visible").length,
+    paper: getComputedStyle(document.body).backgroundColor,
+    lines: [...document.querySelectorAll("path.series")]
+      .filter((e) => e.getClientRects().length > 0)
+      .map((e) => e.getAttribute("stroke")),
+  }));
+  expect(seen.shown === 0, `${label}: ${seen.shown} controls are printed`);
+  expect(seen.cut === 0, `${label}: ${seen.cut} boxes are cut off`);
+  expect(seen.paper === "rgb(255, 255, 255)", `${label}: on ${seen.paper}`);
+  expect(seen.lines.includes("#332288"), `${label}: lines are ${seen.lines}`);
+}
+
 async function main() {
   const [, , program, report, pair] = process.argv;
   const browser = await chromium.launch({ executablePath: program,
@@ -167,6 +207,7 @@ async function main() {
         await keyboard(page, label, false);
         await charts(page, label);
       }
+      if (size[0] === 1280 && scheme === "dark") await paper(page, label);
       await page.context().close();
     }
   for (const [size, scheme] of [[SIZES[1], "light"], [SIZES[0], "dark"]]) {

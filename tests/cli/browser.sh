@@ -1,8 +1,8 @@
 #!/bin/sh
-# The pages in a real Chromium, by keyboard, at three sizes, light and dark, with
-# hostile documents, and looked over by axe-core. Skipped, with a word on why,
-# where Chromium, node or the packages of tests/browser are not there: `make
-# browser-tools` fetches those.
+# The pages in a real Chromium, by keyboard, on paper, at three sizes, light and
+# dark, with hostile documents, and looked over by axe-core. Skipped, with a
+# word on why, where Chromium, node or the packages of tests/browser are not
+# there: `make browser-tools` fetches those.
 set -eu
 moetrace=$TOP_BUILDDIR/moetrace
 skip()
