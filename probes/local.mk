@@ -6,6 +6,7 @@ libprobes_a_SOURCES = \
 	%D%/trace_db.c %D%/trace_internal.h \
 	%D%/trace_cursor.c %D%/trace_opened.h \
 	%D%/trace_read.c %D%/trace_read.h \
+	%D%/trace_rows.c %D%/trace_rows.h \
 	%D%/trace_schema.c \
 	%D%/trace_verify.c \
 	%D%/trace_write.c %D%/trace_write.h \

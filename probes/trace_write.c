@@ -6,29 +6,16 @@
 #include "engine/base/utf8.h"
 #include "probes/trace_internal.h"
 #include "probes/trace_publish.h"
+#include "probes/trace_rows.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Statements that insert one row, and many: with 32 at once SQLite needs 1.4
- * microseconds for a token of 8 layers instead of 2.1. */
-typedef struct bulk {
-    sqlite3_stmt *one, *many;
-    int n_col, n_row; /* of a row; rows of `many` */
-} bulk;
-
-enum { MANY_ROWS = 32, MAX_BOUND = 32000 /* SQLite's limit is 32766 */ };
-
-/* Bind row `row` of a run, its first column to parameter `at`. */
-typedef moe_err (*bind_fn)(const moe_trace_writer *w, sqlite3_stmt *st, int at,
-                           const moe_trace_tokens *t, int64_t row);
 
 struct moe_trace_writer {
     sqlite3 *db;
@@ -37,7 +24,7 @@ struct moe_trace_writer {
     moe_trace_layout lay;
     int32_t *layers;
     sqlite3_stmt *set, *piece, *document;
-    bulk token, route, logit;
+    moe_rows *rows;
     bool open;            /* a transaction                             */
     bool in_document;     /* and a savepoint in it                     */
     int64_t last, before; /* document, and the one before it       */
@@ -54,37 +41,6 @@ static const char settings[] = "PRAGMA page_size = 16384;"
                                "PRAGMA synchronous = FULL;"
                                "PRAGMA cache_size = -65536;";
 
-static moe_err prepare_bulk(moe_trace_writer *w, bulk *b, const char *table,
-                            int n_col)
-{
-    moe_buf sql = {0};
-    moe_err err = MOE_OK;
-
-    b->n_col = n_col;
-    b->n_row = MAX_BOUND / n_col < MANY_ROWS ? MAX_BOUND / n_col : MANY_ROWS;
-    moe_buf_printf(&sql, "INSERT INTO %s VALUES", table);
-    for (int r = 0; r < b->n_row && err == MOE_OK; r++) {
-        moe_buf_puts(&sql, r ? ",(?" : "(?");
-        for (int i = 1; i < n_col; i++)
-            moe_buf_puts(&sql, ",?");
-        moe_buf_puts(&sql, ")");
-        if (sql.failed)
-            err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory", w->path);
-        else if (r == 0)
-            err = moe_trace_prepare(&b->one, w->db, w->path, sql.data);
-    }
-    if (err == MOE_OK)
-        err = moe_trace_prepare(&b->many, w->db, w->path, sql.data);
-    moe_buf_fini(&sql);
-    return err;
-}
-
-static void bulk_fini(bulk *b)
-{
-    sqlite3_finalize(b->one);
-    sqlite3_finalize(b->many);
-}
-
 static moe_err prepare(moe_trace_writer *w)
 {
     moe_err err;
@@ -99,11 +55,8 @@ static moe_err prepare(moe_trace_writer *w)
         (err = moe_trace_prepare(
              &w->document, w->db, w->path,
              "INSERT INTO t_document VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7,"
-             " ?8, ?9)")) == MOE_OK &&
-        (err = prepare_bulk(w, &w->token, "t_token", 6)) == MOE_OK &&
-        (err = prepare_bulk(w, &w->route, "t_route", w->lay.n_col)) == MOE_OK &&
-        w->shape.has_logits)
-        err = prepare_bulk(w, &w->logit, "t_logit", 1 + w->shape.n_expert);
+             " ?8, ?9)")) == MOE_OK)
+        err = moe_rows_new(&w->rows, w->db, w->path, &w->shape, &w->lay);
     return err;
 }
 
@@ -388,146 +341,6 @@ moe_err moe_trace_document_begin(moe_trace_writer *w,
     return run(w, st);
 }
 
-static moe_err bind_token(const moe_trace_writer *w, sqlite3_stmt *st, int at,
-                          const moe_trace_tokens *t, int64_t i)
-{
-    int32_t vocab = t->vocab ? t->vocab[i] : -1;
-    int32_t window = t->window ? t->window[i] : 0;
-    int phase = t->phase ? t->phase[i] : MOE_PHASE_PROMPT;
-
-    if (vocab < -1 || vocab >= w->shape.n_vocab)
-        return moe_fail(MOE_ERR_ARG,
-                        "%s: document %" PRId64 ": token id %" PRId32
-                        " of a vocabulary of %d",
-                        w->path, w->last, vocab, w->shape.n_vocab);
-    if (window < 0 || phase > MOE_PHASE_GENERATED)
-        return moe_fail(MOE_ERR_ARG,
-                        "%s: document %" PRId64 ": window %" PRId32
-                        ", phase %d",
-                        w->path, w->last, window, phase);
-    sqlite3_bind_int64(st, at, w->last);
-    sqlite3_bind_int64(st, at + 1, w->doc_done + i);
-    sqlite3_bind_int64(st, at + 2, window);
-    if (vocab < 0)
-        sqlite3_bind_null(st, at + 3);
-    else
-        sqlite3_bind_int64(st, at + 3, vocab);
-    if (t->nll && isfinite(t->nll[i]))
-        sqlite3_bind_double(st, at + 4, (double)t->nll[i]);
-    else
-        sqlite3_bind_null(st, at + 4);
-    sqlite3_bind_int64(st, at + 5, phase);
-    return MOE_OK;
-}
-
-/* The choices of one block as digits, first place and rank lowest. */
-static moe_err bind_choices(const moe_trace_writer *w, sqlite3_stmt *st, int at,
-                            const int32_t *expert, int n)
-{
-    const int n_digit = w->lay.n_digit, n_expert = w->shape.n_expert;
-    const int64_t base = w->lay.base;
-
-    for (int c = 0; c < w->lay.n_pack; c++) {
-        int low = c * n_digit, high = low + n_digit < n ? low + n_digit : n;
-        bool known = false;
-        int64_t x = 0;
-
-        for (int d = high - 1; expert && d >= low; d--) {
-            int32_t e = expert[d];
-
-            if (e < -1 || e >= n_expert)
-                return moe_fail(MOE_ERR_ARG,
-                                "%s: document %" PRId64 ": expert %" PRId32
-                                " of %d",
-                                w->path, w->last, e, n_expert);
-            known |= e >= 0;
-            x = x * base + (e < 0 ? n_expert : e);
-        }
-        if (known)
-            sqlite3_bind_int64(st, at + c, x);
-        else
-            sqlite3_bind_null(st, at + c);
-    }
-    return MOE_OK;
-}
-
-/* Two numbers in one column; NULL when both are unknown. */
-static moe_err bind_pair(const moe_trace_writer *w, sqlite3_stmt *st, int at,
-                         float low, float high)
-{
-    int64_t a = moe_trace_code(low), b = moe_trace_code(high);
-
-    if (a < 0 || b < 0)
-        return moe_fail(MOE_ERR_ARG,
-                        "%s: document %" PRId64
-                        ": %g where a gate, margin or entropy is expected",
-                        w->path, w->last, (double)(a < 0 ? low : high));
-    if (a == MOE_TRACE_UNKNOWN && b == MOE_TRACE_UNKNOWN)
-        sqlite3_bind_null(st, at);
-    else
-        sqlite3_bind_int64(st, at, a | b << MOE_TRACE_CODE_BITS);
-    return MOE_OK;
-}
-
-static moe_err bind_route(const moe_trace_writer *w, sqlite3_stmt *st, int at,
-                          const moe_trace_tokens *t, int64_t row)
-{
-    const moe_trace_shape *s = &w->shape;
-    const int64_t i = row / w->lay.n_block;
-    const int block = (int)(row % w->lay.n_block);
-    const int k = s->top_k, n = moe_trace_places(&w->lay, s, block);
-    const int64_t slot = i * s->n_router + (int64_t)block * w->lay.n_place;
-    int column = at + 1 + w->lay.n_pack;
-    moe_err err;
-
-    sqlite3_bind_int64(st, at, (w->n_tok + w->doc_done) * w->lay.n_block + row);
-    err = bind_choices(w, st, at + 1, t->expert ? t->expert + slot * k : NULL,
-                       n * k);
-    for (int p = 0; p < n && err == MOE_OK; p++) {
-        const float *g = t->gate ? t->gate + (slot + p) * k : NULL;
-
-        for (int r = 0; r < 2 * w->lay.n_pair && err == MOE_OK; r += 2)
-            err = bind_pair(w, st, column++, g ? g[r] : NAN,
-                            g ? r + 1 < k ? g[r + 1] : 0 : NAN);
-        if (s->has_margin && err == MOE_OK)
-            err = bind_pair(w, st, column++,
-                            t->margin ? t->margin[slot + p] : NAN,
-                            t->entropy ? t->entropy[slot + p] : NAN);
-    }
-    for (; err == MOE_OK && column < at + w->lay.n_col; column++)
-        sqlite3_bind_null(st, column);
-    return err;
-}
-
-static moe_err bind_logits(const moe_trace_writer *w, sqlite3_stmt *st, int at,
-                           const moe_trace_tokens *t, int64_t row)
-{
-    const float *z = t->logits + row * w->shape.n_expert;
-
-    sqlite3_bind_int64(st, at,
-                       (w->n_tok + w->doc_done) * w->shape.n_router + row);
-    for (int e = 0; e < w->shape.n_expert; e++)
-        sqlite3_bind_double(st, at + 1 + e, (double)z[e]);
-    return MOE_OK;
-}
-
-static moe_err insert(moe_trace_writer *w, const bulk *b, bind_fn bind,
-                      const moe_trace_tokens *t, int64_t n_row)
-{
-    moe_err err = MOE_OK;
-
-    for (int64_t row = 0; row < n_row && err == MOE_OK;) {
-        bool many = n_row - row >= b->n_row;
-        sqlite3_stmt *st = many ? b->many : b->one;
-
-        for (int i = 0; i < (many ? b->n_row : 1) && err == MOE_OK; i++)
-            err = bind(w, st, 1 + i * b->n_col, t, row++);
-        if (err == MOE_OK)
-            err = run(w, st);
-    }
-    return err;
-}
-
 moe_err moe_trace_tokens_add(moe_trace_writer *w, const moe_trace_tokens *t)
 {
     moe_err err = begin(w);
@@ -538,12 +351,10 @@ moe_err moe_trace_tokens_add(moe_trace_writer *w, const moe_trace_tokens *t)
                        "%s: document %" PRId64 ": more than its %" PRId64
                        " tokens",
                        w->path, w->last, w->doc_tok);
-    if (err == MOE_OK &&
-        (err = insert(w, &w->token, bind_token, t, t->n_tok)) == MOE_OK)
-        err = insert(w, &w->route, bind_route, t, t->n_tok * w->lay.n_block);
-    if (err == MOE_OK && w->logit.one && t->logits)
-        err =
-            insert(w, &w->logit, bind_logits, t, t->n_tok * w->shape.n_router);
+    if (err == MOE_OK)
+        err = moe_rows_insert(
+            w->rows, t,
+            &(moe_rows_place){w->last, w->doc_done, w->n_tok + w->doc_done});
     if (err == MOE_OK)
         w->doc_done += t->n_tok;
     return err;
@@ -613,9 +424,7 @@ void moe_trace_close(moe_trace_writer *w)
     sqlite3_finalize(w->set);
     sqlite3_finalize(w->piece);
     sqlite3_finalize(w->document);
-    bulk_fini(&w->token);
-    bulk_fini(&w->route);
-    bulk_fini(&w->logit);
+    moe_rows_free(w->rows);
     sqlite3_close_v2(w->db); /* rolls an open transaction back */
     free(w->layers);
     free(w->path);
