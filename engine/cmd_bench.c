@@ -13,11 +13,9 @@
 #include "engine/cases.h"
 #include "engine/forward.h"
 #include "engine/llama_bench.h"
-#include "engine/router.h"
 #include "engine/synthetic.h"
-#include "probes/trace_write.h"
+#include "probes/recorder.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -42,6 +40,7 @@ typedef struct contender {
     moe_precision precision;
     moe_forward *fw;
     double *wall_s; /* [rounds] */
+    double cpu_s;   /* processor time of all rounds */
     double flops;   /* of one round */
 } contender;
 
@@ -68,20 +67,9 @@ typedef struct bench {
     int n_case;
     llama llamas[MAX_LLAMA];
     int n_llama;
-    double record_s; /* for the whole batch; NaN: not measured */
+    moe_recorder_cost record; /* for the whole batch */
+    double record_s;          /* wall time of its hook within the pass */
 } bench;
-
-/* What the routes of one batch are collected in; token by token, as the trace
- * wants them. */
-typedef struct record {
-    const moe_config *c;
-    int64_t n_tok;
-    int32_t *expert;         /* [n_tok, n_layer, top_k] */
-    float *gate;             /* [n_tok, n_layer, top_k] */
-    float *margin, *entropy; /* [n_tok, n_layer]        */
-    float *m, *h;            /* [n_tok] of one layer    */
-    float *nll;              /* [n_tok]                 */
-} record;
 
 static moe_err find_type(moe_dtype *out, const char *name)
 {
@@ -194,9 +182,11 @@ static moe_err open_llamas(bench *b)
 static moe_err pass(bench *b, contender *c, int64_t round)
 {
     double before = moe_forward_flops(c->fw), began = moe_clock_s();
+    double cpu_s = moe_clock_process_s();
     moe_err err = moe_forward_run(c->fw, &b->tokens, NULL, 0);
 
     c->wall_s[round] = moe_clock_s() - began;
+    c->cpu_s += moe_clock_process_s() - cpu_s;
     c->flops = moe_forward_flops(c->fw) - before;
     moe_info("%s %s: %.3f s", c->backend->name,
              moe_precision_names[c->precision], c->wall_s[round]);
@@ -237,135 +227,62 @@ static moe_err run_rounds(bench *b)
     return err;
 }
 
-static moe_err see(const moe_event *ev, void *user)
+/* A pass whose routes go where `moetrace trace` puts them, in its way: each
+ * sequence is a document. */
+static moe_err record_pass(bench *b, moe_recorder *r, moe_trace_writer *w)
 {
-    record *r = user;
-    int n_layer = r->c->n_layer, k = ev->top_k;
-
-    if (ev->site == MOE_SITE_NLL) {
-        memcpy(r->nll + ev->first_token, ev->nll,
-               (size_t)ev->n_tok * sizeof *r->nll);
-        return MOE_OK;
-    }
-    moe_router_confidence(r->m, r->h, ev->logits, ev->n_tok, ev->n_expert, k);
-    for (int64_t i = 0; i < ev->n_tok; i++) {
-        int64_t at = (ev->first_token + i) * n_layer + ev->layer;
-
-        memcpy(r->expert + at * k, ev->expert + i * k,
-               (size_t)k * sizeof *r->expert);
-        memcpy(r->gate + at * k, ev->gate + i * k, (size_t)k * sizeof *r->gate);
-        r->margin[at] = r->m[i];
-        r->entropy[at] = r->h[i];
-    }
-    return MOE_OK;
-}
-
-static void record_fini(record *r)
-{
-    free(r->expert);
-    free(r->gate);
-    free(r->margin);
-    free(r->entropy);
-    free(r->m);
-    free(r->h);
-    free(r->nll);
-}
-
-static moe_err record_init(record *r, const moe_config *c, int64_t n_tok)
-{
-    size_t rows = (size_t)n_tok * (size_t)c->n_layer, k = (size_t)c->top_k;
-
-    *r = (record){.c = c, .n_tok = n_tok};
-    r->expert = moe_calloc(rows, k * sizeof *r->expert);
-    r->gate = moe_calloc(rows, k * sizeof *r->gate);
-    r->margin = moe_calloc(rows, sizeof *r->margin);
-    r->entropy = moe_calloc(rows, sizeof *r->entropy);
-    r->m = moe_calloc((size_t)n_tok, sizeof *r->m);
-    r->h = moe_calloc((size_t)n_tok, sizeof *r->h);
-    r->nll = moe_calloc((size_t)n_tok, sizeof *r->nll);
-    if (r->expert && r->gate && r->margin && r->entropy && r->m && r->h &&
-        r->nll)
-        return MOE_OK;
-    record_fini(r);
-    return moe_fail(MOE_ERR_NOMEM, "out of memory for routes of %lld tokens",
-                    (long long)n_tok);
-}
-
-static moe_err write_documents(moe_trace_writer *w, const bench *b,
-                               const record *r)
-{
-    int64_t n_layer = r->c->n_layer, k = r->c->top_k;
+    moe_forward *fw = b->cases[0].fw;
+    const double *stage_s = moe_forward_seconds(fw);
+    const double before_s = stage_s[MOE_STAGE_HOOKS];
+    const moe_hook hook = moe_recorder_hook(r);
+    moe_batch batch;
+    bool wanted;
     moe_err err = MOE_OK;
 
     for (int64_t s = 0; s < b->tokens.n_seq && err == MOE_OK; s++) {
-        int64_t at = b->start[s], n = b->start[s + 1] - at;
+        const int64_t at = b->start[s], n = b->start[s + 1] - at;
         const moe_trace_document doc = {s, "bench", "", "", "", "", 0, n};
-        const moe_trace_tokens run = {
-            .n_tok = n,
-            .vocab = b->ids + at,
-            .nll = r->nll + at,
-            .expert = r->expert + at * n_layer * k,
-            .gate = r->gate + at * n_layer * k,
-            .margin = r->margin + at * n_layer,
-            .entropy = r->entropy + at * n_layer,
-        };
 
-        if ((err = moe_trace_document_begin(w, &doc)) == MOE_OK &&
-            (err = moe_trace_tokens_add(w, &run)) == MOE_OK)
-            err = moe_trace_document_end(w);
+        if ((err = moe_recorder_begin(r, &doc, "", true)) == MOE_OK) {
+            moe_recorder_window(r, b->ids + at, n, 0);
+            moe_recorder_end(r);
+        }
     }
-    return err == MOE_OK ? moe_trace_finish(w) : err;
+    batch = moe_recorder_batch(r, &wanted);
+    if (err == MOE_OK &&
+        (err = moe_forward_run(fw, &batch, &hook, 1)) == MOE_OK &&
+        (err = moe_recorder_flush(r, w)) == MOE_OK)
+        err = moe_recorder_finish(r);
+    b->record_s = stage_s[MOE_STAGE_HOOKS] - before_s;
+    b->record = moe_recorder_spent(r);
+    return err;
 }
 
-/* A database of its own, gone when it was timed. */
-static moe_err write_trace(const bench *b, const record *r)
+/* What recording the routes of the batch costs, in a database of its own that is
+ * gone when it was timed. */
+static moe_err time_record(bench *b)
 {
     const char *tmp = getenv("TMPDIR");
     char *path = moe_format("%s/moetrace-bench-%ld.db", tmp ? tmp : "/tmp",
                             (long)getpid());
-    int32_t *layers = moe_calloc((size_t)r->c->n_layer, sizeof *layers);
-    const moe_trace_shape shape = {.n_layer = r->c->n_layer,
-                                   .n_router = r->c->n_layer,
-                                   .layer = layers,
-                                   .n_expert = r->c->n_expert,
-                                   .top_k = r->c->top_k,
-                                   .n_vocab = r->c->n_vocab,
-                                   .has_gate = true,
-                                   .has_margin = true};
+    moe_trace_shape shape;
+    int32_t *layers = NULL;
     moe_trace_writer *w = NULL;
+    moe_recorder *r = NULL;
     moe_err err;
 
-    for (int32_t i = 0; layers && i < r->c->n_layer; i++)
-        layers[i] = i;
-    if (!path || !layers)
+    if (!path)
         err = moe_fail(MOE_ERR_NOMEM, "out of memory for a trace");
-    else if ((err = moe_trace_create(&w, path, false, &shape)) == MOE_OK)
-        err = write_documents(w, b, r);
+    else if ((err = moe_recorder_shape(&shape, &layers, &b->model->config)) ==
+                 MOE_OK &&
+             (err = moe_recorder_new(&r, &shape, b->pool, b->n_tok, 0)) ==
+                 MOE_OK &&
+             (err = moe_trace_create(&w, path, false, &shape)) == MOE_OK)
+        err = record_pass(b, r, w);
+    moe_recorder_free(r);
     moe_trace_discard(w);
     free(path);
     free(layers);
-    return err;
-}
-
-/* What recording the routes of the batch costs: the hook, and the database. */
-static moe_err time_record(bench *b)
-{
-    moe_forward *fw = b->cases[0].fw;
-    double hooks, began;
-    record r;
-    const moe_hook hook = {1u << MOE_SITE_ROUTER | 1u << MOE_SITE_NLL, see, &r};
-    moe_err err = record_init(&r, &b->model->config, b->n_tok);
-
-    if (err != MOE_OK)
-        return err;
-    hooks = moe_forward_seconds(fw)[MOE_STAGE_HOOKS];
-    if ((err = moe_forward_run(fw, &b->tokens, &hook, 1)) == MOE_OK) {
-        hooks = moe_forward_seconds(fw)[MOE_STAGE_HOOKS] - hooks;
-        began = moe_clock_s();
-        err = write_trace(b, &r);
-        b->record_s = hooks + moe_clock_s() - began;
-    }
-    record_fini(&r);
     return err;
 }
 
@@ -498,6 +415,12 @@ static moe_table *rates(const bench *b)
     return t;
 }
 
+/* Processor time of recording the batch. */
+static double recording_s(const bench *b)
+{
+    return b->record.hook_s + b->record.thread_s;
+}
+
 static void add_share(moe_table *t, const contender *c, const char *stage,
                       double seconds, double of)
 {
@@ -521,16 +444,18 @@ static moe_table *shares(const bench *b)
     moe_table *t = moe_table_new(
         "stages", "Where the time goes",
         "wall time of each stage; read: waiting for weights to come from the "
-        "disk; convert: widening and packing them, for all products; record: "
-        "storing the routes in a trace, which is no part of the pass",
+        "disk; convert: widening and packing them, for all products; no part "
+        "of the pass are record: what keeping the routes adds to it; write: "
+        "processor time of the thread that stores them beside the next pass, "
+        "in per cent of the pass's",
         columns, sizeof columns / sizeof *columns);
 
     for (int i = 0; t && i < b->n_case; i++) {
         const contender *c = &b->cases[i];
         const double *s = moe_forward_seconds(c->fw);
         /* The pass that was recorded came on top for the first. */
-        double passes =
-            (double)b->rounds + (i == 0 && !isnan(b->record_s) ? 1 : 0);
+        double passes = (double)b->rounds + (i == 0);
+        double cpu_s = c->cpu_s / (double)b->rounds;
         double sum = 0;
 
         for (int j = 0; j < n_stage; j++)
@@ -542,6 +467,12 @@ static moe_table *shares(const bench *b)
                 add_share(t, c, stages[j].name, seconds, sum);
         }
         add_share(t, c, "record", b->record_s, sum);
+        add_share(t, c, "write", b->record.thread_s, cpu_s);
+        moe_table_note(t,
+                       "%s, %s: recording takes %.1f %% of the processor time "
+                       "of the pass, %.3f s beside %.3f s",
+                       c->backend->name, moe_precision_names[c->precision],
+                       100 * recording_s(b) / cpu_s, recording_s(b), cpu_s);
     }
     return t;
 }
@@ -608,8 +539,7 @@ int moe_cmd_bench(int argc, char **argv)
                .n_layer = 2,
                .n_tok = 2048,
                .length = 2048,
-               .rounds = 3,
-               .record_s = NAN};
+               .rounds = 3};
     const moe_opt options[] = {
         MOE_OPT_STR('s', "shape", "NAME", &b.shape,
                     "random weights instead of a model: mixtral-8x7b, "

@@ -468,6 +468,12 @@ static void tell(const job *j, const moe_tracer_sum *sum)
     if (moe_corpus_bad(j->corpus))
         moe_warn("%" PRId64 " bad lines were passed over",
                  moe_corpus_bad(j->corpus));
+    if (sum->forward_s > 0)
+        moe_info("processor time: %.2f s in forward passes, and for recording "
+                 "%.2f s within them and %.2f s beside, %.1f %%",
+                 sum->forward_s, sum->record.hook_s, sum->record.thread_s,
+                 100 * (sum->record.hook_s + sum->record.thread_s) /
+                     sum->forward_s);
     if (moe_log_level() > MOE_LOG_QUIET && !moe_ranks_shared(j->ranks))
         printf("%s: %" PRId64 " documents, %" PRId64 " tokens; %" PRId64
                " computed in %.1f s, %.0f tokens a second\n",

@@ -13,10 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
-    CHUNK = 256, /* tokens turned round at a time */
-    N_TEXT = 5   /* strings of a document's row   */
+    CHUNK = 512, /* tokens turned round, or kept by a task, at a time */
+    N_TEXT = 5   /* strings of a document's row                       */
 };
 
 /* The part of one document that lies in one batch. */
@@ -62,6 +63,7 @@ struct moe_recorder {
     int32_t next_window; /* of the document that is open in fill */
     bool open;           /* a document has begun and not ended   */
     turned turn;
+    double *keep_s; /* [workers] processor seconds of the hook */
 
     /* the thread: writes `job` and sets it to NULL */
     pthread_t thread;
@@ -76,6 +78,7 @@ struct moe_recorder {
     bool pending;     /* a document has ended since the last commit */
     char read[MOE_DIGEST_HEX];
     int64_t n_doc, n_kept; /* ended; of these committed */
+    double finish_s;       /* what finish did for the thread, processor time */
 };
 
 static void part_fini(part *p)
@@ -171,44 +174,68 @@ static moe_phase phase_of(const batch *b, int64_t seq, int64_t token)
                                                         : MOE_PHASE_GENERATED;
 }
 
-/* Tokens [first, first + n) of the batch, whose routes are turned round. */
-static moe_err write_run(moe_recorder *r, const batch *b, int64_t seq,
-                         int64_t first, int64_t n)
+/* Routes of tokens [first, first + n), the layer no longer the slowest
+ * dimension. Single numbers: to copy two or eight bytes, memcpy takes longer. */
+static void turn_routes(const moe_recorder *r, const batch *b, int64_t first,
+                        int64_t n)
 {
-    const moe_trace_shape *s = &r->shape;
-    const int slots = s->n_router;
-    const size_t k = (size_t)s->top_k, e = (size_t)s->n_expert;
+    const int slots = r->shape.n_router, k = r->shape.top_k;
     const turned *t = &r->turn;
-    moe_trace_tokens run = {.n_tok = n,
-                            .vocab = b->ids + first,
-                            .window = t->window,
-                            .phase = t->phase,
-                            .nll = b->has_nll ? b->nll + first : NULL,
-                            .expert = t->expert,
-                            .gate = t->gate,
-                            .margin = t->margin,
-                            .entropy = t->entropy,
-                            .logits = t->logits};
 
-    for (int64_t i = 0; i < n; i++) {
-        t->window[i] = b->window[seq];
-        t->phase[i] = (uint8_t)phase_of(b, seq, first + i);
-    }
     for (int j = 0; j < slots; j++) {
-        for (int64_t i = 0; i < n; i++) {
-            const size_t to = (size_t)(i * slots + j);
-            const size_t from = (size_t)(j * r->max_tok + first + i);
+        const int64_t from = j * r->max_tok + first;
 
-            memcpy(t->expert + to * k, b->expert + from * k,
-                   k * sizeof *t->expert);
-            memcpy(t->gate + to * k, b->gate + from * k, k * sizeof *t->gate);
-            t->margin[to] = b->margin[from];
-            t->entropy[to] = b->entropy[from];
-            if (t->logits)
-                memcpy(t->logits + to * e, b->logits + from * e,
-                       e * sizeof *t->logits);
+        for (int c = 0; c < k; c++)
+            for (int64_t i = 0; i < n; i++) {
+                const int64_t to = (i * slots + j) * k + c;
+
+                t->expert[to] = b->expert[(from + i) * k + c];
+                t->gate[to] = b->gate[(from + i) * k + c];
+            }
+        for (int64_t i = 0; i < n; i++) {
+            t->margin[i * slots + j] = b->margin[from + i];
+            t->entropy[i * slots + j] = b->entropy[from + i];
         }
     }
+}
+
+static void turn_logits(const moe_recorder *r, const batch *b, int64_t first,
+                        int64_t n)
+{
+    const int64_t slots = r->shape.n_router, e = r->shape.n_expert;
+
+    for (int64_t j = 0; j < slots; j++)
+        for (int64_t i = 0; i < n; i++)
+            memcpy(r->turn.logits + (i * slots + j) * e,
+                   b->logits + (j * r->max_tok + first + i) * e,
+                   (size_t)e * sizeof *b->logits);
+}
+
+/* Tokens [first, first + n) of the batch; *seq is the window of the first, and
+ * becomes that of the one behind the last. */
+static moe_err write_run(moe_recorder *r, const batch *b, int64_t *seq,
+                         int64_t first, int64_t n)
+{
+    const turned *t = &r->turn;
+    const moe_trace_tokens run = {.n_tok = n,
+                                  .vocab = b->ids + first,
+                                  .window = t->window,
+                                  .phase = t->phase,
+                                  .nll = b->has_nll ? b->nll + first : NULL,
+                                  .expert = t->expert,
+                                  .gate = t->gate,
+                                  .margin = t->margin,
+                                  .entropy = t->entropy,
+                                  .logits = t->logits};
+
+    for (int64_t i = 0; i < n; i++) {
+        *seq += first + i == b->start[*seq + 1];
+        t->window[i] = b->window[*seq];
+        t->phase[i] = (uint8_t)phase_of(b, *seq, first + i);
+    }
+    turn_routes(r, b, first, n);
+    if (t->logits)
+        turn_logits(r, b, first, n);
     return moe_trace_tokens_add(r->writer, &run);
 }
 
@@ -233,6 +260,8 @@ static moe_err commit_when_due(moe_recorder *r)
 
 static moe_err write_part(moe_recorder *r, const batch *b, const part *p)
 {
+    const int64_t end = b->start[p->first_seq + p->n_seq];
+    int64_t seq = p->first_seq;
     moe_err err = MOE_OK;
 
     if (!p->record)
@@ -244,12 +273,8 @@ static moe_err write_part(moe_recorder *r, const batch *b, const part *p)
             return err;
         r->in_document = true;
     }
-    for (int64_t q = p->first_seq; q < p->first_seq + p->n_seq; q++)
-        for (int64_t t = b->start[q]; t < b->start[q + 1] && err == MOE_OK;
-             t += CHUNK)
-            err = write_run(r, b, q, t,
-                            b->start[q + 1] - t < CHUNK ? b->start[q + 1] - t
-                                                        : CHUNK);
+    for (int64_t t = b->start[seq]; t < end && err == MOE_OK; t += CHUNK)
+        err = write_run(r, b, &seq, t, end - t < CHUNK ? end - t : CHUNK);
     if (err == MOE_OK && p->ends &&
         (err = moe_trace_document_end(r->writer)) == MOE_OK) {
         r->in_document = false;
@@ -345,7 +370,9 @@ moe_err moe_recorder_new(moe_recorder **out, const moe_trace_shape *shape,
     r->fill = &r->two[0];
     r->slot = moe_calloc((size_t)shape->n_layer, sizeof *r->slot);
     r->layers = moe_calloc((size_t)shape->n_router, sizeof *r->layers);
-    if (!r->slot || !r->layers || !batch_init(&r->two[0], shape, max_tok) ||
+    r->keep_s = moe_calloc((size_t)moe_pool_size(pool), sizeof *r->keep_s);
+    if (!r->slot || !r->layers || !r->keep_s ||
+        !batch_init(&r->two[0], shape, max_tok) ||
         !batch_init(&r->two[1], shape, max_tok) ||
         !turn_init(&r->turn, shape)) {
         moe_recorder_free(r);
@@ -392,6 +419,7 @@ void moe_recorder_free(moe_recorder *r)
     free(r->turn.margin);
     free(r->turn.entropy);
     free(r->turn.logits);
+    free(r->keep_s);
     free(r->layers);
     free(r->slot);
     free(r);
@@ -496,53 +524,49 @@ moe_batch moe_recorder_batch(const moe_recorder *r, bool *wanted)
     return view;
 }
 
-typedef struct measure {
-    float *margin, *entropy;
-    const float *logits;
-    int64_t n_tok, each;
-    int n_expert, top_k;
-} measure;
+/* What a router decided about some tokens, and where it is kept. */
+typedef struct keep {
+    moe_recorder *r;
+    const moe_event *ev;
+    int64_t at; /* of the first token */
+} keep;
 
-static void measure_task(void *user, int64_t task, int worker)
+static void keep_task(void *user, int64_t task, int worker)
 {
-    const measure *m = user;
-    int64_t first = task * m->each;
-    int64_t n = m->n_tok - first < m->each ? m->n_tok - first : m->each;
+    const double began_s = moe_clock_thread_s();
+    const keep *kept = user;
+    const moe_event *ev = kept->ev;
+    const batch *b = kept->r->fill;
+    const int64_t k = ev->top_k, e = ev->n_expert, first = task * CHUNK;
+    const int64_t n = ev->n_tok - first < CHUNK ? ev->n_tok - first : CHUNK;
+    const int64_t at = kept->at + first;
+    const float *logits = ev->logits + first * e;
 
-    (void)worker;
-    moe_router_confidence(m->margin + first, m->entropy + first,
-                          m->logits + first * m->n_expert, n, m->n_expert,
-                          m->top_k);
+    memcpy(b->expert + at * k, ev->expert + first * k,
+           (size_t)(n * k) * sizeof *b->expert);
+    memcpy(b->gate + at * k, ev->gate + first * k,
+           (size_t)(n * k) * sizeof *b->gate);
+    if (b->logits)
+        memcpy(b->logits + at * e, logits, (size_t)(n * e) * sizeof *logits);
+    moe_router_confidence(b->margin + at, b->entropy + at, logits, n,
+                          ev->n_expert, ev->top_k);
+    kept->r->keep_s[worker] += moe_clock_thread_s() - began_s;
 }
 
 static moe_err see_router(moe_recorder *r, const moe_event *ev)
 {
     const moe_trace_shape *s = &r->shape;
     int slot = ev->layer < s->n_layer ? r->slot[ev->layer] : -1;
-    batch *b = r->fill;
-    size_t at, n = (size_t)ev->n_tok, k = (size_t)s->top_k;
-    measure m = {.logits = ev->logits,
-                 .n_tok = ev->n_tok,
-                 .each = 512,
-                 .n_expert = s->n_expert,
-                 .top_k = s->top_k};
+    keep kept = {r, ev, slot * r->max_tok + ev->first_token};
 
     if (slot < 0 || ev->n_expert != s->n_expert || ev->top_k != s->top_k ||
-        ev->first_token + ev->n_tok > b->n_tok)
+        ev->first_token + ev->n_tok > r->fill->n_tok)
         return moe_fail(MOE_ERR_ARG,
                         "layer %d: %d of %d experts where the trace has %d of "
                         "%d",
                         ev->layer, ev->top_k, ev->n_expert, s->top_k,
                         s->n_expert);
-    at = (size_t)(slot * r->max_tok + ev->first_token);
-    memcpy(b->expert + at * k, ev->expert, n * k * sizeof *b->expert);
-    memcpy(b->gate + at * k, ev->gate, n * k * sizeof *b->gate);
-    if (b->logits)
-        memcpy(b->logits + at * (size_t)s->n_expert, ev->logits,
-               n * (size_t)s->n_expert * sizeof *b->logits);
-    m.margin = b->margin + at;
-    m.entropy = b->entropy + at;
-    moe_pool_run(r->pool, (m.n_tok + m.each - 1) / m.each, measure_task, &m);
+    moe_pool_run(r->pool, (ev->n_tok + CHUNK - 1) / CHUNK, keep_task, &kept);
     return MOE_OK;
 }
 
@@ -596,6 +620,7 @@ moe_err moe_recorder_flush(moe_recorder *r, moe_trace_writer *w)
 
 moe_err moe_recorder_finish(moe_recorder *r)
 {
+    const double began_s = moe_clock_thread_s();
     moe_err err = wait_idle(r);
 
     if (err == MOE_OK && r->in_document &&
@@ -603,10 +628,25 @@ moe_err moe_recorder_finish(moe_recorder *r)
         r->in_document = false;
     if (err == MOE_OK && r->pending)
         err = commit(r);
+    r->finish_s += moe_clock_thread_s() - began_s;
     return err;
 }
 
 int64_t moe_recorder_documents(const moe_recorder *r)
 {
     return r->n_kept;
+}
+
+moe_recorder_cost moe_recorder_spent(const moe_recorder *r)
+{
+    moe_recorder_cost cost = {.thread_s = r->finish_s};
+    struct timespec t;
+    clockid_t clock;
+
+    if (pthread_getcpuclockid(r->thread, &clock) == 0 &&
+        clock_gettime(clock, &t) == 0)
+        cost.thread_s += (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    for (int i = 0; i < moe_pool_size(r->pool); i++)
+        cost.hook_s += r->keep_s[i];
+    return cost;
 }

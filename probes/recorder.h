@@ -70,4 +70,11 @@ moe_err moe_recorder_finish(moe_recorder *r) MOE_MUST_CHECK;
 /* Recorded and committed so far, by this recorder. After finish. */
 int64_t moe_recorder_documents(const moe_recorder *r);
 
+/* Processor seconds of recording so far: of the hook, which the forward pass
+ * waits for, and of the thread, which goes on beside it. Not within a hook. */
+typedef struct moe_recorder_cost {
+    double hook_s, thread_s;
+} moe_recorder_cost;
+moe_recorder_cost moe_recorder_spent(const moe_recorder *r);
+
 #endif

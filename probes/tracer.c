@@ -6,7 +6,6 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/progress.h"
-#include "probes/recorder.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -106,6 +105,14 @@ const moe_forward *moe_tracer_forward(const moe_tracer *t)
     return t->forward;
 }
 
+/* Processor time of this process but for recording. */
+static double other_s(const moe_tracer *t)
+{
+    const moe_recorder_cost c = moe_recorder_spent(t->recorder);
+
+    return moe_clock_process_s() - c.hook_s - c.thread_s;
+}
+
 /* Compute the batch, unless all of it was recorded before, and pass it on. */
 static moe_err run_batch(moe_tracer *t)
 {
@@ -115,8 +122,11 @@ static moe_err run_batch(moe_tracer *t)
     moe_err err;
 
     if (wanted) {
+        const double began_s = other_s(t);
+
         if ((err = moe_forward_run(t->forward, &batch, &hook, 1)) != MOE_OK)
             return err;
+        t->sum.forward_s += other_s(t) - began_s;
         t->sum.n_computed += batch.n_tok;
     } else {
         t->n_skipped += batch.n_tok;
@@ -308,6 +318,7 @@ moe_err moe_tracer_run(moe_tracer *t, moe_tracer_sum *sum, moe_corpus *corpus)
     }
     moe_corpus_digest(corpus, t->sum.read);
     t->sum.n_new = moe_recorder_documents(t->recorder);
+    t->sum.record = moe_recorder_spent(t->recorder);
     *sum = t->sum;
     return err;
 }

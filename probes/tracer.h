@@ -10,6 +10,7 @@
 #include "engine/base/pool.h"
 #include "engine/forward.h"
 #include "engine/model.h"
+#include "probes/recorder.h"
 #include "probes/trace_write.h"
 
 typedef struct moe_tracer_opts {
@@ -40,6 +41,8 @@ typedef struct moe_tracer_sum {
     int64_t n_empty;           /* documents without text             */
     int64_t n_invalid, n_invalid_doc; /* bytes that are not UTF-8, and where */
     char read[MOE_DIGEST_HEX];        /* digest of all that was read        */
+    double forward_s; /* processor time of forward passes, without the hook */
+    moe_recorder_cost record;
     bool whole; /* the corpus was read to its end, not to a limit         */
 } moe_tracer_sum;
 

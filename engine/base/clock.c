@@ -7,12 +7,27 @@
 
 static volatile sig_atomic_t stop;
 
-double moe_clock_s(void)
+static double read_clock(clockid_t which)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(which, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double moe_clock_s(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+double moe_clock_process_s(void)
+{
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+double moe_clock_thread_s(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
 void moe_clock_utc(char out[21])

@@ -8,6 +8,10 @@
 
 double moe_clock_s(void); /* monotonic seconds, from any origin */
 
+/* Processor seconds of this process, and of the calling thread. */
+double moe_clock_process_s(void);
+double moe_clock_thread_s(void);
+
 /* The time of day as "2026-01-31T12:00:00Z" into out[21]. */
 void moe_clock_utc(char out[21]);
 

@@ -25,7 +25,7 @@ grep -q '^ref,exact,[0-9]' "$dir/all" || fail "ref is missing"
 grep -q '^ref,exact,experts,' "$dir/all" || fail "no time for experts"
 grep -q '^openblas,exact,.*,1\(\.0*\)\?$' "$dir/all" ||
     fail "openblas is not the baseline"
-for stage in read convert embed attention router experts head record; do
+for stage in read convert embed attention router experts head record write; do
     grep -q "^openblas,exact,$stage,[0-9]" "$dir/all" || fail "no time for $stage"
 done
 
@@ -35,8 +35,10 @@ for type in f32 bf16 q8_0 Q4_0; do
         --precision exact >"$dir/text" || fail "type $type cannot be measured"
     grep -q '0\.4 MFLOP a token and layer' "$dir/text" ||
         fail "operations are not counted as the page says"
-    [ "$(grep -c '^openblas' "$dir/text")" = 9 ] ||
-        fail "$type: not one rate and eight stages"
+    [ "$(grep -c '^openblas  ' "$dir/text")" = 10 ] ||
+        fail "$type: not one rate and nine stages"
+    grep -q 'recording takes [0-9.]* % of the processor time' "$dir/text" ||
+        fail "$type: the cost of recording is not told"
 done
 "$moetrace" bench --shape demo -l 1 -n 16 -r 1 -b openblas --precision exact \
     --no-nll --json >"$dir/json" || fail "no JSON"
