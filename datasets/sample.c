@@ -9,18 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of one label, or of two. `sum` is the fraction of s + j rate, in units of
- * 2^-64: an overflow is a step of the floor. */
+/* Of one label, or of two: these are not kept, since a corpus may have long ones.
+ * `sum` is the fraction of s + j rate, in units of 2^-64, which begins with the
+ * hash of the labels: an overflow is a step of the floor. */
 typedef struct stratum {
-    char *domain, *language;
-    uint64_t sum;
+    uint64_t hash, sum;
 } stratum;
 
 struct moe_sample {
     bool all, by_domain, by_language;
     uint64_t rate, seed; /* rate in units of 2^-64 */
     uint64_t n_seen;
-    stratum *strata; /* [n] rising by labels */
+    stratum *strata; /* [n] rising by hash */
     size_t n, capacity;
 };
 
@@ -57,44 +57,24 @@ void moe_sample_free(moe_sample *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->n; i++) {
-        free(s->strata[i].domain);
-        free(s->strata[i].language);
-    }
     free(s->strata);
     free(s);
 }
 
-static int compare(const stratum *a, const char *domain, const char *language)
+static moe_err insert(moe_sample *s, size_t at, uint64_t hash)
 {
-    int order = strcmp(a->domain, domain);
-
-    return order ? order : strcmp(a->language, language);
-}
-
-static moe_err insert(moe_sample *s, size_t at, const char *domain,
-                      const char *language)
-{
-    stratum new = {moe_strdup(domain), moe_strdup(language),
-                   mix_text(mix_text(s->seed, domain), language)};
-
     if (s->n == s->capacity) {
         size_t n = s->capacity ? 2 * s->capacity : 16;
         stratum *grown = moe_reallocarray(s->strata, n, sizeof *grown);
 
-        if (grown) {
-            s->strata = grown;
-            s->capacity = n;
-        }
-    }
-    if (!new.domain || !new.language || s->n == s->capacity) {
-        free(new.domain);
-        free(new.language);
-        return moe_fail(MOE_ERR_NOMEM, "out of memory for a sample");
+        if (!grown)
+            return moe_fail(MOE_ERR_NOMEM, "out of memory for a sample");
+        s->strata = grown;
+        s->capacity = n;
     }
     memmove(s->strata + at + 1, s->strata + at,
             (s->n - at) * sizeof *s->strata);
-    s->strata[at] = new;
+    s->strata[at] = (stratum){hash, hash};
     s->n++;
     return MOE_OK;
 }
@@ -104,27 +84,27 @@ static moe_err find(moe_sample *s, stratum **out, const moe_document *doc)
 {
     const char *domain = s->by_domain ? doc->domain : "";
     const char *language = s->by_language ? doc->language : "";
+    const uint64_t hash = mix_text(mix_text(s->seed, domain), language);
     size_t low = 0, high = s->n;
-    moe_err err;
+    moe_err err = MOE_OK;
 
     while (low < high) {
         size_t middle = (low + high) / 2;
-        int order = compare(&s->strata[middle], domain, language);
 
-        if (order == 0) {
-            *out = &s->strata[middle];
-            return MOE_OK;
-        }
-        if (order < 0)
+        if (s->strata[middle].hash < hash)
             low = middle + 1;
         else
             high = middle;
     }
-    if (s->n == MOE_SAMPLE_MAX_STRATA)
-        return moe_fail(MOE_ERR_ARG,
-                        "%s: more than %d strata to sample from: '%s', '%s'",
-                        doc->path, MOE_SAMPLE_MAX_STRATA, domain, language);
-    if ((err = insert(s, low, domain, language)) == MOE_OK)
+    if (low == s->n || s->strata[low].hash != hash) {
+        if (s->n == MOE_SAMPLE_MAX_STRATA)
+            return moe_fail(MOE_ERR_ARG,
+                            "%s: more than %d strata to sample from: '%s', "
+                            "'%s'",
+                            doc->path, MOE_SAMPLE_MAX_STRATA, domain, language);
+        err = insert(s, low, hash);
+    }
+    if (err == MOE_OK)
         *out = &s->strata[low];
     return err;
 }

@@ -14,7 +14,8 @@
  * Source: Cochran 1977, "Sampling Techniques", chapters 2 and 8.
  *
  * Nothing depends on anything else: not on shards, threads or batches, nor, with
- * strata, on the documents of others.
+ * strata, on the documents of others. Labels are told apart by 64 bits of a hash,
+ * so that what is held, 16 bytes for each stratum, does not depend on them.
  */
 #ifndef MOE_DATASETS_SAMPLE_H
 #define MOE_DATASETS_SAMPLE_H

@@ -214,7 +214,7 @@ static void without_memory_there_is_an_error_and_nothing_else(void **state)
         moe_sample_free(s);
         assert_true(err == MOE_OK || err == MOE_ERR_NOMEM);
     }
-    assert_int_equal(allowed, 5);
+    assert_int_equal(allowed, 3);
 }
 
 int main(void)
