@@ -12,7 +12,7 @@ fail()
     echo "$*"
     rc=1
 }
-command -v sqlite3 >/dev/null && command -v timeout >/dev/null || exit 77
+command -v sqlite3 >/dev/null || exit 77
 cd "$dir"
 
 # trace OPTION...: documents that are shorter and longer than a batch.
@@ -30,8 +30,7 @@ rows()
 # whole DB: it opens, and all of it is whole documents.
 whole()
 {
-    # a process that was killed may still wait for the disk
-    got=$(sqlite3 -cmd ".timeout 10000" "$1" "PRAGMA integrity_check; SELECT
+    got=$(sqlite3 "$1" "PRAGMA integrity_check; SELECT
         (SELECT total(tokens) FROM document) = (SELECT count(*) FROM token) AND
         (SELECT count(*) FROM token) * 6 = (SELECT count(*) FROM selection)")
     [ "$got" = "ok
@@ -69,36 +68,61 @@ while [ $i -lt 24 ]; do
     done >"texts/$((100 + i)).txt"
 done
 
+# stop_after SIGNAL SECONDS OPTION...: a run that gets a signal after that time; returns
+# when it is gone, with its status. (timeout(1) does not wait for what it kills.)
+stop_after()
+{
+    signal=$1 delay=$2
+    shift 2
+    "$moetrace" trace -q model texts --batch 300 --commit 0 "$@" >out 2>err &
+    sleep "$delay"
+    kill -s "$signal" $! 2>/dev/null || :
+    wait $!
+}
+
+# random FROM TO: between these numbers of milliseconds, as seconds.
+random()
+{
+    awk -v s="$seed$kills" -v a="$1" -v b="$2" \
+        'BEGIN { srand(s); printf "%.3f", (a + rand() * (b - a)) / 1000 }'
+}
+
 begin=$(date +%s%N)
 trace -o full.db
-whole_run=$(($(date +%s%N) - begin))
+whole_ms=$((($(date +%s%N) - begin) / 1000000))
 rows full.db >want
 n=$(wc -l <want)
 [ "$n" -gt 30000 ] || fail "only $n rows"
 
 # Killed at dozens of random moments; each time that it gets through, once more.
+# How long a run takes is learned on the way: the machine may be busy by turns.
 seed=$(date +%N | sed 's/^0*//')
-kills=0 parts=0 last=-1
-while [ $kills -lt 30 ]; do
+kills=0 parts=0 last=-1 span_ms=$whole_ms
+while [ $kills -lt 30 ] || { [ $parts -lt 3 ] && [ $kills -lt 90 ]; }; do
     kills=$((kills + 1))
-    delay=$(awk -v s="$seed$kills" -v t=$whole_run \
-        'BEGIN { srand(s); print (0.1 + rand()) * t / 1e9 }')
     status=0
-    timeout -s KILL "$delay" "$moetrace" trace -q model texts --batch 300 \
-        --commit 0 -o killed.db --resume 2>err || status=$?
+    stop_after KILL "$(random $((span_ms / 10)) $((span_ms * 11 / 10)))" \
+        -o killed.db --resume || status=$?
     [ $status = 0 ] || [ $status -gt 128 ] ||
         fail "seed $seed, run $kills: $(cat err)"
-    [ -e killed.db ] || continue
-    whole killed.db "kill $kills of seed $seed"
-    now=$(sqlite3 -cmd '.timeout 10000' killed.db "SELECT count(*) FROM document")
-    [ "$now" -ge "$last" ] || fail "seed $seed: $now documents after $last"
-    [ "$now" = "$last" ] || parts=$((parts + 1))
+    now=-1
+    if [ -e killed.db ]; then
+        whole killed.db "kill $kills of seed $seed"
+        now=$(sqlite3 killed.db "SELECT count(*) FROM document")
+        [ "$now" -ge "$last" ] ||
+            fail "seed $seed: $now documents after $last"
+    fi
+    if [ "$now" = "$last" ]; then
+        span_ms=$((span_ms * 5 / 4))
+    else
+        parts=$((parts + 1))
+    fi
     last=$now
     if [ $status = 0 ]; then
         rows killed.db | cmp -s - want ||
             fail "seed $seed: other rows after $kills kills"
         rm killed.db
-        last=-1
+        last=-1 span_ms=$((span_ms * 4 / 5 + 1))
     fi
 done
 [ $parts -ge 3 ] || fail "seed $seed: $kills kills gave $parts parts only"
@@ -108,16 +132,18 @@ rows killed.db | cmp -s - want || fail "seed $seed: other rows after $kills kill
 
 # Interrupted: 130, one line, and what is complete stays. When SIGINT comes
 # before the first document is complete, nothing does.
-stopped=0
-for share in 10 20 30 40 50 60 70 80 90; do
-    delay=$(awk -v s=$share -v t=$whole_run 'BEGIN { print s * t / 1e11 }')
-    got=0
-    timeout -s INT $delay "$moetrace" trace -q model texts --batch 300 \
-        --commit 0 -o stopped.db >out 2>err || got=$?
+stopped=0 tries=0 span_ms=$whole_ms
+while [ $stopped = 0 ] && [ $tries -lt 60 ]; do
+    tries=$((tries + 1)) kills=$((kills + 1)) got=0
+    stop_after INT "$(random $((span_ms / 4)) $((span_ms * 3 / 4)))" -o stopped.db ||
+        got=$?
     [ ! -s out ] || fail "interrupted: something on standard output"
-    [ $got = 0 ] && break
-    if [ -e stopped.db ]; then
+    if [ $got = 0 ]; then
+        rm stopped.db
+        span_ms=$((span_ms * 4 / 5 + 1))
+    elif [ -e stopped.db ]; then
         stopped=1
+        [ $got = 130 ] || fail "interrupted: exit $got"
         [ "$(wc -l <err)" = 1 ] || fail "interrupted: $(cat err)"
         grep -q 'interrupted; stopped.db holds [0-9]* whole documents' err ||
             fail "interrupted: $(cat err)"
@@ -126,7 +152,8 @@ for share in 10 20 30 40 50 60 70 80 90; do
             fail "info does not say that a stopped run is incomplete"
         trace -o stopped.db --resume || fail "cannot go on after SIGINT"
         rows stopped.db | cmp -s - want || fail "other rows after SIGINT"
-        break
+    else
+        span_ms=$((span_ms * 5 / 4))
     fi
 done
 [ $stopped = 1 ] || fail "no run was interrupted in the middle"
