@@ -95,7 +95,6 @@ typedef struct cell { /* a layer in a group */
     int64_t pairs[N_CHOICE], repeats[N_CHOICE];
     int64_t n_first; /* tokens whose first choice is known */
     int64_t *first;  /* [n_expert] first choices           */
-    moe_sets sets;
 } cell;
 
 typedef struct state {
@@ -117,10 +116,8 @@ static void end(void *user)
 {
     state *s = user;
 
-    for (int i = 0; s && s->cells && i < n_cell(s); i++) {
+    for (int i = 0; s && s->cells && i < n_cell(s); i++)
         free(s->cells[i].first);
-        moe_sets_fini(&s->cells[i].sets);
-    }
     if (s)
         free(s->cells);
     free(s);
@@ -137,7 +134,6 @@ static moe_err begin(void **out, const moe_study *study)
         good = s->cells != NULL;
     }
     for (int i = 0; good && i < n_cell(s); i++) {
-        moe_sets_init(&s->cells[i].sets, study->shape->top_k);
         s->cells[i].first = moe_calloc((size_t)study->shape->n_expert,
                                        sizeof *s->cells[i].first);
         good = s->cells[i].first != NULL;
@@ -159,11 +155,10 @@ static bool all_known(const int32_t *expert, int k)
 }
 
 /* One layer of one window. */
-static moe_err count(cell *c, const int32_t *expert, int64_t n_tok,
-                     int64_t stride, int k)
+static void count(cell *c, const int32_t *expert, int64_t n_tok, int64_t stride,
+                  int k)
 {
     bool whole_before = false;
-    moe_err err;
 
     for (int64_t t = 0; t < n_tok; t++, expert += stride) {
         const int32_t *before = expert - stride;
@@ -173,8 +168,6 @@ static moe_err count(cell *c, const int32_t *expert, int64_t n_tok,
             c->first[expert[0]]++;
             c->n_first++;
         }
-        if (whole && (err = moe_sets_add(&c->sets, expert, 1)) != MOE_OK)
-            return err;
         if (t > 0 && expert[0] >= 0 && before[0] >= 0) {
             c->pairs[FIRST]++;
             c->repeats[FIRST] += expert[0] == before[0];
@@ -185,23 +178,21 @@ static moe_err count(cell *c, const int32_t *expert, int64_t n_tok,
         }
         whole_before = whole;
     }
-    return MOE_OK;
 }
 
 static moe_err window(void *user, const moe_span *span)
 {
     state *s = user;
     int k = s->study->shape->top_k, group = s->study->doc_group[span->doc];
-    moe_err err = MOE_OK;
 
-    for (int i = 0; i < s->study->n_slot && err == MOE_OK; i++)
-        err = count(cell_at(s, i, group),
-                    span->expert + (int64_t)s->study->slot[i] * k, span->n_tok,
-                    (int64_t)s->study->shape->n_router * k, k);
-    return err;
+    for (int i = 0; i < s->study->n_slot; i++)
+        count(cell_at(s, i, group),
+              span->expert + (int64_t)s->study->slot[i] * k, span->n_tok,
+              (int64_t)s->study->shape->n_router * k, k);
+    return MOE_OK;
 }
 
-static moe_err cell_add(cell *c, const cell *o, int n_expert)
+static void cell_add(cell *c, const cell *o, int n_expert)
 {
     for (int i = 0; i < N_CHOICE; i++) {
         c->pairs[i] += o->pairs[i];
@@ -210,18 +201,16 @@ static moe_err cell_add(cell *c, const cell *o, int n_expert)
     for (int e = 0; e < n_expert; e++)
         c->first[e] += o->first[e];
     c->n_first += o->n_first;
-    return moe_sets_merge(&c->sets, &o->sets);
 }
 
 static moe_err merge(void *user, void *other)
 {
     state *s = user;
     const state *o = other;
-    moe_err err = MOE_OK;
 
-    for (int i = 0; i < n_cell(s) && err == MOE_OK; i++)
-        err = cell_add(&s->cells[i], &o->cells[i], s->study->shape->n_expert);
-    return err;
+    for (int i = 0; i < n_cell(s); i++)
+        cell_add(&s->cells[i], &o->cells[i], s->study->shape->n_expert);
+    return MOE_OK;
 }
 
 static double squared_shares(const cell *c, int n_expert)
@@ -233,15 +222,68 @@ static double squared_shares(const cell *c, int n_expert)
     return c->n_first ? sum / ((double)c->n_first * (double)c->n_first) : NAN;
 }
 
-/* The load-aware chance of both choices. */
-static void load_chances(double load[N_CHOICE], const state *s, const cell *c,
-                         bool *sampled)
-{
-    int n_expert = s->study->shape->n_expert;
+/* Load-aware chances. The sets of a large model are as many as its tokens, so
+ * they are counted for one layer after the other, from the routes that are
+ * kept. */
+typedef struct chances {
+    const state *s;
+    double *load;  /* [n_slot, n_group + 1, N_CHOICE]     */
+    bool *sampled; /* [n_slot] some of them are estimates */
+} chances;
 
-    load[FIRST] = squared_shares(c, n_expert);
-    load[ANY] = moe_sets_overlap(&c->sets, n_expert,
-                                 (uint64_t)s->study->opts->seed, sampled);
+static moe_err count_sets(moe_sets *sets, const moe_record *r,
+                          const int32_t *expert, int group)
+{
+    moe_err err = MOE_OK;
+
+    for (int64_t d = 0; d < r->n_doc && err == MOE_OK; d++) {
+        const moe_record_doc *doc = &r->docs[d];
+        const int32_t *set = expert + doc->first * r->top_k;
+
+        if (doc->group != group)
+            continue;
+        for (int64_t t = 0; t < doc->n_tok && err == MOE_OK;
+             t++, set += r->top_k)
+            if (all_known(set, r->top_k))
+                err = moe_sets_add(sets, set, 1);
+    }
+    return err;
+}
+
+static moe_err chances_of_layer(void *user, int64_t slot)
+{
+    const chances *c = user;
+    const moe_study *study = c->s->study;
+    const moe_record *r = study->record;
+    int n_group = study->n_group, n_expert = study->shape->n_expert;
+    uint64_t seed = (uint64_t)study->opts->seed;
+    double *load = c->load + slot * (n_group + 1) * N_CHOICE;
+    int32_t *expert =
+        moe_calloc((size_t)r->n_place, (size_t)r->top_k * sizeof *expert);
+    moe_sets all, own;
+    moe_err err = MOE_OK;
+
+    if (!expert)
+        return moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
+    moe_record_layer(expert, r, (int)slot, r->top_k);
+    moe_sets_init(&all, r->top_k);
+    for (int g = 0; g < n_group && err == MOE_OK; g++) {
+        moe_sets_init(&own, r->top_k);
+        if ((err = count_sets(&own, r, expert, g)) == MOE_OK)
+            err = moe_sets_merge(&all, &own);
+        load[g * N_CHOICE + ANY] =
+            moe_sets_overlap(&own, n_expert, seed, &c->sampled[slot]);
+        moe_sets_fini(&own);
+    }
+    load[n_group * N_CHOICE + ANY] =
+        n_group > 1 ? moe_sets_overlap(&all, n_expert, seed, &c->sampled[slot])
+                    : load[ANY];
+    moe_sets_fini(&all);
+    free(expert);
+    for (int g = 0; g <= n_group; g++)
+        load[g * N_CHOICE + FIRST] =
+            squared_shares(cell_at(c->s, (int)slot, g), n_expert);
+    return err;
 }
 
 static const char *label_of(const state *s, int group)
@@ -459,24 +501,26 @@ static moe_err test_all(moe_tables *out, const state *s, const double *load)
 static moe_err finish(void *user, moe_tables *out)
 {
     state *s = user;
-    int n_group = s->study->n_group;
-    double *load = moe_calloc((size_t)n_cell(s), N_CHOICE * sizeof *load);
+    const moe_study *study = s->study;
+    chances c = {s, moe_calloc((size_t)n_cell(s), N_CHOICE * sizeof *c.load),
+                 moe_calloc((size_t)study->n_slot, sizeof *c.sampled)};
     bool sampled = false;
     moe_err err = MOE_OK;
 
-    if (!load)
-        return moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
-    for (int i = 0; i < s->study->n_slot && err == MOE_OK; i++) {
-        for (int g = 0; g < n_group && err == MOE_OK; g++)
-            err = cell_add(cell_at(s, i, n_group), cell_at(s, i, g),
-                           s->study->shape->n_expert);
-        for (int g = 0; g < n_shown(s) && err == MOE_OK; g++)
-            load_chances(load + (int64_t)(i * (n_group + 1) + g) * N_CHOICE, s,
-                         cell_at(s, i, g), &sampled);
-    }
-    if (err == MOE_OK && (err = put_rates(out, s, load, sampled)) == MOE_OK)
-        err = test_all(out, s, load);
-    free(load);
+    if (!c.load || !c.sampled)
+        err = moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
+    for (int i = 0; i < study->n_slot && err == MOE_OK; i++)
+        for (int g = 0; g < study->n_group; g++)
+            cell_add(cell_at(s, i, study->n_group), cell_at(s, i, g),
+                     study->shape->n_expert);
+    if (err == MOE_OK)
+        err = moe_study_parallel(study, study->n_slot, chances_of_layer, &c);
+    for (int i = 0; i < study->n_slot && err == MOE_OK; i++)
+        sampled = sampled || c.sampled[i];
+    if (err == MOE_OK && (err = put_rates(out, s, c.load, sampled)) == MOE_OK)
+        err = test_all(out, s, c.load);
+    free(c.load);
+    free(c.sampled);
     return err;
 }
 
