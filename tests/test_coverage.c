@@ -4,14 +4,7 @@
  * that tokens are far from independent. Each layer of a planted trace is a draw
  * of its own. A tenth of the draws, with wider bounds, without SLOW=1.
  *
- * Measured with SLOW=1, 1,000 draws and more of 32 documents in two groups (or 16
- * pairs of translations), in per cent: repeats, rate 94.6, beyond load 94.5 and
- * beyond tokens 94.4; lags 94.4; Cramer's V 93.5, I(domain; expert) 93.6, both
- * without an effect 97.1; beyond vocabulary, of words alone 94.4, of words and
- * domain 94.0, of the domain alone 95.8; lifts of co-activation 92.9, of
- * transitions 92.6; agreement of two traces 93.1; languages 96.6, late less early
- * 96.4. p under 0.05: chi-square 5.3, PERMANOVA 4.8; tables without an effect and
- * any q under 0.05: 5.0 beyond load, 3.4 beyond tokens, 4.6 by domain.
+ * What SLOW=1 measured stands in BENCHMARKS.md.
  */
 #include "config.h"
 
