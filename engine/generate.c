@@ -41,7 +41,7 @@ struct moe_generator {
     float *logits;             /* [n_layer, n_row, n_expert]      */
     float *gate;               /* [n_layer, n_row, top_k]         */
     int32_t *expert;           /* [n_layer, n_row, top_k]         */
-    moe_candidate *candidates; /* [n_piece]                       */
+    moe_candidate *candidates; /* [n_vocab]                       */
 
     /* The batch under way. */
     int32_t *batch_ids; /* [tokens of a batch]             */

@@ -50,10 +50,20 @@ static double total(const moe_candidate *list, int32_t n)
     return sum;
 }
 
-/* How many of the sorted candidates reach a share p of them all. */
-static int32_t reach(const moe_candidate *list, int32_t n, double p)
+/* Leave those out that weigh less; the heaviest weighs 1. */
+static int32_t keep_heavy(moe_candidate *list, int32_t n, double least)
 {
-    const double want = p * total(list, n);
+    int32_t kept = 0;
+
+    for (int32_t i = 0; i < n; i++)
+        if (list[i].weight >= least)
+            list[kept++] = list[i];
+    return kept;
+}
+
+/* How many of the sorted candidates weigh so much together. */
+static int32_t reach(const moe_candidate *list, int32_t n, double want)
+{
     double sum = 0;
     int32_t i = 0;
 
@@ -66,7 +76,7 @@ int32_t moe_sampling_pick(const moe_sampling *how, const float *score,
                           int32_t n, double u, moe_candidate *scratch)
 {
     const int32_t best = highest(score, n);
-    double at;
+    double all, at;
     int32_t i;
 
     if (how->temperature == 0)
@@ -77,12 +87,19 @@ int32_t moe_sampling_pick(const moe_sampling *how, const float *score,
         scratch[i] =
             (moe_candidate){exp(below / how->temperature), score[i], i};
     }
+    all = total(scratch, n);
+    /* n that weigh less than (1 - p) / n of all are less than 1 - p together: none
+     * of them is needed to reach p, and few are left to be sorted */
+    if (how->top_k == 0 && how->top_p < 1)
+        n = keep_heavy(scratch, n, (1 - how->top_p) * all / n);
     if (how->top_k > 0 || how->top_p < 1)
         qsort(scratch, (size_t)n, sizeof *scratch, compare);
-    if (how->top_k > 0 && how->top_k < n)
+    if (how->top_k > 0 && how->top_k < n) {
         n = (int32_t)how->top_k;
+        all = total(scratch, n);
+    }
     if (how->top_p < 1)
-        n = reach(scratch, n, how->top_p);
+        n = reach(scratch, n, how->top_p * all);
     /* one that weighs nothing is never drawn, however sums are rounded */
     while (scratch[n - 1].weight == 0)
         n--;
