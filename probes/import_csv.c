@@ -66,21 +66,25 @@ static bool same(const moe_field *f, const char *name)
     return strlen(name) == n && memcmp(name, text, n) == 0;
 }
 
+/* The column of this name, or COLUMNS. */
+static int column_of(const moe_field *name)
+{
+    int c = 0;
+
+    while (c < COLUMNS && !same(name, names[c]))
+        c++;
+    return c;
+}
+
 static moe_err read_header(reader *r, const moe_field *field, int n)
 {
     for (int c = 0; c < COLUMNS; c++)
         r->at[c] = -1;
     for (int i = 0; i < n; i++) {
-        int c = 0;
+        const int c = column_of(&field[i]);
 
-        while (c < COLUMNS && !same(&field[i], names[c]))
-            c++;
-        if (c == COLUMNS) {
-            if (!r->quiet)
-                moe_warn("%s: column '%.100s' is none that is read", r->path,
-                         field[i].text);
+        if (c == COLUMNS)
             continue;
-        }
         if (r->at[c] >= 0)
             return moe_fail(MOE_ERR_FORMAT, "two columns are called '%s'",
                             names[c]);
@@ -89,6 +93,10 @@ static moe_err read_header(reader *r, const moe_field *field, int n)
     for (int c = 0; c <= EXPERT; c++)
         if (r->at[c] < 0)
             return moe_fail(MOE_ERR_FORMAT, "no column '%s'", names[c]);
+    for (int i = 0; i < n && !r->quiet; i++)
+        if (column_of(&field[i]) == COLUMNS)
+            moe_warn("%s: column '%.100s' is none that is read", r->path,
+                     field[i].text);
     r->n_field = n;
     return MOE_OK;
 }

@@ -58,6 +58,8 @@ for f in longer shorter huge; do
     fi
 done
 head -c 100 x/expert.npy >cut.npy
+# text that is no table of routes: one line, without a warning for each word
+echo 'one, two, three' >words.csv
 # JSON that is cut in the middle of a line
 printf '{"layer": 0, "token_index": 0, "experts": [1, 0]}\n{"layer": 1, "tok' \
     >cut.jsonl
@@ -87,6 +89,7 @@ for f in longer shorter huge cut; do
     refused "$f.npy: " import vllm $f.npy -o new.db
 done
 refused 'cut.jsonl:2: not valid JSON' import jsonl cut.jsonl -f -o out.db
+refused "words.csv:1: no column 'document'" import csv words.csv -f -o out.db
 refused 'texts.jsonl:[0-9]*: .*JSON' trace -q model1 texts.jsonl -f -o out.db
 refused 'texts.jsonl.gz: ' trace -q model1 texts.jsonl.gz -f -o out.db
 refused 'not of one run: model_digest sha256:[0-9a-f]* and sha256:' \
