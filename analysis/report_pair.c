@@ -244,6 +244,25 @@ static void find_expert(moe_buf *out, const moe_table *t)
                    (long long)n);
 }
 
+/* What the change costs in loss. */
+static void find_loss(moe_buf *out, const moe_table *t)
+{
+    const char *all = t ? all_of(t) : NULL;
+    int64_t row = extreme(t, "difference", true, all, -1);
+
+    if (row < 0)
+        return;
+    moe_buf_printf(out,
+                   "<li>The mean loss is <strong>%.4f</strong> nats a token in "
+                   "A and <strong>%.4f</strong> in B, a difference of %+.5f",
+                   moe_report_number(t, row, "a"),
+                   moe_report_number(t, row, "b"),
+                   moe_report_number(t, row, "difference"));
+    moe_report_interval(out, moe_report_number(t, row, "low"),
+                        moe_report_number(t, row, "high"), 5);
+    moe_buf_puts(out, ". <a href=\"#run\">The two runs</a></li>\n");
+}
+
 /* Where A repeats most: how often B does. */
 static void find_repeats(moe_buf *out, const moe_report *r)
 {
@@ -290,6 +309,7 @@ static moe_err findings(moe_buf *out, const moe_page_part *part,
     }
     find_moved(out, moe_tables_find(tables, "changed_shares"));
     find_expert(out, moe_tables_find(tables, "changed_experts"));
+    find_loss(out, moe_tables_find(tables, "changed_loss"));
     find_repeats(out, r);
     moe_buf_puts(out, "</ol>\n<p class=\"note\">Intervals are over documents: "
                       "they say how far another choice of such texts would "
@@ -320,45 +340,11 @@ static void put_key(moe_buf *out, const moe_report *r, const char *key)
                    strcmp(a, b) == 0 ? "" : "differs");
 }
 
-static void put_losses(moe_buf *out, const moe_report *r)
-{
-    const moe_table *a = moe_tables_find(&r->set[0].tables, "perplexity");
-    const moe_table *b =
-        moe_tables_find(&r->other->set[0].tables, "perplexity");
-    int group = a ? moe_table_find(a, "group") : -1;
-
-    if (!a || !b || moe_table_rows(a) == 0)
-        return;
-    moe_buf_puts(out, "<div class=\"scroll\" role=\"group\" tabindex=\"0\" "
-                      "aria-label=\"Loss of both runs\"><table><caption>Mean "
-                      "loss in nats a token, by domain</caption>\n<thead><tr>"
-                      "<th scope=\"col\" class=\"text\">Domain</th><th "
-                      "scope=\"col\">A</th><th scope=\"col\">B</th><th "
-                      "scope=\"col\">A \xe2\x88\x92 B</th></tr></thead>\n"
-                      "<tbody>");
-    for (int64_t row = 0; row < moe_table_rows(a) && row < TABLE_ROWS; row++) {
-        const char *name = moe_table_get_text(a, row, group);
-        double x = moe_report_number(a, row, "mean_nll"), y = NAN;
-
-        for (int64_t i = 0; i < moe_table_rows(b); i++)
-            if (has_text(b, i, "group", name))
-                y = moe_report_number(b, i, "mean_nll");
-        moe_buf_puts(out, "<tr><th scope=\"row\">");
-        moe_html_bdi(out, name);
-        if (isfinite(x) && isfinite(y))
-            moe_buf_printf(out, "</th><td>%.4f</td><td>%.4f</td><td>%+.4f</td>",
-                           x, y, x - y);
-        else
-            moe_buf_puts(out, "</th><td>\xe2\x80\x93</td><td>\xe2\x80\x93</td>"
-                              "<td>\xe2\x80\x93</td>");
-        moe_buf_puts(out, "</tr>\n");
-    }
-    moe_buf_puts(out, "</tbody></table></div>\n");
-}
-
 static moe_err runs(moe_buf *out, const moe_page_part *part, const void *report)
 {
     const moe_report *r = report;
+    const moe_table *losses =
+        moe_tables_find(&r->set[0].tables, "changed_loss");
     const char *key;
 
     (void)part;
@@ -376,7 +362,8 @@ static moe_err runs(moe_buf *out, const moe_page_part *part, const void *report)
                           "complete:</strong> its run did not finish. What "
                           "follows is of the documents that both "
                           "hold.</p>\n");
-    put_losses(out, r);
+    if (losses && moe_table_rows(losses) > 0)
+        moe_report_table(out, losses, TABLE_ROWS, "changed_loss-domain");
     moe_buf_puts(out, "<details open><summary>Provenance</summary><div "
                       "class=\"scroll\" role=\"group\" tabindex=\"0\" "
                       "aria-label=\"Provenance of both runs\"><table><caption>"

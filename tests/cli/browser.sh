@@ -43,4 +43,8 @@ awk -F, 'BEGIN { OFS = "," } NR > 1 && $2 % 5 == 0 { $5 = ($5 + 1) % 4 } 1' \
 "$moetrace" import csv other.csv -q -o other.db
 "$moetrace" report run.db -o one -q --resamples 100 >/dev/null
 "$moetrace" report run.db other.db -o two -q --resamples 100 >/dev/null
+tr '\n' ' ' <two/index.html | grep -q 'difference of +0.00000 (95' || {
+    echo "no finding about the loss of two runs that lose the same"
+    exit 1
+}
 NODE_PATH=$modules node "$tests/page.cjs" "$chromium" one/index.html two/index.html
