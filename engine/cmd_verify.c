@@ -47,10 +47,14 @@ static const char built_in[] =
 /* How far one case is from the reference. */
 typedef struct deviation {
     int64_t n, same_set, same_order; /* decisions */
-    int64_t of[N_BIN], flips[N_BIN]; /* by the reference's margin */
-    double gate, logit, nll;         /* largest, largest, sum */
+    /* by the reference's margin; own: behind no other flip */
+    int64_t of[N_BIN], flips[N_BIN], own[N_BIN];
+    double gate, logit, nll; /* largest, largest, sum */
     int64_t n_nll;
 } deviation;
+
+/* What a flip means for a token in the layers behind. */
+enum { REACHED = 1, FLIPPED = 2 };
 
 typedef struct verify {
     const char *path;
@@ -77,8 +81,12 @@ typedef struct verify {
     float *margin;   /* [n_layer, n_ids]           */
     float *entropy;  /* [n_ids] of one layer, not used  */
     float *nll;      /* [n_ids]                    */
-    deviation *now;  /* of the case under way      */
-    int64_t first;   /* token of the batch under way */
+    /* The case under way. */
+    deviation *now;
+    const moe_batch *batch;
+    int64_t first;  /* token of the batch */
+    uint8_t *after; /* [n_ids] REACHED by a flip of a layer before, FLIPPED in
+                     * the last layer looked at */
 } verify;
 
 /* Room for one more window of n tokens, in the batch or in one of its own. */
@@ -200,7 +208,9 @@ static moe_err make_room(verify *v)
     v->margin = moe_calloc(rows, sizeof *v->margin);
     v->entropy = moe_calloc(n, sizeof *v->entropy);
     v->nll = moe_calloc(n, sizeof *v->nll);
-    if (v->logits && v->expert && v->gate && v->margin && v->entropy && v->nll)
+    v->after = moe_calloc(n, sizeof *v->after);
+    if (v->logits && v->expert && v->gate && v->margin && v->entropy &&
+        v->nll && v->after)
         return MOE_OK;
     return moe_fail(MOE_ERR_NOMEM,
                     "%s: out of memory for routes of %lld tokens", v->path,
@@ -240,6 +250,7 @@ static void widen(double *largest, float a, float b)
 static void compare_row(verify *v, const moe_event *ev, int64_t at, int64_t i)
 {
     deviation *d = v->now;
+    uint8_t *after = &v->after[v->first + ev->first_token + i];
     int k = ev->top_k, bin = 0, common = 0;
     const int32_t *was = v->expert + at * k, *is = ev->expert + i * k;
 
@@ -260,7 +271,23 @@ static void compare_row(verify *v, const moe_event *ev, int64_t at, int64_t i)
     d->of[bin]++;
     d->same_set += common == k;
     d->flips[bin] += common != k;
+    d->own[bin] += common != k && !(*after & REACHED);
+    *after |= common != k ? FLIPPED : 0;
     d->same_order += memcmp(was, is, (size_t)k * sizeof *is) == 0;
+}
+
+/* A flip changes what its token brings into the next layer, and there what those
+ * behind it in its window attend to. */
+static void reach(verify *v)
+{
+    for (int64_t w = 0; w < v->batch->n_seq; w++) {
+        uint8_t reached = 0;
+
+        for (int64_t t = v->batch->start[w]; t < v->batch->start[w + 1]; t++) {
+            reached |= v->after[v->first + t] ? REACHED : 0;
+            v->after[v->first + t] = reached;
+        }
+    }
 }
 
 static moe_err compare(const moe_event *ev, void *user)
@@ -269,6 +296,8 @@ static moe_err compare(const moe_event *ev, void *user)
     int64_t first = v->first + ev->first_token;
 
     if (ev->site == MOE_SITE_ROUTER) {
+        if (ev->first_token == 0)
+            reach(v);
         for (int64_t i = 0; i < ev->n_tok; i++)
             compare_row(v, ev, ev->layer * v->n_ids + first + i, i);
         return MOE_OK;
@@ -292,7 +321,9 @@ static moe_err pass(verify *v, const moe_case *c, moe_hook_fn see)
     moe_err err = moe_forward_new(&fw, v->model, v->pool, &opts);
 
     v->first = 0;
+    memset(v->after, 0, (size_t)v->n_ids);
     for (int i = 0; i < v->n_batch && err == MOE_OK; i++) {
+        v->batch = &v->batches[i];
         err = moe_forward_run(fw, &v->batches[i], &hook, 1);
         v->first += v->batches[i].n_tok;
     }
@@ -403,6 +434,10 @@ static moe_table *flips(const verify *v)
         {"decisions", NULL, "with such a margin", MOE_CELL_INT, 0, 0},
         {"flips", NULL, "of those, for another set of experts", MOE_CELL_INT, 0,
          0},
+        {"own", NULL,
+         "of those, behind no other: none in a layer before, at this token or "
+         "one before it in its window",
+         MOE_CELL_INT, 0, 0},
         {"share", NULL, "flips of decisions", MOE_CELL_REAL, MOE_SHOW_PERCENT,
          3},
     };
@@ -410,7 +445,8 @@ static moe_table *flips(const verify *v)
         "flips", "Flips by margin",
         "margin: router logit of the last expert chosen minus that of the "
         "first left out, in exact arithmetic; bins begin where the one before "
-        "ends",
+        "ends. A flip changes what the layers behind it compute: those that "
+        "follow from none are the precision's own",
         columns, sizeof columns / sizeof *columns);
 
     for (int i = 0; t && i < v->cases.n; i++)
@@ -422,6 +458,7 @@ static moe_table *flips(const verify *v)
             moe_table_text(t, bin_name[bin]);
             moe_table_int(t, d->of[bin]);
             moe_table_int(t, d->flips[bin]);
+            moe_table_int(t, d->own[bin]);
             moe_table_real(t, d->of[bin]
                                   ? (double)d->flips[bin] / (double)d->of[bin]
                                   : NAN);
@@ -476,6 +513,7 @@ static void close_all(verify *v)
     free(v->margin);
     free(v->entropy);
     free(v->nll);
+    free(v->after);
 }
 
 int moe_cmd_verify(int argc, char **argv)

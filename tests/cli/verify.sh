@@ -24,19 +24,22 @@ grep -q '^openblas,exact,' "$dir/all" || fail "openblas is missing"
 # The bins of each case sum up to its decisions, its flips to what is not equal.
 awk -F, '
     NF == 9 && $4 ~ /^[0-9]+$/ { n[$1 $2] = $4; other[$1 $2] = $4 * (1 - $5) }
-    NF == 6 && $4 ~ /^[0-9]+$/ { sum[$1 $2] += $4; flip[$1 $2] += $5
-                                 if ($5 > $4) bad = 1 }
+    NF == 7 && $4 ~ /^[0-9]+$/ { sum[$1 $2] += $4; flip[$1 $2] += $5
+                                 own[$1 $2] += $6
+                                 if ($5 > $4 || $6 > $5) bad = 1 }
     END {
         for (c in n) {
             cases++
             d = flip[c] - other[c]
             if (sum[c] != n[c] || d > 1e-6 || d < -1e-6) bad = 1
+            # the first flip of all follows from none
+            if ((flip[c] > 0) != (own[c] > 0)) bad = 1
         }
         exit bad || cases < 2
     }' "$dir/all" || fail "bins do not sum up"
 # Exact arithmetic of another backend: no flip at a margin of 1e-3 or more.
 awk -F, '$2 == "exact" && ($3 == "<1e-2" || $3 == "<1e-1" || $3 == ">=1e-1") &&
-    NF == 6 && $5 > 0 { bad = 1 } END { exit bad }' "$dir/all" ||
+    NF == 7 && $5 > 0 { bad = 1 } END { exit bad }' "$dir/all" ||
     fail "exact arithmetic blurs routes"
 
 # Products of activations rounded to bf16 are seen to differ, where there are any.
@@ -76,6 +79,12 @@ grep -q "^openblas,exact,[a-z]*,17000,1,1," "$dir/many" ||
     >"$dir/text" || fail "two files are refused"
 tr -s ' \n' ' ' <"$dir/text" | grep -q '30 tokens of .*short and more; ' ||
     fail "the corpus is not named"
+
+# In one layer no flip follows from another.
+"$moetrace" verify "$dir/narrow" "$dir/long" -n 3000 --csv >"$dir/one" ||
+    fail "one layer is refused"
+awk -F, 'NF == 7 && $4 ~ /^[0-9]+$/ { n++; bad += $6 != $5 }
+    END { exit bad || !n }' "$dir/one" || fail "flips of one layer follow others"
 
 "$TOP_BUILDDIR/tests/tiny" --no-tokenizer -o "$dir/bare" ||
     fail "no model was made"
