@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 demo=$here/../../datasets/demo
 out=${1:-$here}
 moetrace=${MOETRACE:-moetrace}
-train=${TRAIN:---layers 3 --dim 64 --ffn 96 --context 128 --batch 8 --steps 300}
+train=${TRAIN:---layers 4 --dim 64 --ffn 96 --context 128 --batch 16 --steps 400}
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -38,8 +38,8 @@ for weight in ${WEIGHTS:-0 0.001 0.01 0.1}; do
         rm -rf "$run"
         "$moetrace" train "$demo/corpus/manifest.csv" -o "$run" \
             --tokenizer "$demo/model/tokenizer.model" --eval 100000 \
-            --checkpoint-first 100000 $train --balance-loss "$weight" \
-            --seed "$seed" --quiet
+            --checkpoint-first 100000 --balance-scope layer $train \
+            --balance-loss "$weight" --seed "$seed" --quiet
         last=$(ls -d "$run"/step-* | tail -n 1)
         awk -F, -v w="$weight" -v s="$seed" '
             NR > 1 && $1 != step { step = $1; sum = n = 0 }
