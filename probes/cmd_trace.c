@@ -43,9 +43,8 @@ typedef struct job {
     const char *output, *backend, *precision, *record, *shard, *sample_by;
     bool force, resume, no_bos, no_nll;
     int64_t context, batch, memory, threads, commit_s, seed;
-    double rate; /* of the sample; 1: all documents */
-    int argc;
-    char **argv;
+    double rate;         /* of the sample; 1: all documents */
+    const char *command; /* NULL: no memory */
     const char *const *paths;
     int n_path;
 
@@ -96,7 +95,8 @@ static moe_err add_facts(job *j)
     const moe_forward *fw = moe_tracer_forward(j->tracer);
     moe_facts *f = &j->facts;
     moe_buf paths = {0};
-    moe_err err = moe_facts_model(f, j->model, moe_cli_line(j->argc, j->argv));
+    char *command = j->command ? moe_strdup(j->command) : NULL;
+    moe_err err = moe_facts_model(f, j->model, command);
 
     if (err != MOE_OK)
         return err;
@@ -502,7 +502,6 @@ static moe_err run(job *j, const char *model, const moe_corpus_opts *corpus)
 {
     const char *output = j->output;
     moe_merge_sum sum = {0};
-    char *command;
     bool joined = false;
     moe_err err;
 
@@ -516,21 +515,19 @@ static moe_err run(job *j, const char *model, const moe_corpus_opts *corpus)
         err = trace(j, model, corpus);
     moe_trace_close(j->writer); /* the last rank reads it */
     j->writer = NULL;
-    command = moe_cli_line(j->argc, j->argv);
-    err =
-        moe_ranks_finish(j->ranks, &sum, &joined, err, command ? command : "");
-    free(command);
+    err = moe_ranks_finish(j->ranks, &sum, &joined, err,
+                           j->command ? j->command : "");
     if (joined && moe_log_level() > MOE_LOG_QUIET)
         printf("%s: %" PRId64 " documents, %" PRId64 " tokens in %.1f s\n",
                output, sum.n_doc, sum.n_tok, moe_clock_s() - j->start_s);
     return err;
 }
 
-int moe_cmd_trace(int argc, char **argv)
+static int parse_and_run(int argc, char **argv, const char *command)
 {
     moe_common common = {0};
     moe_corpus_opts corpus = {0};
-    job j = {.commit_s = 5, .rate = 1};
+    job j = {.command = command, .commit_s = 5, .rate = 1};
     const moe_backend *backend = NULL;
     const moe_opt opts[] = {
         MOE_OPT_STR('o', "output", "FILE", &j.output, "database to write"),
@@ -613,8 +610,6 @@ int moe_cmd_trace(int argc, char **argv)
     j.forward.backend = backend->name;
     j.forward.nll = !j.no_nll;
     j.threads = common.threads;
-    j.argc = argc;
-    j.argv = argv;
     j.paths = (const char *const *)args + 1;
     j.n_path = n - 1;
     /* a file size limit is a failed write like any other */
@@ -622,4 +617,13 @@ int moe_cmd_trace(int argc, char **argv)
     err = run(&j, args[0], &corpus);
     job_fini(&j);
     return moe_cli_end(&use, err);
+}
+
+int moe_cmd_trace(int argc, char **argv)
+{
+    char *command = moe_cli_line(argc, argv); /* parsing reorders argv */
+    int rc = parse_and_run(argc, argv, command);
+
+    free(command);
+    return rc;
 }

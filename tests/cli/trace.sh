@@ -90,6 +90,7 @@ is one.db "SELECT count(*) FROM selection" $((n * 6))
 is one.db "SELECT count(*) FROM router" $((n * 3))
 is one.db "SELECT count(*) FROM document" 12
 is one.db "SELECT value FROM run WHERE key = 'tokens'" "$n"
+is one.db "SELECT value LIKE '%texts -o one.db' FROM run WHERE key = 'command'" 1
 is one.db "SELECT sum(tokens) FROM document" "$n"
 is one.db "SELECT group_concat(DISTINCT domain) FROM document" a,b
 is one.db "SELECT max(abs(s - 1)) < 1e-4 FROM (SELECT sum(gate) AS s
