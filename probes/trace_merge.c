@@ -198,7 +198,7 @@ static moe_err check_finished(const source *s, bool unfinished)
     if (!finished && !unfinished)
         return moe_fail(MOE_ERR_ARG,
                         "%s: not finished; moetrace trace --resume completes "
-                        "it, --allow-gaps takes what there is",
+                        "it, moetrace merge --allow-gaps takes what there is",
                         s->path);
     if (finished && (err = get_number(&said, s, "documents")) == MOE_OK &&
         said >= 0 &&
@@ -347,7 +347,7 @@ static moe_err check_shards(const merge *m)
         if (i == m->n)
             return moe_fail(MOE_ERR_ARG,
                             "shard %" PRId64 "/%" PRId64 " is missing; "
-                            "--allow-gaps goes without",
+                            "moetrace merge --allow-gaps goes without",
                             want, m->src[0].n_shard);
     }
     return MOE_OK;
@@ -635,7 +635,7 @@ static moe_err check_next(merge *m, int64_t id, int from)
     if (missing && !m->opts->allow_gaps)
         return moe_fail(MOE_ERR_ARG,
                         "document %" PRId64 " is in none of the traces; "
-                        "--allow-gaps goes without",
+                        "moetrace merge --allow-gaps goes without",
                         m->last + 1);
     m->sum.n_missing += missing;
     m->last = id;
@@ -683,8 +683,8 @@ static moe_err check_sample(merge *m)
                ? MOE_OK
                : moe_fail(MOE_ERR_ARG,
                           "%" PRId64 " of the %" PRId64 " documents of the "
-                          "sample are in none of the traces; --allow-gaps "
-                          "goes without",
+                          "sample are in none of the traces; moetrace "
+                          "merge --allow-gaps goes without",
                           m->sum.n_missing, want);
 }
 

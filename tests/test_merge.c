@@ -172,7 +172,7 @@ static void overlaps_gaps_and_unfinished_runs_are_refused(void **state)
     (void)state;
     write_shards(&p, 4);
     assert_fails(merge(3, false, NULL), MOE_ERR_ARG,
-                 "/4 is missing; --allow-gaps");
+                 "/4 is missing; moetrace merge --allow-gaps");
     assert_ok(merge(3, true, &sum));
     assert_int_equal(sum.n_doc, 6);
     assert_true(sum.n_missing == 1 || sum.n_missing == 2);
