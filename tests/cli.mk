@@ -14,4 +14,5 @@ CLI_TESTS = \
 	tests/cli/trace.sh \
 	tests/cli/resume.sh tests/cli/sample.sh
 dist_check_SCRIPTS += $(CLI_TESTS)
+EXTRA_DIST += tests/cli/begin.sh
 TESTS += $(CLI_TESTS)

@@ -2,16 +2,8 @@
 # What moetrace analyze prints is what plain SQL over the views gives, to the
 # last digit; and what it refuses.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 db=$dir/run.db
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
 
 # same WHAT: the files sql and ours hold the same lines, and some.
 same()

@@ -2,15 +2,7 @@
 # moetrace bench measures models from files and random ones, counts operations
 # as its page says, and refuses what does not exist.
 set -eu
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
-moetrace=$TOP_BUILDDIR/moetrace
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 model=$TOP_SRCDIR/tests/golden/mixtral-docs-bf16/model
 export TMPDIR="$dir/tmp"
 mkdir "$TMPDIR"

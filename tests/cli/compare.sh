@@ -1,15 +1,7 @@
 #!/bin/sh
 # moetrace compare: its formats, and what it refuses.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 
 # Two documents of three tokens, two experts of four; b differs in one token.
 cat >"$dir/a.csv" <<'END'

@@ -2,15 +2,7 @@
 # A model that is cut short while it is traced: one line that names the file, and
 # a trace of the documents before, which a whole model completes.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 command -v sqlite3 >/dev/null && command -v truncate >/dev/null || exit 77
 cd "$dir"
 

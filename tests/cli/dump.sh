@@ -2,16 +2,8 @@
 # moetrace dump gives the bundled reference outputs, with every backend, number
 # of threads and batch size, and refuses what it cannot read in one line.
 set -eu
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 golden=$TOP_SRCDIR/tests/golden
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
-moetrace=$TOP_BUILDDIR/moetrace
 
 # compare CASE OPTION...
 compare()

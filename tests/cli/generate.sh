@@ -2,36 +2,16 @@
 # moetrace generate: text that a seed names, in valid UTF-8; routes that are those
 # of moetrace dump over the same ids; what it refuses, in one line.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 command -v sqlite3 >/dev/null || exit 77
 cd "$dir"
-
-# is DB QUERY VALUE
-is()
-{
-    got=$(sqlite3 "$1" "$2")
-    [ "$got" = "$3" ] || fail "$1: $2 gives '$got', not '$3'"
-}
 
 # refused STATUS TEXT OPTION...: one line that says TEXT, and this exit status.
 refused()
 {
     status=$1 text=$2
     shift 2
-    got=0
-    "$moetrace" generate "$@" >out 2>err </dev/null || got=$?
-    [ $got = "$status" ] || fail "generate $*: exit $got, $status expected"
-    grep -q -- "$text" err || fail "generate $*: '$(cat err)' lacks '$text'"
-    [ "$(wc -l <err)" = 1 ] || fail "generate $*: more than one line: $(cat err)"
-    [ ! -s out ] || fail "generate $*: something on standard output"
+    refuses "$status" "$text" "$moetrace" generate "$@"
 }
 
 "$TOP_BUILDDIR/tests/tiny" -o model --layers 3 --dim 32 --ffn 32 --heads 2 \
@@ -116,18 +96,18 @@ for backend in openblas ref; do
         --precision exact --domain play --language xx -o run.db --force --csv \
         >csv 2>err || fail "$backend: $(cat err)"
     "$moetrace" info run.db --verify >info 2>err || fail "$(cat err)"
-    is run.db "SELECT count(*), sum(tokens), sum(domain || language = 'playxx'),
+    is_in run.db "SELECT count(*), sum(tokens), sum(domain || language = 'playxx'),
         sum(path = 'prompt') FROM document" \
         "3|$(sqlite3 run.db 'SELECT count(*) FROM token')|3|3"
-    is run.db "SELECT group_concat(phase || n) FROM (SELECT phase, count(*) AS n
+    is_in run.db "SELECT group_concat(phase || n) FROM (SELECT phase, count(*) AS n
         FROM token WHERE document = 1 AND phase <> 'prompt' GROUP BY phase
         ORDER BY min(position))" bos1,generated20
-    is run.db "SELECT count(*) FROM token AS a JOIN token AS b USING (document)
+    is_in run.db "SELECT count(*) FROM token AS a JOIN token AS b USING (document)
         WHERE a.phase = 'prompt' AND b.phase = 'generated' AND
         a.position > b.position" 0
-    is run.db "SELECT count(*) FROM token WHERE (nll IS NULL) <> (phase = 'bos')" 0
-    is run.db "SELECT value FROM run WHERE key = 'backend'" $backend
-    is run.db "SELECT count(*) FROM run WHERE key IN ('temperature', 'seed',
+    is_in run.db "SELECT count(*) FROM token WHERE (nll IS NULL) <> (phase = 'bos')" 0
+    is_in run.db "SELECT value FROM run WHERE key = 'backend'" $backend
+    is_in run.db "SELECT count(*) FROM run WHERE key IN ('temperature', 'seed',
         'sampling_top_k', 'sampling_top_p', 'finished')" 5
     sed -n '/^sample,position/,$p' csv >tokens.csv
     sqlite3 run.db ".import --csv tokens.csv listed" "SELECT count(*),
@@ -170,7 +150,7 @@ cmp -s a b || fail "the same command gives other rows"
     fail "$(cat err)"
 grep -q 'stopped at the context of 64 tokens' err || fail "no note: $(cat err)"
 grep -q '^1,[0-9]*,context,' csv || fail "the ending is not told"
-is full.db "SELECT max(position) FROM token" 63
+is_in full.db "SELECT max(position) FROM token" 63
 i=0
 while [ $i -lt 64 ]; do
     printf 'b'
@@ -178,7 +158,7 @@ while [ $i -lt 64 ]; do
 done >long
 refused 1 'leaves no room in a context of 64' model --prompt-file long
 "$moetrace" generate model -p b -n 1 --no-bos -o short.db >out
-is short.db "SELECT count(*), sum(phase = 'bos'), sum(nll IS NULL) FROM token" \
+is_in short.db "SELECT count(*), sum(phase = 'bos'), sum(nll IS NULL) FROM token" \
     "$(sqlite3 short.db "SELECT sum(phase = 'prompt') + 1 FROM token")|0|1"
 
 # What is refused leaves every file as it was.

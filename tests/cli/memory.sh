@@ -2,15 +2,7 @@
 # moetrace trace --memory: a model several times larger than the bound is traced
 # within it, to the same routes; a bound that is too small names one that works.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 command -v sqlite3 >/dev/null || exit 77
 # Sanitizers hold much more memory than the program does.
 grep -q '^SAN_FLAGS = *[^ ]' "$TOP_BUILDDIR/Makefile" && exit 77

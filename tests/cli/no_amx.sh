@@ -2,15 +2,7 @@
 # Where the system refuses the registers of the AMX unit, other backends do the
 # work, with the same routes, and amx says that it cannot.
 set -eu
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
-moetrace=$TOP_BUILDDIR/moetrace
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 no_amx=$TOP_BUILDDIR/tests/no_amx
 model=$TOP_SRCDIR/tests/golden/mixtral-docs-bf16/model
 "$no_amx" true || exit 77

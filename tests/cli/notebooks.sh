@@ -2,17 +2,9 @@
 # The notebook and the R script of notebooks-data read the views of a trace and find
 # the numbers of moetrace analyze. Skipped where Jupyter or R are not installed.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 folder=$TOP_SRCDIR/notebooks-data/repetition
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 cd "$dir"
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
 
 # nothing of this machine's user is read or left behind
 HOME=$dir MPLCONFIGDIR=$dir PYTHON=

@@ -2,17 +2,9 @@
 # The page in a browser: no error, charts and explorer are drawn, hostile text
 # is shown and never runs. Skipped where there is no Chromium.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 chromium=$(command -v chromium || command -v chromium-browser) || exit 77
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
 cd "$dir"
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
 
 awk 'BEGIN {
     evil = "<img src=x onerror=console.error(1)></script><script>console.error(2)</script>"

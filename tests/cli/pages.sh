@@ -2,16 +2,8 @@
 # Every command has a manual page that names every option that --help shows,
 # and every page is sound mdoc.
 set -eu
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 cd "$TOP_SRCDIR"
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
-moetrace=$TOP_BUILDDIR/moetrace
 
 commands=$("$moetrace" --help | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p')
 listed=$(sed -n 's/^MOE_COMMAND(\([a-z]*\),.*/\1/p' commands.def)

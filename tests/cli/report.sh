@@ -1,16 +1,8 @@
 #!/bin/sh
 # moetrace report and moetrace plot: what they leave, and what they refuse.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 cd "$dir"
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
 
 # Two documents of 40 tokens, two layers, four experts, top 2.
 awk 'BEGIN {

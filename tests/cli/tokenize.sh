@@ -1,15 +1,8 @@
 #!/bin/sh
 # moetrace tokenize: text to ids and back, tables, and what it refuses.
 set -eu
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 cd "$TOP_SRCDIR"
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
 tokenize()
 {
     "$TOP_BUILDDIR/moetrace" tokenize "$@"
@@ -23,19 +16,6 @@ is()
     shift
     got=$("$@" 2>"$dir/err") || fail "$*: fails: $(cat "$dir/err")"
     [ "$got" = "$want" ] || fail "$*: prints '$got', not '$want'"
-}
-
-# refuses STATUS TEXT COMMAND...: one line on standard error that holds TEXT.
-refuses()
-{
-    status=$1
-    text=$2
-    shift 2
-    got=0
-    "$@" >"$dir/out" 2>"$dir/err" || got=$?
-    [ $got = "$status" ] || fail "$*: exit $got, not $status"
-    [ "$(wc -l <"$dir/err")" = 1 ] || fail "$*: not one line: $(cat "$dir/err")"
-    grep -qF -- "$text" "$dir/err" || fail "$*: '$(cat "$dir/err")' lacks '$text'"
 }
 
 printf 'abc abc' >"$dir/abc"

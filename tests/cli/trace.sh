@@ -2,15 +2,7 @@
 # moetrace trace: the same rows in any batch, thread number and grouping of
 # documents; what it warns of and what it refuses, one line each.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 command -v sqlite3 >/dev/null || exit 77
 cd "$dir"
 
@@ -28,13 +20,6 @@ rows()
 {
     sqlite3 "$1" "SELECT * FROM document; SELECT * FROM token;
         SELECT * FROM selection; SELECT * FROM router"
-}
-
-# is DB QUERY VALUE
-is()
-{
-    got=$(sqlite3 "$1" "$2")
-    [ "$got" = "$3" ] || fail "$1: $2 gives '$got', not '$3'"
 }
 
 # near A B: the same choices, all numbers within 1e-5.
@@ -57,12 +42,7 @@ refused()
 {
     status=$1 text=$2
     shift 2
-    got=0
-    "$moetrace" trace "$@" >out 2>err || got=$?
-    [ $got = "$status" ] || fail "trace $*: exit $got, $status expected"
-    grep -q -- "$text" err || fail "trace $*: '$(cat err)' lacks '$text'"
-    [ "$(wc -l <err)" = 1 ] || fail "trace $*: more than one line: $(cat err)"
-    [ ! -s out ] || fail "trace $*: something on standard output"
+    refuses "$status" "$text" "$moetrace" trace "$@"
 }
 
 "$TOP_BUILDDIR/tests/tiny" -o model --layers 3 --dim 32 --ffn 32 --heads 2 \
@@ -86,21 +66,21 @@ rows two.db >two
 cmp -s one two || fail "the same command twice gives other rows"
 n=$(sqlite3 one.db "SELECT count(*) FROM token")
 [ "$n" -gt 5000 ] || fail "only $n tokens"
-is one.db "SELECT count(*) FROM selection" $((n * 6))
-is one.db "SELECT count(*) FROM router" $((n * 3))
-is one.db "SELECT count(*) FROM document" 12
-is one.db "SELECT value FROM run WHERE key = 'tokens'" "$n"
-is one.db "SELECT value LIKE '%texts -o one.db' FROM run WHERE key = 'command'" 1
-is one.db "SELECT sum(tokens) FROM document" "$n"
-is one.db "SELECT group_concat(DISTINCT domain) FROM document" a,b
-is one.db "SELECT max(abs(s - 1)) < 1e-4 FROM (SELECT sum(gate) AS s
+is_in one.db "SELECT count(*) FROM selection" $((n * 6))
+is_in one.db "SELECT count(*) FROM router" $((n * 3))
+is_in one.db "SELECT count(*) FROM document" 12
+is_in one.db "SELECT value FROM run WHERE key = 'tokens'" "$n"
+is_in one.db "SELECT value LIKE '%texts -o one.db' FROM run WHERE key = 'command'" 1
+is_in one.db "SELECT sum(tokens) FROM document" "$n"
+is_in one.db "SELECT group_concat(DISTINCT domain) FROM document" a,b
+is_in one.db "SELECT max(abs(s - 1)) < 1e-4 FROM (SELECT sum(gate) AS s
     FROM selection GROUP BY document, position, layer)" 1
-is one.db "SELECT count(*) FROM token WHERE (nll IS NULL) <> (phase = 'bos')" 0
-is one.db "SELECT count(*) FROM token WHERE (position % 64 = 0) <>
+is_in one.db "SELECT count(*) FROM token WHERE (nll IS NULL) <> (phase = 'bos')" 0
+is_in one.db "SELECT count(*) FROM token WHERE (position % 64 = 0) <>
     (phase = 'bos')" 0
-is one.db "SELECT max(window) = max(position) / 64 FROM token" 1
-is one.db "SELECT min(margin) >= 0 AND max(entropy) <= 3 FROM router" 1
-is one.db "PRAGMA integrity_check" ok
+is_in one.db "SELECT max(window) = max(position) / 64 FROM token" 1
+is_in one.db "SELECT min(margin) >= 0 AND max(entropy) <= 3 FROM router" 1
+is_in one.db "PRAGMA integrity_check" ok
 
 # Without BOS, the pieces are the text behind the dummy prefix.
 text=$TOP_SRCDIR/datasets/demo/corpus/faq/en
@@ -117,7 +97,7 @@ bytes=$(($(wc -c <pieces) - 1))
 } | head -c $bytes >text
 head -c $bytes pieces | cmp -s - text || fail "the pieces are not the text"
 [ $bytes -gt 1000 ] || fail "only $bytes bytes of pieces"
-is plain.db "SELECT count(*) FROM token WHERE nll IS NOT NULL OR phase <>
+is_in plain.db "SELECT count(*) FROM token WHERE nll IS NOT NULL OR phase <>
     'prompt'" 0
 
 # Any batch, any threads, together or apart.
@@ -139,15 +119,15 @@ sqlite3 shard3.db "ATTACH 'one.db' AS b; SELECT count(*) > 0,
 
 # Limits cut exactly.
 trace texts -o limit.db -n 1000
-is limit.db "SELECT count(*), max(document) < 11 FROM token" "1000|1"
+is_in limit.db "SELECT count(*), max(document) < 11 FROM token" "1000|1"
 trace texts -o limit2.db --limit-documents 3
-is limit2.db "SELECT count(*) FROM document" 3
+is_in limit2.db "SELECT count(*) FROM document" 3
 
 # All logits: their softmax over the chosen is the gate.
 trace texts -o logits.db --limit-documents 2 --record logits
-is logits.db "SELECT count(*) = 4 * (SELECT count(*) FROM selection) AND
+is_in logits.db "SELECT count(*) = 4 * (SELECT count(*) FROM selection) AND
     count(*) > 0 FROM router_logit" 1
-is logits.db "SELECT max(abs(gate - exp(logit) / e)) < 1e-5 FROM (SELECT gate,
+is_in logits.db "SELECT max(abs(gate - exp(logit) / e)) < 1e-5 FROM (SELECT gate,
     logit, sum(exp(logit)) OVER (PARTITION BY document, position, layer) AS e
     FROM selection JOIN router_logit USING(document, position, layer, expert))" 1
 
@@ -159,9 +139,9 @@ printf 'caf\351 \377' >odd/2.txt
 grep -q '1.txt: an empty document' err || fail "no note of an empty document"
 grep -q '2.txt: bytes that are not UTF-8' err || fail "no note of UTF-8"
 grep -q '^odd.db: 2 documents' out || fail "no closing line"
-is odd.db "SELECT tokens FROM document WHERE document = 0" 0
-is odd.db "SELECT value FROM run WHERE key = 'invalid_utf8'" 2
-is odd.db "SELECT hex(piece) FROM token WHERE position = (SELECT max(position)
+is_in odd.db "SELECT tokens FROM document WHERE document = 0" 0
+is_in odd.db "SELECT value FROM run WHERE key = 'invalid_utf8'" 2
+is_in odd.db "SELECT hex(piece) FROM token WHERE position = (SELECT max(position)
     FROM token)" FF
 
 # No text at all is a mistake, not a trace.

@@ -2,16 +2,9 @@
 # A model is trained, and every command reads its checkpoints. A run that is
 # killed at any moment, interrupted, or out of disk goes on to the same bytes.
 set -eu
-moetrace=$TOP_BUILDDIR/moetrace
-dir=$(mktemp -d)
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 mounted=
 trap '[ -z "$mounted" ] || umount "$dir/small"; rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
 command -v timeout >/dev/null || exit 77
 cd "$dir"
 
@@ -142,13 +135,9 @@ same full kept || fail "resuming a complete run changed it"
 # refused STATUS TEXT OPTION...: one line, and the folder as it was.
 refused()
 {
-    want=$1 text=$2
+    status=$1 text=$2
     shift 2
-    got=0
-    train "$@" >out 2>err || got=$?
-    [ $got = $want ] || fail "$*: exit $got, $(cat err)"
-    grep -q -- "$text" err || fail "$*: '$(cat err)' lacks '$text'"
-    [ "$(wc -l <err)" = 1 ] || fail "$*: more than one line: $(cat err)"
+    refuses "$status" "$text" train "$@"
     same full kept || fail "$*: changed the folder"
 }
 refused 1 'full: exists already and is not empty; --resume' -o full

@@ -2,15 +2,7 @@
 # moetrace verify: exact arithmetic agrees with itself, every decision is counted
 # once, and what does not exist is refused.
 set -eu
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-rc=0
-fail()
-{
-    echo "$*"
-    rc=1
-}
-moetrace=$TOP_BUILDDIR/moetrace
+. "$TOP_SRCDIR/tests/cli/begin.sh"
 model=$TOP_SRCDIR/tests/golden/mixtral-docs-bf16/model
 
 "$moetrace" verify "$model" --csv >"$dir/all" || fail "a model is refused"
