@@ -497,26 +497,23 @@ static moe_err record(job *j, int s, int32_t *window)
     return moe_recorder_flush(j->recorder, j->writer);
 }
 
-/* The longest document, and all of them. */
-static int64_t count_tokens(const job *j, int64_t *longest)
+/* Tokens of the longest document. */
+static int64_t longest_document(const job *j)
 {
-    int64_t sum = 0;
+    int64_t longest = 0;
 
-    *longest = 0;
     for (int s = 0; s < j->n_sample; s++) {
         int64_t n;
 
         moe_generator_ids(j->g, s, &n);
-        n += j->n_ids;
-        sum += n;
-        *longest = n > *longest ? n : *longest;
+        longest = n + j->n_ids > longest ? n + j->n_ids : longest;
     }
-    return sum;
+    return longest;
 }
 
 static moe_err write_trace(job *j)
 {
-    int64_t longest, n_tok = count_tokens(j, &longest);
+    const int64_t longest = longest_document(j);
     int32_t *window = moe_calloc((size_t)longest, sizeof *window);
     moe_err err;
 
@@ -535,9 +532,6 @@ static moe_err write_trace(job *j)
     for (int s = 0; s < j->n_sample && err == MOE_OK; s++)
         err = record(j, s, window);
     if (err == MOE_OK && (err = moe_recorder_finish(j->recorder)) == MOE_OK &&
-        (err = moe_trace_set_int(j->writer, "documents", j->n_sample)) ==
-            MOE_OK &&
-        (err = moe_trace_set_int(j->writer, "tokens", n_tok)) == MOE_OK &&
         (err = moe_trace_finish(j->writer)) == MOE_OK) {
         moe_trace_close(j->writer);
         j->writer = NULL;

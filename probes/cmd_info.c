@@ -62,7 +62,8 @@ static moe_err add_file(moe_tables *out, const moe_trace *t, bool verified)
              moe_format("%.2f", (double)info.st_size / selections));
     if (verified)
         pair(table, "verified",
-             moe_strdup("integrity, number of rows, range of all values"));
+             moe_strdup(
+                 "integrity, schema, number of rows, range of all values"));
     return moe_tables_add(out, table);
 }
 
@@ -148,7 +149,7 @@ int moe_cmd_info(int argc, char **argv)
     bool verify = false;
     const moe_opt opts[] = {
         MOE_OPT_FLAG(0, "verify", &verify,
-                     "check integrity, number of rows and all values"),
+                     "check integrity, views, number of rows and all values"),
         MOE_OPT_END,
     };
     const moe_usage use = {"info",

@@ -425,9 +425,6 @@ static moe_err close_run(job *j, const moe_tracer_sum *sum)
             MOE_OK &&
         (err = moe_trace_set_int(j->writer, "corpus_sampled",
                                  sum->n_sampled)) == MOE_OK &&
-        (err = moe_trace_set_int(j->writer, "documents", sum->n_doc)) ==
-            MOE_OK &&
-        (err = moe_trace_set_int(j->writer, "tokens", sum->n_tok)) == MOE_OK &&
         (err = moe_trace_set_int(j->writer, "invalid_utf8", sum->n_invalid)) ==
             MOE_OK &&
         (err = moe_trace_set_int(j->writer, "bad_lines",

@@ -2,7 +2,7 @@ noinst_LIBRARIES += libprobes.a
 libprobes_a_SOURCES = \
 	%D%/facts.c %D%/facts.h \
 	%D%/recorder.c %D%/recorder.h \
-	%D%/trace.h %D%/trace_code.c \
+	%D%/trace.h %D%/trace_check.c %D%/trace_code.c \
 	%D%/trace_db.c %D%/trace_internal.h \
 	%D%/trace_cursor.c %D%/trace_opened.h \
 	%D%/trace_read.c %D%/trace_read.h \

@@ -83,9 +83,8 @@ moe_err moe_trace_column(int64_t *out, sqlite3_stmt *st, int c, int64_t low,
     return MOE_OK;
 }
 
-/* The first column of the first row of a query. */
-static moe_err number(int64_t *out, sqlite3 *db, const char *path,
-                      const char *sql)
+moe_err moe_trace_number(int64_t *out, sqlite3 *db, const char *path,
+                         const char *sql)
 {
     sqlite3_stmt *st = NULL;
     moe_err err = moe_trace_prepare(&st, db, path, sql);
@@ -139,24 +138,29 @@ static moe_err open_as(sqlite3 **out, const char *path, bool write)
 
 /* Tables must be tables: a view or virtual table of that name could be
  * anything, also a query without end. */
-static moe_err check_tables(sqlite3 *db, const char *path)
+static moe_err check_names(sqlite3 *db, const char *path)
 {
-    static const char *const names[] = {"t_run",      "t_layer", "t_rank",
-                                        "t_vocab",    "t_token", "t_route",
-                                        "t_document", NULL};
+    static const struct {
+        const char *type, *name;
+    } all[] = {
+        {"table", "t_run"},      {"table", "t_layer"},  {"table", "t_rank"},
+        {"table", "t_vocab"},    {"table", "t_token"},  {"table", "t_route"},
+        {"table", "t_document"}, {"view", "run"},       {"view", "document"},
+        {"view", "token"},       {"view", "selection"}, {"view", "router"}};
     sqlite3_stmt *st = NULL;
     moe_err err = moe_trace_prepare(
         &st, db, path,
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND"
-        " rootpage > 0 AND name = ?1");
+        "SELECT count(*) FROM sqlite_schema WHERE type = ?1 AND name = ?2"
+        " AND (rootpage > 0) = (type = 'table')");
 
-    for (int i = 0; err == MOE_OK && names[i]; i++) {
-        sqlite3_bind_text(st, 1, names[i], -1, SQLITE_STATIC);
+    for (size_t i = 0; err == MOE_OK && i < sizeof all / sizeof *all; i++) {
+        sqlite3_bind_text(st, 1, all[i].type, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, 2, all[i].name, -1, SQLITE_STATIC);
         if (sqlite3_step(st) != SQLITE_ROW)
             err = moe_trace_db_fail(db, path);
         else if (sqlite3_column_int64(st, 0) != 1)
-            err = moe_fail(MOE_ERR_FORMAT, "%s: damaged: no table %s", path,
-                           names[i]);
+            err = moe_fail(MOE_ERR_FORMAT, "%s: damaged: no %s %s", path,
+                           all[i].type, all[i].name);
         sqlite3_reset(st);
     }
     sqlite3_finalize(st);
@@ -168,8 +172,10 @@ static moe_err check_header(sqlite3 *db, const char *path)
     int64_t id = 0, version = 0;
     moe_err err;
 
-    if ((err = number(&id, db, path, "PRAGMA application_id")) != MOE_OK ||
-        (err = number(&version, db, path, "PRAGMA user_version")) != MOE_OK)
+    if ((err = moe_trace_number(&id, db, path, "PRAGMA application_id")) !=
+            MOE_OK ||
+        (err = moe_trace_number(&version, db, path, "PRAGMA user_version")) !=
+            MOE_OK)
         return err;
     if (id != MOE_TRACE_APPLICATION_ID)
         return moe_fail(
@@ -187,7 +193,7 @@ static moe_err check_header(sqlite3 *db, const char *path)
         return moe_fail(MOE_ERR_FORMAT,
                         "%s: format %" PRId64 ", 1 to %d expected", path,
                         version, MOE_TRACE_VERSION);
-    return check_tables(db, path);
+    return check_names(db, path);
 }
 
 moe_err moe_trace_db_open(sqlite3 **out, const char *path, bool write)
@@ -199,13 +205,14 @@ moe_err moe_trace_db_open(sqlite3 **out, const char *path, bool write)
     if (err != MOE_OK || (err = open_as(&db, path, write)) != MOE_OK)
         return err;
     /* A killed writer's journal must be rolled back: that takes a writer. */
-    err = number(&n, db, path, "SELECT count(*) FROM sqlite_schema");
+    err = moe_trace_number(&n, db, path, "SELECT count(*) FROM sqlite_schema");
     if (err != MOE_OK && !write &&
         sqlite3_extended_errcode(db) == SQLITE_READONLY_ROLLBACK) {
         sqlite3_close_v2(db);
         db = NULL;
         if ((err = open_as(&db, path, true)) == MOE_OK)
-            err = number(&n, db, path, "SELECT count(*) FROM sqlite_schema");
+            err = moe_trace_number(&n, db, path,
+                                   "SELECT count(*) FROM sqlite_schema");
     }
     if (err == MOE_OK && !write)
         err = moe_trace_exec(db, path, "PRAGMA query_only = 1");

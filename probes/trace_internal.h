@@ -54,9 +54,13 @@ moe_err moe_trace_exec(sqlite3 *db, const char *path,
 moe_err moe_trace_prepare(sqlite3_stmt **out, sqlite3 *db, const char *path,
                           const char *sql) MOE_MUST_CHECK;
 
+/* The first column of the first row of a query, an integer. */
+moe_err moe_trace_number(int64_t *out, sqlite3 *db, const char *path,
+                         const char *sql) MOE_MUST_CHECK;
+
 /*
  * Open an existing file and make sure that it is a trace of a version that we
- * read, whose tables are tables. Rolls back what a killed writer left. The file
+ * read, whose tables are tables and whose views are there. Rolls back what a killed writer left. The file
  * counts as hostile.
  */
 moe_err moe_trace_db_open(sqlite3 **out, const char *path,
@@ -67,6 +71,18 @@ moe_err moe_trace_db_open(sqlite3 **out, const char *path,
 moe_err moe_trace_shape_load(moe_trace_shape *shape, moe_trace_layout *lay,
                              int32_t **layers, sqlite3 *db,
                              const char *path) MOE_MUST_CHECK;
+
+/*
+ * Are as many documents and tokens there as the run says, and do the tables of
+ * tokens and routes end where the documents do? That takes a look at each
+ * document and none at the rest; with `every_row` all rows are counted, which
+ * reads the file once. A row that is missing in the middle is found by whoever
+ * reads it.
+ */
+moe_err moe_trace_check_counts(sqlite3 *db, const char *path,
+                               const moe_trace_shape *shape,
+                               const moe_trace_layout *lay,
+                               bool every_row) MOE_MUST_CHECK;
 
 /* An integer within [low, high] in column c, or MOE_ERR_FORMAT with its name. */
 moe_err moe_trace_column(int64_t *out, sqlite3_stmt *st, int c, int64_t low,

@@ -185,35 +185,17 @@ static moe_err step_document(source *s)
     return MOE_OK;
 }
 
-/* A run that has finished has as many documents as it says. */
+/* A run that has not finished is taken only when told. */
 static moe_err check_finished(const source *s, bool unfinished)
 {
     char *finished = NULL;
-    int64_t said = -1, has = 0;
-    sqlite3_stmt *st = NULL;
     moe_err err = get_key(&finished, s, "finished");
 
-    if (err != MOE_OK)
-        return err;
-    if (!finished && !unfinished)
-        return moe_fail(MOE_ERR_ARG,
-                        "%s: not finished; moetrace trace --resume completes "
-                        "it, moetrace merge --allow-gaps takes what there is",
-                        s->path);
-    if (finished && (err = get_number(&said, s, "documents")) == MOE_OK &&
-        said >= 0 &&
-        (err = moe_trace_prepare(&st, s->db, s->path,
-                                 "SELECT count(*) FROM t_document")) ==
-            MOE_OK) {
-        if (sqlite3_step(st) != SQLITE_ROW)
-            err = moe_trace_db_fail(s->db, s->path);
-        else if ((has = sqlite3_column_int64(st, 0)) != said)
-            err = moe_fail(MOE_ERR_FORMAT,
-                           "%s: damaged: %" PRId64 " documents where its run "
-                           "had %" PRId64,
-                           s->path, has, said);
-    }
-    sqlite3_finalize(st);
+    if (err == MOE_OK && !finished && !unfinished)
+        err = moe_fail(MOE_ERR_ARG,
+                       "%s: not finished; moetrace trace --resume completes "
+                       "it, moetrace merge --allow-gaps takes what there is",
+                       s->path);
     free(finished);
     return err;
 }
@@ -225,8 +207,11 @@ static moe_err source_open(source *s, const char *path, bool unfinished)
     s->path = path;
     s->id = -1;
     if ((err = moe_trace_db_open(&s->db, path, false)) != MOE_OK ||
+        (err = moe_trace_exec(s->db, path, "BEGIN")) != MOE_OK ||
         (err = moe_trace_shape_load(&s->shape, &s->lay, &s->layers, s->db,
                                     path)) != MOE_OK ||
+        (err = moe_trace_check_counts(s->db, path, &s->shape, &s->lay,
+                                      false)) != MOE_OK ||
         (err = get_shard(s)) != MOE_OK || (err = get_limited(s)) != MOE_OK ||
         (err = get_sampled(s)) != MOE_OK ||
         (err = check_finished(s, unfinished)) != MOE_OK ||
@@ -691,9 +676,10 @@ static moe_err check_sample(merge *m)
 /* What was copied is what the run has. */
 static moe_err set_counts(const merge *m)
 {
-    char *sql = moe_format("INSERT INTO t_run(key, value) VALUES"
-                           "('documents', '%" PRId64 "'),"
-                           "('tokens', '%" PRId64 "')",
+    char *sql = moe_format("UPDATE t_run SET value = '%" PRId64 "'"
+                           " WHERE key = 'documents';"
+                           "UPDATE t_run SET value = '%" PRId64 "'"
+                           " WHERE key = 'tokens'",
                            m->sum.n_doc, m->sum.n_tok);
     moe_err err =
         sql ? moe_trace_exec(m->db, m->path, sql) : no_memory(m->path);

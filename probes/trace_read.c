@@ -167,6 +167,8 @@ moe_err moe_trace_open(moe_trace **out, const char *path)
         (err = moe_trace_exec(t->db, path, "BEGIN")) == MOE_OK &&
         (err = moe_trace_shape_load(&t->shape, &t->lay, &t->layers, t->db,
                                     path)) == MOE_OK &&
+        (err = moe_trace_check_counts(t->db, path, &t->shape, &t->lay,
+                                      false)) == MOE_OK &&
         (err = load_run(t)) == MOE_OK && (err = load_documents(t)) == MOE_OK &&
         (err = load_pieces(t)) == MOE_OK)
         err = moe_trace_exec(t->db, path, "COMMIT");

@@ -25,10 +25,10 @@ struct moe_trace_writer {
     int32_t *layers;
     sqlite3_stmt *set, *piece, *document;
     moe_rows *rows;
-    bool open;            /* a transaction                             */
-    bool in_document;     /* and a savepoint in it                     */
-    int64_t last, before; /* document, and the one before it       */
-    int64_t n_tok;        /* of all ended documents: the next one's first */
+    bool open;                 /* a transaction                             */
+    bool in_document;          /* and a savepoint in it                     */
+    int64_t last, before;      /* document, and the one before it       */
+    int64_t n_doc, n_tok;      /* ended; n_tok is the next one's first */
     int64_t doc_tok, doc_done; /* of the current one                */
 };
 
@@ -235,8 +235,8 @@ moe_err moe_trace_append(moe_trace_writer **out, int64_t *last,
         (err = same_shape(w)) == MOE_OK && (err = prepare(w)) == MOE_OK)
         err = moe_trace_prepare(
             &st, w->db, path,
-            "SELECT id, first, tokens FROM t_document ORDER BY id DESC"
-            " LIMIT 1");
+            "SELECT id, first, tokens, (SELECT count(*) FROM t_document)"
+            " FROM t_document ORDER BY id DESC LIMIT 1");
     if (err == MOE_OK) {
         int64_t first = 0, n = 0;
         int rc = sqlite3_step(st);
@@ -249,12 +249,15 @@ moe_err moe_trace_append(moe_trace_writer **out, int64_t *last,
                 err = moe_trace_column(&n, st, 2, 0,
                                        MOE_TRACE_MAX_TOKENS - first, path);
             w->n_tok = first + n;
+            w->n_doc = sqlite3_column_int64(st, 3);
         } else if (rc != SQLITE_DONE) {
             err = moe_trace_db_fail(w->db, path);
         }
     }
     sqlite3_finalize(st);
-    if (err == MOE_OK && (err = begin(w)) == MOE_OK)
+    if (err == MOE_OK && (err = begin(w)) == MOE_OK &&
+        (err = moe_trace_check_counts(w->db, path, &w->shape, &w->lay, true)) ==
+            MOE_OK)
         err = moe_trace_exec(w->db, path,
                              "DELETE FROM t_run WHERE key = 'finished'");
     if (err != MOE_OK) {
@@ -374,6 +377,7 @@ moe_err moe_trace_document_end(moe_trace_writer *w)
                         w->path, w->last, w->doc_done, w->doc_tok);
     if ((err = moe_trace_exec(w->db, w->path, "RELEASE document")) != MOE_OK)
         return err;
+    w->n_doc++;
     w->n_tok += w->doc_tok;
     w->in_document = false;
     return MOE_OK;
@@ -396,10 +400,11 @@ moe_err moe_trace_document_abandon(moe_trace_writer *w)
 
 moe_err moe_trace_commit(moe_trace_writer *w)
 {
-    moe_err err = begin(w);
+    moe_err err;
 
     assert(!w->in_document);
-    if (err == MOE_OK)
+    if ((err = moe_trace_set_int(w, "documents", w->n_doc)) == MOE_OK &&
+        (err = moe_trace_set_int(w, "tokens", w->n_tok)) == MOE_OK)
         err = moe_trace_exec(w->db, w->path, "COMMIT");
     if (err == MOE_OK)
         w->open = false;

@@ -36,7 +36,7 @@ moe_err moe_trace_create(moe_trace_writer **out, const char *path, bool force,
                          const moe_trace_shape *shape) MOE_MUST_CHECK;
 
 /* Go on with the trace at PATH behind its last document, which is *last (-1:
- * there is none). Its shape must be this one. With the first commit it no longer
+ * there is none). Its shape must be this one, and no row be missing. With the first commit it no longer
  * counts as complete. */
 moe_err moe_trace_append(moe_trace_writer **out, int64_t *last,
                          const char *path,
@@ -63,7 +63,8 @@ moe_err moe_trace_document_end(moe_trace_writer *w) MOE_MUST_CHECK;
 /* Instead of the end: as if it had never begun. */
 moe_err moe_trace_document_abandon(moe_trace_writer *w) MOE_MUST_CHECK;
 
-/* Make all ended documents durable. Not between begin and end. */
+/* Make all ended documents durable, and their number and that of their tokens
+ * (keys "documents" and "tokens"). Not between begin and end. */
 moe_err moe_trace_commit(moe_trace_writer *w) MOE_MUST_CHECK;
 /* Commit and mark the run as complete (key "finished"). */
 moe_err moe_trace_finish(moe_trace_writer *w) MOE_MUST_CHECK;

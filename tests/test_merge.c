@@ -248,7 +248,10 @@ static void strangers_are_named_with_both_values(void **state)
          "document 1 does not belong to shard 1/3", MOE_ERR_FORMAT},
         {"UPDATE t_run SET value = '2/3' WHERE key = 'shard';"
          "DELETE FROM t_document WHERE id > 1; UPDATE t_run SET value = 1"
-         " WHERE key = 'documents'",
+         " WHERE key = 'documents'; UPDATE t_run SET value = (SELECT tokens"
+         " FROM t_document) WHERE key = 'tokens';"
+         "DELETE FROM t_token WHERE document > 1; DELETE FROM t_route"
+         " WHERE id >= (SELECT tokens FROM t_document)",
          "number of shards 2 and 3", MOE_ERR_ARG},
         {"UPDATE t_run SET value = '3/2' WHERE key = 'shard'",
          "damaged: shard is '3/2'", MOE_ERR_FORMAT},
@@ -288,6 +291,8 @@ static void damage_is_told_and_the_old_trace_stays(void **state)
         moe_err code;
     } all[] = {
         {"DELETE FROM t_route WHERE id = (SELECT max(id) FROM t_route)",
+         "t_route has 15 rows, 16 expected", MOE_ERR_FORMAT},
+        {"DELETE FROM t_route WHERE id = 14",
          "document 7 has 7 rows of routes, 8 expected", MOE_ERR_FORMAT},
         {"DELETE FROM t_token WHERE document = 5 AND position = 3",
          "document 5 has 6 rows of tokens, 7 expected", MOE_ERR_FORMAT},

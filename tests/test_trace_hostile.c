@@ -161,20 +161,55 @@ static void a_database_that_lies_is_an_error(void **state)
         {"DELETE FROM t_layer", "0 layers with a router"},
         {"UPDATE t_document SET tokens = 6 WHERE id = 0", "first is 5"},
         {"UPDATE t_document SET tokens = 1000000000000000000 WHERE id = 3",
-         "tokens is 1000000000000000000"},
-        {"UPDATE t_document SET tokens = -1 WHERE id = 3", "tokens is -1"},
-        {"UPDATE t_document SET tokens = 2 WHERE id = 3", "fewer than its 2"},
+         "1000000000000000028 tokens where its run had 29"},
+        {"DELETE FROM t_run WHERE key = 'tokens'; UPDATE t_document SET tokens"
+         " = 1000000000000000000 WHERE id = 3",
+         "1000000000000000028 tokens"},
+        {"DELETE FROM t_run WHERE key = 'tokens'; UPDATE t_document SET tokens"
+         " = 9223372036854775807 WHERE id = 3",
+         "is no integer"},
+        {"UPDATE t_document SET tokens = -1 WHERE id = 3",
+         "27 tokens where its run had 29"},
+        {"UPDATE t_document SET tokens = 2 WHERE id = 3",
+         "30 tokens where its run had 29"},
         {"UPDATE t_document SET id = -5 WHERE id = 0", "id is -5"},
-        {"UPDATE t_document SET tokens = 0 WHERE id = 3", "more than its 0"},
+        {"UPDATE t_document SET tokens = 0 WHERE id = 3",
+         "28 tokens where its run had 29"},
+        {"UPDATE t_document SET tokens = tokens + 1 WHERE id = 0;"
+         " UPDATE t_document SET first = first + 1 WHERE id = 1;"
+         " UPDATE t_document SET first = first + 1, tokens = tokens - 1"
+         " WHERE id = 2",
+         "fewer than its"},
+        {"UPDATE t_document SET tokens = tokens - 1 WHERE id = 0;"
+         " UPDATE t_document SET first = first - 1 WHERE id = 1;"
+         " UPDATE t_document SET first = first - 1, tokens = tokens + 1"
+         " WHERE id = 2",
+         "more than its"},
+        {"DELETE FROM t_document WHERE id = 3",
+         "3 documents where its run had 4"},
+        {"DELETE FROM t_run WHERE key IN ('documents', 'tokens');"
+         " DELETE FROM t_document WHERE id = 3",
+         "t_token has 29 rows, 28 expected"},
+        {"DELETE FROM t_run WHERE key = 'finished';"
+         " DELETE FROM t_document WHERE id = 1",
+         "3 documents where its run had 4"},
+        {"DROP VIEW router", "no view router"},
+        {"DROP VIEW token; CREATE TABLE token(x)", "no view token"},
         {"DELETE FROM t_token WHERE document = 2 AND position = 3",
          "position is 4"},
         {"DELETE FROM t_token WHERE document = 2", "fewer"},
+        {"DELETE FROM t_token WHERE document = 3",
+         "t_token has 28 rows, 29 expected"},
         {"UPDATE t_token SET window = 2 WHERE position = 8", "window"},
         {"UPDATE t_token SET window = -1 WHERE document = 0", "window is -1"},
         {"UPDATE t_token SET phase = 3 WHERE document = 0", "phase is 3"},
         {"UPDATE t_token SET vocab = 100 WHERE document = 2", "vocab is 100"},
         {"DELETE FROM t_route WHERE id = 9", "id 9"},
-        {"DELETE FROM t_route", "id 0"},
+        {"DELETE FROM t_route WHERE id > 20",
+         "t_route has 21 rows, 29 expected"},
+        {"DELETE FROM t_route", "t_route has 0 rows, 29 expected"},
+        {"UPDATE t_route SET id = 1000 WHERE id = 28",
+         "t_route ends at 1001, 29 expected"},
         {"UPDATE t_route SET x0 = -1 WHERE id = 8", "choices are -1"},
         {"UPDATE t_route SET x0 = 1853020188851841 WHERE id = 8",
          "choices are 1853020188851841"},
@@ -254,7 +289,20 @@ static void verifying_finds_what_reading_does_not_meet(void **state)
          "t_token has 30 rows, 29 expected"},
         {"DELETE FROM t_logit WHERE id = 7", "t_logit has 231 rows, 232"},
         {"UPDATE t_run SET value = '5' WHERE key = 'documents'",
-         "documents is 5 in run, 4"},
+         "4 documents where its run had 5"},
+        {"DROP VIEW selection", "no view selection"},
+        {"DROP VIEW document; CREATE VIEW document AS SELECT id AS document,"
+         " path, domain AS title, domain, language, tokens, bytes, digest"
+         " FROM t_document",
+         "view document is not as it was made"},
+        {"DROP VIEW router_logit", "view router_logit is not as it was made"},
+        {"DROP TABLE t_expert", "table t_expert is not as it was made"},
+        {"DELETE FROM t_expert WHERE id = 7",
+         "table t_expert is not as it was made"},
+        {"UPDATE t_rank SET divisor = 1 WHERE place = 2",
+         "table t_rank is not as it was made"},
+        {"CREATE VIEW mine AS SELECT 1; CREATE INDEX fast ON t_token(vocab)",
+         NULL},
         {"UPDATE t_route SET x0 = -1 WHERE id = 28", "choices are -1"},
         {"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql ="
          " replace(sql, 'window INTEGER NOT NULL', 'window TEXT NOT NULL')"
@@ -268,13 +316,15 @@ static void verifying_finds_what_reading_does_not_meet(void **state)
     (void)state;
     p.shape.has_logits = true;
     planted_write(FILE_NAME, &p);
-    planted_execute(FILE_NAME,
-                    "INSERT INTO t_run(key, value) VALUES('documents', '4')");
     assert_ok(moe_file_read(&bytes, &n, FILE_NAME, 10 << 20));
     assert_ok(verify(FILE_NAME));
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         put(FILE_NAME, bytes, n);
         planted_execute(FILE_NAME, lies[i].sql);
+        if (!lies[i].text) {
+            assert_ok(verify(FILE_NAME));
+            continue;
+        }
         if (verify(FILE_NAME) == MOE_OK)
             fail_msg("%s: no error", lies[i].sql);
         if (!strstr(moe_error_text(), lies[i].text))
