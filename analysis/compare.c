@@ -30,11 +30,15 @@ static const char flip_formula[] =
 
 static const char share_formula[] =
     "tv = total variation of the shares of assignments (either) between A and "
-    "B: half the sum over experts of |share in A - share in B|, 0 to 1. noise: "
-    "by chance, mean total variation between A and bootstrap draws of its "
-    "documents, and "
-    "noise_high its quantile 0.95: how far another choice of documents moves "
-    "the shares of the same router. A tv above noise_high is more than that.";
+    "B: half the sum over experts of |share in A - share in B|, 0 to 1; its "
+    "interval is a bootstrap over documents, less the bias, and cut at 0. "
+    "noise: by chance, total variation between the shares in A of two halves "
+    "of the documents, split at random within groups, mean over splits, and "
+    "noise_high its quantile 0.95: how far apart two sets of `half` documents "
+    "are for one and the same router (two of as many as there are: about "
+    "noise / sqrt 2). A tv above noise_high is more than that. A and B are of "
+    "the same documents, so that a tv below it may still be known to be above "
+    "0, by its interval.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -83,9 +87,10 @@ static const moe_column share_columns[] = {
      MOE_SHOW_PLAIN, 5},
     {"tv_low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PLAIN, 5},
     {"tv_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 5},
-    {"noise", NULL, "the same between A and draws of A, mean", MOE_CELL_REAL,
+    {"noise", NULL, "the same between two halves of A, mean", MOE_CELL_REAL,
      MOE_SHOW_PLAIN, 5},
     {"noise_high", NULL, "its quantile 0.95", MOE_CELL_REAL, MOE_SHOW_PLAIN, 5},
+    {"half", NULL, "documents in the smaller half", MOE_CELL_INT, 0, 0},
     {"n", NULL, "assignments in A", MOE_CELL_INT, 0, 0},
 };
 
@@ -294,6 +299,7 @@ typedef struct work {
     moe_table *agreement, *flips, *shares;
     moe_table *experts; /* NULL: not asked for */
     int64_t *count;     /* [per_slot] of the cell                */
+    int64_t *rest;      /* [n_expert] load of a half             */
     double *draws;      /* [4 + N_BIN + n_expert, n_resample]    */
 } work;
 
@@ -396,13 +402,48 @@ static void put_flips(const work *w, int slot, int group, double *draws,
     }
 }
 
-static void put_shares(const work *w, int slot, int group, moe_interval tv,
-                       double *noise, int64_t n)
+/* At 0; NaN stays. */
+static double cut(double x)
+{
+    return x < 0 ? 0 : x;
+}
+
+/* Of each group that is drawn from, the smaller half. */
+static int64_t documents_of_a_half(const moe_tally_draws *draws)
+{
+    int64_t n = 0;
+
+    for (int g = draws->first; g < draws->end; g++)
+        n += draws->groups[g].n_row / 2;
+    return n;
+}
+
+/* Between the two halves of A's documents in random splits. */
+static void split_documents(double *noise, const work *w,
+                            moe_tally_draws *draws, int64_t n)
+{
+    int n_expert = w->s->study->shape->n_expert;
+    const int64_t *all = w->count + LOADS;
+
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t *half = moe_tally_half(draws, i) + LOADS;
+
+        for (int e = 0; e < n_expert; e++)
+            w->rest[e] = all[e] - half[e];
+        noise[i] = variation(half, w->rest, n_expert);
+    }
+}
+
+/* tv, noise: n draws and as many splits. */
+static void put_shares(const work *w, int slot, int group, double *tv,
+                       double *noise, int64_t n, int64_t half)
 {
     int n_expert = w->s->study->shape->n_expert;
     const int64_t *load = w->count + LOADS;
+    double value = variation(load, load + n_expert, n_expert), sum = 0;
+    moe_interval interval =
+        moe_stats_unbiased(tv, n, value, moe_tally_units(&w->s->tally, group));
     moe_table *t = w->shares;
-    double sum = 0;
     int64_t all = 0;
 
     n = moe_stats_sort(noise, n);
@@ -411,11 +452,12 @@ static void put_shares(const work *w, int slot, int group, moe_interval tv,
     for (int e = 0; e < n_expert; e++)
         all += load[e];
     put_place(t, w, slot, group);
-    moe_table_real(t, variation(load, load + n_expert, n_expert));
-    moe_table_real(t, tv.low);
-    moe_table_real(t, tv.high);
+    moe_table_real(t, value);
+    moe_table_real(t, cut(interval.low));
+    moe_table_real(t, cut(interval.high));
     moe_table_real(t, n ? sum / (double)n : NAN);
     moe_table_real(t, n ? moe_stats_quantile(noise, n, 0.95) : NAN);
+    moe_table_int(t, half);
     moe_table_int(t, all);
 }
 
@@ -469,6 +511,7 @@ static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
     double *first = w->draws, *set = first + n, *tv = set + n, *noise = tv + n;
     double *flips = noise + n, *experts = flips + N_BIN * n, share_a, share_b;
     const int64_t room = n;
+    int64_t half;
     moe_units units = moe_tally_units(&w->s->tally, cell.group);
     moe_tally_draws draws;
     moe_err err =
@@ -486,12 +529,14 @@ static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
         first[i] = share(drawn, SAME_FIRST);
         set[i] = share(drawn, SAME_SET);
         tv[i] = variation(load, load + n_expert, n_expert);
-        noise[i] = variation(w->count + LOADS, load, n_expert);
         for (int b = 0; b < N_BIN; b++)
             flips[b * room + i] = flip_rate(drawn, b);
         for (int e = 0; w->experts && e < n_expert; e++)
             experts[e * room + i] = gain(load, n_expert, e, &share_a, &share_b);
     }
+    if (cell.phase == 0)
+        split_documents(noise, w, &draws, n);
+    half = documents_of_a_half(&draws);
     moe_tally_draws_fini(&draws);
     put_agreement(w, slot, cell, moe_stats_interval(first, n, units),
                   moe_stats_interval(set, n, units));
@@ -501,7 +546,7 @@ static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
         put_flips(w, slot, cell.group, flips, n);
     if (w->experts)
         put_experts(w, slot, cell.group, experts, n);
-    put_shares(w, slot, cell.group, moe_stats_interval(tv, n, units), noise, n);
+    put_shares(w, slot, cell.group, tv, noise, n, half);
     return MOE_OK;
 }
 
@@ -565,12 +610,13 @@ static moe_err finish(void *user, moe_tables *out)
     int n_expert = s->study->shape->n_expert, n;
     work w = {.s = s,
               .count = moe_calloc(width, sizeof *w.count),
+              .rest = moe_calloc((size_t)n_expert, sizeof *w.rest),
               .draws =
                   moe_calloc((size_t)s->study->opts->n_resample,
                              (4 + N_BIN + (size_t)n_expert) * sizeof *w.draws)};
     moe_err err = moe_tally_seal(&s->tally);
 
-    if (err == MOE_OK && (!w.count || !w.draws))
+    if (err == MOE_OK && (!w.count || !w.rest || !w.draws))
         err = moe_fail(MOE_ERR_NOMEM, "compare: out of memory");
     if (err == MOE_OK) {
         make_tables(&w);
@@ -587,6 +633,7 @@ static moe_err finish(void *user, moe_tables *out)
             note_traces(out->item[n], s);
     }
     free(w.count);
+    free(w.rest);
     free(w.draws);
     return err;
 }

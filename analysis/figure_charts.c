@@ -217,8 +217,8 @@ static const moe_chart_spec moved = {
     .kind = MOE_CHART_LINES,
     .x = "layer",
     .value = {{"tv", "A to B", "tv_low", "tv_high"},
-              {"noise", "other documents, mean", NULL, NULL},
-              {"noise_high", "other documents, 95 % are below", NULL, NULL}},
+              {"noise", "two halves of A, mean", NULL, NULL},
+              {"noise_high", "two halves of A, 95 % are below", NULL, NULL}},
     .where = {{"group", "(all)"}},
     .panel_title = "",
     .x_title = "Layer",
@@ -288,9 +288,9 @@ static const moe_figure of_two[] = {
      NULL, "flips", false, &flips, NULL, NULL},
     {"moved", "How far the shares move",
      "Total variation between the shares of A and of B: the part of all "
-     "assignments that went to another expert on balance. Beside it how far "
-     "the shares of A alone move when other documents are drawn: a line of A "
-     "to B below that is not distinguishable from another choice of texts.",
+     "assignments that went to another expert on balance. Beside it the same "
+     "between two halves of A's own documents: what a choice of texts does to "
+     "the shares of one router.",
      NULL, "changed_shares", false, &moved, NULL, NULL},
     {"moved_groups", "How far the shares of each group move",
      "The same for each group of texts. Groups of few tokens move more by "

@@ -203,8 +203,8 @@ static void find_moved(moe_buf *out, const moe_table *t)
     moe_buf_puts(out, " of assignments go to another expert on balance");
     if (n > 0)
         moe_buf_printf(out,
-                       ". Drawing other documents moves the shares of A alone "
-                       "by up to %.2f\xc2\xa0%% there (19 of 20 times); %d of "
+                       ". Two halves of A's own documents lie up to "
+                       "%.2f\xc2\xa0%% apart there (19 of 20 times); %d of "
                        "%d layers move further than that",
                        100 * moe_report_number(t, most, "noise_high"), above,
                        n);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ROWS = 192 << 20 }; /* bytes */
+enum { MAX_ROWS = 192 << 20 /* bytes */, SPLITS = 0x5911 };
 
 static int64_t row_bytes(const moe_tally *t)
 {
@@ -189,6 +189,12 @@ moe_err moe_tally_load(moe_tally_draws *out, const moe_tally *t,
     return MOE_OK;
 }
 
+static void add_sum(moe_tally_draws *d)
+{
+    for (int64_t c = 0; c < d->n; c++)
+        d->count[c] += (int64_t)d->sum[c];
+}
+
 const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw)
 {
     uint64_t seed = (uint64_t)d->tally->study->opts->seed;
@@ -196,8 +202,26 @@ const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw)
     memset(d->count, 0, (size_t)d->n * sizeof *d->count);
     for (int g = d->first; g < d->end; g++) {
         moe_resample_draw(d->sum, &d->groups[g], seed, (uint64_t)g, draw);
-        for (int64_t c = 0; c < d->n; c++)
-            d->count[c] += (int64_t)d->sum[c];
+        add_sum(d);
+    }
+    return d->count;
+}
+
+const int64_t *moe_tally_half(moe_tally_draws *d, int64_t split)
+{
+    uint64_t seed = (uint64_t)d->tally->study->opts->seed + SPLITS;
+    int n_group = d->tally->study->n_group;
+
+    memset(d->count, 0, (size_t)d->n * sizeof *d->count);
+    for (int g = d->first; g < d->end; g++) {
+        moe_resample *of = &d->groups[g];
+
+        for (int64_t i = 0; i < of->n_row; i++)
+            of->pick[i] = (int32_t)i;
+        moe_random_shuffle(of->pick, of->n_row, seed,
+                           (uint64_t)(split * n_group + g));
+        moe_resample_sum(d->sum, of, of->pick, (of->n_row + split % 2) / 2);
+        add_sum(d);
     }
     return d->count;
 }

@@ -210,6 +210,42 @@ static void variation_of_shares_is_that_counted(void **state)
     moe_trace_close_read(b);
 }
 
+/* Group a has two documents, so that all its halves are these. */
+static void the_noise_of_shares_is_between_halves_of_documents(void **state)
+{
+    bool changed = true;
+    moe_trace *a = open_one(file_a, NULL, 4, ids);
+    moe_trace *b = open_one(file_b, &changed, 4, ids);
+    moe_tables tables = {0};
+    const moe_table *t;
+    double load[2][4] = {{0}}, noise = 0;
+    static const int64_t n_tok[2] = {12, 6};
+
+    (void)state;
+    for (int d = 0; d < 2; d++)
+        for (int64_t i = 0; i < n_tok[d]; i++) {
+            int32_t expert[2];
+
+            turning(expert, NULL, d ? 3 : 0, i, 0);
+            load[d][expert[0]] += 0.5 / (double)n_tok[d];
+            load[d][expert[1]] += 0.5 / (double)n_tok[d];
+        }
+    for (int e = 0; e < 4; e++)
+        noise += fabs(load[0][e] - load[1][e]) / 2;
+    compare(&tables, a, b, 2);
+    t = moe_tables_find(&tables, "changed_shares");
+    assert_true(noise > 0.01);
+    assert_close(routed_get(t, "layer=1,group=a", "noise"), noise, 1e-14);
+    assert_close(routed_get(t, "layer=1,group=a", "noise_high"), noise, 1e-14);
+    assert_close(routed_get(t, "layer=1,group=a", "half"), 1, 0);
+    /* one document cannot be split */
+    assert_true(isnan(routed_get(t, "layer=1,group=b", "noise")));
+    assert_close(routed_get(t, "layer=1,group=b", "half"), 0, 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(a);
+    moe_trace_close_read(b);
+}
+
 static void a_trace_agrees_with_itself_on_any_number_of_threads(void **state)
 {
     moe_trace *a = open_one(file_a, NULL, 4, ids);
@@ -318,6 +354,7 @@ int main(void)
         cmocka_unit_test(agreement_is_that_planted),
         cmocka_unit_test(the_loss_of_two_traces_is_compared_in_pairs),
         cmocka_unit_test(variation_of_shares_is_that_counted),
+        cmocka_unit_test(the_noise_of_shares_is_between_halves_of_documents),
         cmocka_unit_test(a_trace_agrees_with_itself_on_any_number_of_threads),
         cmocka_unit_test(saturation_is_the_share_chosen_already),
         cmocka_unit_test(traces_of_other_documents_are_refused),
