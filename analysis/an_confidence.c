@@ -3,6 +3,7 @@
 
 #include "analysis/analysis.h"
 
+#include "analysis/means.h"
 #include "analysis/spread.h"
 #include "analysis/ties.h"
 #include "engine/base/mem.h"
@@ -14,7 +15,9 @@ static const char formula[] =
     "margin: router logit of rank k minus that of rank k+1; entropy: of the "
     "softmax over all router logits, bits; gate: weight of the expert of that "
     "rank. Mean and quantiles (type 7) over the tokens of the cell that have "
-    "the value. No chance level; an undecided router has margin 0, entropy "
+    "the value. Interval of the mean: 95 %, jackknife over blocks of documents "
+    "(Efron 1982), cut at 0. No chance level; an undecided router has margin "
+    "0, entropy "
     "log2 E, and gates 1/k where they sum to 1.";
 
 static const moe_column columns[] = {
@@ -25,6 +28,8 @@ static const moe_column columns[] = {
     {"what", NULL, "margin, entropy or gate", MOE_CELL_TEXT, 0, 0},
     {"choice", NULL, "of a gate: first, second, ...", MOE_CELL_TEXT, 0, 0},
     {"mean", NULL, "mean", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"mean_low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"mean_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"q05", NULL, "quantile 0.05", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"q25", NULL, "quantile 0.25", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"median", NULL, "quantile 0.5", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
@@ -38,16 +43,13 @@ static const double levels[] = {0.05, 0.25, 0.5, 0.75, 0.95};
 enum {
     N_COLUMN = sizeof columns / sizeof *columns,
     N_LEVEL = sizeof levels / sizeof *levels,
-    N_KIND = 2, /* prompt (with BOS) and generated tokens */
-    MARGIN = 0,
-    ENTROPY = 1,
-    GATE = 2,            /* and further ranks                */
+    N_KIND = 2,          /* prompt (with BOS) and generated tokens */
     MAX_EXACT = 64 << 20 /* bytes of values that are all kept */
 };
 
 /* A layer, group and kind of token. */
 typedef struct cell {
-    moe_spread *spread; /* [GATE + top_k] */
+    moe_spread *spread; /* [MOE_MEAN_GATE + top_k] */
 } cell;
 
 typedef struct state {
@@ -56,6 +58,7 @@ typedef struct state {
     bool exact;
     cell *cells; /* [n_slot, n_group, N_KIND] */
     moe_ties ties;
+    moe_means means; /* over the blocks of the ties */
 } state;
 
 static int64_t n_cell(const state *s)
@@ -99,6 +102,7 @@ static void end(void *user)
     if (s) {
         free(s->cells);
         moe_ties_fini(&s->ties);
+        moe_means_fini(&s->means);
     }
     free(s);
 }
@@ -111,7 +115,7 @@ static moe_err begin(void **out, const moe_study *study)
 
     if (s) {
         s->study = study;
-        s->n_spread = GATE + study->shape->top_k;
+        s->n_spread = MOE_MEAN_GATE + study->shape->top_k;
         bytes = (double)moe_trace_n_tok(study->trace) * study->n_slot *
                 s->n_spread * (double)sizeof(float);
         s->exact = bytes <= MAX_EXACT;
@@ -123,6 +127,8 @@ static moe_err begin(void **out, const moe_study *study)
         err = cell_init(&s->cells[i], s);
     if (err == MOE_OK)
         err = moe_ties_init(&s->ties, study);
+    if (err == MOE_OK)
+        err = moe_means_init(&s->means, study, &s->ties.blocks);
     if (err != MOE_OK) {
         end(s);
         return err;
@@ -136,10 +142,10 @@ static moe_err see(cell *c, float margin, float entropy, const float *gate,
 {
     moe_err err;
 
-    if ((err = moe_spread_add(&c->spread[MARGIN], margin)) == MOE_OK)
-        err = moe_spread_add(&c->spread[ENTROPY], entropy);
+    if ((err = moe_spread_add(&c->spread[MOE_MEAN_MARGIN], margin)) == MOE_OK)
+        err = moe_spread_add(&c->spread[MOE_MEAN_ENTROPY], entropy);
     for (int r = 0; r < k && err == MOE_OK; r++)
-        err = moe_spread_add(&c->spread[GATE + r], gate[r]);
+        err = moe_spread_add(&c->spread[MOE_MEAN_GATE + r], gate[r]);
     return err;
 }
 
@@ -150,6 +156,8 @@ static moe_err window(void *user, const moe_span *span)
     int k = study->shape->top_k, group = study->doc_group[span->doc];
     moe_err err = moe_ties_see(&s->ties, span);
 
+    if (err == MOE_OK)
+        moe_means_see(&s->means, span, s->ties.kinds);
     for (int64_t t = 0; t < span->n_tok; t++) {
         int kind = span->phase && span->phase[t] == MOE_PHASE_GENERATED;
 
@@ -172,6 +180,7 @@ static moe_err merge(void *user, void *other)
     moe_err err = MOE_OK;
 
     moe_ties_merge(&s->ties, &o->ties);
+    moe_means_merge(&s->means, &o->means);
     for (int64_t i = 0; i < n_cell(s) && err == MOE_OK; i++)
         err = cell_merge(&s->cells[i], &o->cells[i], s->n_spread);
     return err;
@@ -182,7 +191,7 @@ static moe_err merge(void *user, void *other)
 static const char *const phases[] = {"all", "prompt", "generated"};
 
 typedef struct work {
-    const state *s;
+    state *s;
     int n_group, n_phase;    /* that are shown                         */
     const cell **look;       /* [n_group of the study * N_KIND] cells
                                 of the row at hand                     */
@@ -230,14 +239,18 @@ static void put_spreads(moe_table *t, const work *w, int slot, int group,
                         int phase)
 {
     for (int i = 0; i < w->s->n_spread; i++) {
+        moe_interval mean =
+            moe_means_interval(&w->s->means, slot, group, phase, i);
+
         for (int c = 0; c < w->n_look; c++)
             w->list[c] = &w->look[c]->spread[i];
         put_place(t, w, slot, group, phase);
-        moe_table_text(t, i == MARGIN    ? "margin"
-                          : i == ENTROPY ? "entropy"
-                                         : "gate");
-        moe_table_text(t, i < GATE ? NULL : moe_choice_name(i - GATE));
+        moe_table_text(t, moe_mean_name(i));
+        moe_table_text(
+            t, i < MOE_MEAN_GATE ? NULL : moe_choice_name(i - MOE_MEAN_GATE));
         moe_table_real(t, moe_spread_mean(w->list, w->n_look));
+        moe_table_real(t, mean.low);
+        moe_table_real(t, mean.high);
         for (int q = 0; q < N_LEVEL; q++)
             moe_table_real(t,
                            moe_spread_quantile(w->list, w->n_look, levels[q]));
@@ -262,7 +275,11 @@ static moe_err put_tables(moe_tables *out, work *w)
                        "Quantiles from histograms with %d bins an octave: "
                        "within 0.4 %% of the value.",
                        MOE_SPREAD_STEPS);
+    if (t)
+        moe_blocks_note(t, &w->s->ties.blocks);
     err = moe_tables_add(out, t);
+    if (err == MOE_OK && w->s->ties.by_class)
+        err = moe_means_put(out, &w->s->means, w->n_phase);
     return err == MOE_OK ? moe_ties_put(out, &w->s->ties, w->n_phase) : err;
 }
 

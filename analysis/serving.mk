@@ -7,6 +7,7 @@ libanalysis_a_SOURCES += \
 	%D%/an_segments.c \
 	%D%/compare.c %D%/compare.h \
 	%D%/losses.c %D%/losses.h \
+	%D%/means.c %D%/means.h \
 	%D%/placement.c %D%/placement.h \
 	%D%/saturation.c \
 	%D%/spread.c %D%/spread.h \

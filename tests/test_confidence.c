@@ -159,6 +159,82 @@ static void near_ties_of_a_class_are_those_planted(void **state)
     moe_trace_close_read(trace);
 }
 
+/* Of tokens 0 to 4 the first two are white space, the margin of token 3 is not
+ * known; documents are alike. */
+static void means_of_a_class_are_those_planted(void **state)
+{
+    moe_trace *trace = open_five(false, false);
+    moe_study_opts opts = {.seed = 1, .by = MOE_BY_NONE};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "confidence", &opts, 2);
+    t = moe_tables_find(&tables, "confidence_class");
+    assert_close(routed_get(t,
+                            "layer=1,phase=all,class=white_space,what=margin",
+                            "mean"),
+                 0.125, 1e-9);
+    assert_close(
+        routed_get(t, "layer=1,phase=all,class=byte,what=margin", "mean"), 1.25,
+        1e-9);
+    assert_close(routed_get(t, "layer=1,phase=all,class=byte,what=margin", "n"),
+                 4, 0);
+    assert_close(
+        routed_get(t, "layer=1,phase=all,class=byte,what=margin", "chance"),
+        2.75 / 4, 1e-9);
+    assert_close(
+        routed_get(t, "layer=0,phase=all,class=byte,what=entropy", "mean"), 3,
+        1e-9);
+    assert_close(
+        routed_get(t, "layer=0,phase=all,class=byte,what=entropy", "low"), 3,
+        1e-9);
+    assert_close(
+        routed_get(t,
+                   "layer=0,phase=all,class=white_space,what=gate,choice=first",
+                   "mean"),
+        0.875, 1e-9);
+    /* the last token of each document is generated */
+    assert_close(
+        routed_get(t, "layer=0,phase=prompt,class=byte,what=margin", "mean"),
+        0.5, 1e-9);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* The means of the three documents are 2 less 1, 2 and 3 times 1.95 / 4, so the
+ * standard error of theirs is 1.95 / 4 / sqrt(3). The same in R: t.test() of the
+ * three means has the upper end 2.2360171. */
+static void intervals_of_means_are_the_jackknife_over_documents(void **state)
+{
+    static const routed_doc three[] = {
+        {"a", "en", 4, 0}, {"a", "en", 4, 0}, {"a", "en", 4, 0}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = three,
+                      .n_doc = 3,
+                      .route = pair_route,
+                      .odds = rising_odds};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {.seed = 1};
+    moe_tables tables = {0};
+    double wide = 4.302652729911275 * 1.95 / 4 / sqrt(3);
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "confidence", &opts, 1);
+    t = moe_tables_find(&tables, "confidence");
+    assert_close(routed_get(t, "what=margin", "mean"), 1.025, 1e-7);
+    assert_close(routed_get(t, "what=margin", "mean_high"), 1.025 + wide, 1e-7);
+    /* no margin is below 0 */
+    assert_true(1.025 - wide < 0);
+    assert_close(routed_get(t, "what=margin", "mean_low"), 0, 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 /* scipy 1.10.1: shares under 1/2 of 1 of 4, 2 of 4 and 3 of 4 tokens are 1/2
  * together; the logarithms of the odds without each are log(5/3), 0 and
  * -log(5/3), so t.ppf(0.975, 2) * sqrt(2 / 3 * 2) * log(5/3) on either side. */
@@ -319,6 +395,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(margins_gates_and_entropies_are_those_planted),
         cmocka_unit_test(near_ties_of_a_class_are_those_planted),
+        cmocka_unit_test(means_of_a_class_are_those_planted),
+        cmocka_unit_test(intervals_of_means_are_the_jackknife_over_documents),
         cmocka_unit_test(intervals_of_near_ties_are_the_jackknife_of_log_odds),
         cmocka_unit_test(a_trace_without_gates_or_margins_is_refused),
         cmocka_unit_test(a_histogram_is_within_its_resolution),
