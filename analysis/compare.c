@@ -4,6 +4,7 @@
 #include "analysis/compare.h"
 
 #include "analysis/losses.h"
+#include "analysis/shift.h"
 #include "analysis/tally.h"
 #include "analysis/twin.h"
 #include "engine/base/mem.h"
@@ -27,18 +28,6 @@ static const char flip_formula[] =
     "a large one are changes of the router or of what it reads. No chance "
     "level. Intervals: "
     "bootstrap over documents.";
-
-static const char share_formula[] =
-    "tv = total variation of the shares of assignments (either) between A and "
-    "B: half the sum over experts of |share in A - share in B|, 0 to 1; its "
-    "interval is a bootstrap over documents, less the bias, and cut at 0. "
-    "noise: by chance, total variation between the shares in A of two halves "
-    "of the documents, split at random within groups, mean over splits, and "
-    "noise_high its quantile 0.95: how far apart two sets of `half` documents "
-    "are for one and the same router (two of as many as there are: about "
-    "noise / sqrt 2). A tv above noise_high is more than that. A and B are of "
-    "the same documents, so that a tv below it may still be known to be above "
-    "0, by its interval.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -79,21 +68,6 @@ static const moe_column flip_columns[] = {
     {"n", NULL, "tokens of that margin", MOE_CELL_INT, 0, 0},
 };
 
-static const moe_column share_columns[] = {
-    {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
-    {"group", NULL, "domain or language; (all): all documents", MOE_CELL_TEXT,
-     0, 0},
-    {"tv", NULL, "total variation of shares, A and B", MOE_CELL_REAL,
-     MOE_SHOW_PLAIN, 5},
-    {"tv_low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PLAIN, 5},
-    {"tv_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 5},
-    {"noise", NULL, "the same between two halves of A, mean", MOE_CELL_REAL,
-     MOE_SHOW_PLAIN, 5},
-    {"noise_high", NULL, "its quantile 0.95", MOE_CELL_REAL, MOE_SHOW_PLAIN, 5},
-    {"half", NULL, "documents in the smaller half", MOE_CELL_INT, 0, 0},
-    {"n", NULL, "assignments in A", MOE_CELL_INT, 0, 0},
-};
-
 static const char expert_formula[] =
     "a, b: share of assignments (either) that the expert takes in A and in B; "
     "difference = a - b, so that it is above 0 where A uses the expert more; 0 "
@@ -125,7 +99,6 @@ static const double edges[] = {0, 1e-4, 1e-3, 1e-2, 1e-1, 1};
 enum {
     N_COLUMN = sizeof columns / sizeof *columns,
     N_FLIP = sizeof flip_columns / sizeof *flip_columns,
-    N_SHARE = sizeof share_columns / sizeof *share_columns,
     N_EXPERT = sizeof expert_columns / sizeof *expert_columns,
     N_BIN = sizeof edges / sizeof *edges,
     /* counters of a layer */
@@ -296,32 +269,17 @@ static moe_err merge(void *user, void *other)
 
 typedef struct work {
     const state *s;
-    moe_table *agreement, *flips, *shares;
+    moe_table *agreement, *flips;
     moe_table *experts; /* NULL: not asked for */
     int64_t *count;     /* [per_slot] of the cell                */
-    int64_t *rest;      /* [n_expert] load of a half             */
-    double *draws;      /* [4 + N_BIN + n_expert, n_resample]    */
+    moe_shift *shifts;  /* [n_slot, groups]                      */
+    int64_t n_shift;
+    double *draws; /* [3 + N_BIN + n_expert, n_resample]    */
 } work;
 
 static double share(const int64_t *count, int what)
 {
     return count[TOKENS] ? (double)count[what] / (double)count[TOKENS] : NAN;
-}
-
-/* Between the shares of two rows of loads. */
-static double variation(const int64_t *a, const int64_t *b, int n_expert)
-{
-    double sum_a = 0, sum_b = 0, tv = 0;
-
-    for (int e = 0; e < n_expert; e++) {
-        sum_a += (double)a[e];
-        sum_b += (double)b[e];
-    }
-    if (!(sum_a > 0 && sum_b > 0))
-        return NAN;
-    for (int e = 0; e < n_expert; e++)
-        tv += fabs((double)a[e] / sum_a - (double)b[e] / sum_b) / 2;
-    return tv;
 }
 
 static void put_place(moe_table *t, const work *w, int slot, int group)
@@ -402,65 +360,6 @@ static void put_flips(const work *w, int slot, int group, double *draws,
     }
 }
 
-/* At 0; NaN stays. */
-static double cut(double x)
-{
-    return x < 0 ? 0 : x;
-}
-
-/* Of each group that is drawn from, the smaller half. */
-static int64_t documents_of_a_half(const moe_tally_draws *draws)
-{
-    int64_t n = 0;
-
-    for (int g = draws->first; g < draws->end; g++)
-        n += draws->groups[g].n_row / 2;
-    return n;
-}
-
-/* Between the two halves of A's documents in random splits. */
-static void split_documents(double *noise, const work *w,
-                            moe_tally_draws *draws, int64_t n)
-{
-    int n_expert = w->s->study->shape->n_expert;
-    const int64_t *all = w->count + LOADS;
-
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t *half = moe_tally_half(draws, i) + LOADS;
-
-        for (int e = 0; e < n_expert; e++)
-            w->rest[e] = all[e] - half[e];
-        noise[i] = variation(half, w->rest, n_expert);
-    }
-}
-
-/* tv, noise: n draws and as many splits. */
-static void put_shares(const work *w, int slot, int group, double *tv,
-                       double *noise, int64_t n, int64_t half)
-{
-    int n_expert = w->s->study->shape->n_expert;
-    const int64_t *load = w->count + LOADS;
-    double value = variation(load, load + n_expert, n_expert), sum = 0;
-    moe_interval interval =
-        moe_stats_unbiased(tv, n, value, moe_tally_units(&w->s->tally, group));
-    moe_table *t = w->shares;
-    int64_t all = 0;
-
-    n = moe_stats_sort(noise, n);
-    for (int64_t i = 0; i < n; i++)
-        sum += noise[i];
-    for (int e = 0; e < n_expert; e++)
-        all += load[e];
-    put_place(t, w, slot, group);
-    moe_table_real(t, value);
-    moe_table_real(t, cut(interval.low));
-    moe_table_real(t, cut(interval.high));
-    moe_table_real(t, n ? sum / (double)n : NAN);
-    moe_table_real(t, n ? moe_stats_quantile(noise, n, 0.95) : NAN);
-    moe_table_int(t, half);
-    moe_table_int(t, all);
-}
-
 /* A's share of an expert less B's. */
 static double gain(const int64_t *load, int n_expert, int expert, double *a,
                    double *b)
@@ -503,15 +402,14 @@ static void put_experts(const work *w, int slot, int group, double *draws,
     }
 }
 
-static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
+static moe_err put_cell(work *w, int slot, moe_tally_cell cell)
 {
     const moe_study *study = w->s->study;
     int n_expert = study->shape->n_expert;
     int64_t width = per_slot(study), n = study->opts->n_resample;
-    double *first = w->draws, *set = first + n, *tv = set + n, *noise = tv + n;
-    double *flips = noise + n, *experts = flips + N_BIN * n, share_a, share_b;
+    double *first = w->draws, *set = first + n, *tv = set + n;
+    double *flips = tv + n, *experts = flips + N_BIN * n, share_a, share_b;
     const int64_t room = n;
-    int64_t half;
     moe_units units = moe_tally_units(&w->s->tally, cell.group);
     moe_tally_draws draws;
     moe_err err =
@@ -528,16 +426,23 @@ static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
 
         first[i] = share(drawn, SAME_FIRST);
         set[i] = share(drawn, SAME_SET);
-        tv[i] = variation(load, load + n_expert, n_expert);
+        tv[i] = moe_shift_between(load, load + n_expert, n_expert);
         for (int b = 0; b < N_BIN; b++)
             flips[b * room + i] = flip_rate(drawn, b);
         for (int e = 0; w->experts && e < n_expert; e++)
             experts[e * room + i] = gain(load, n_expert, e, &share_a, &share_b);
     }
-    if (cell.phase == 0)
-        split_documents(noise, w, &draws, n);
-    half = documents_of_a_half(&draws);
+    if (cell.phase == 0) {
+        moe_shift *shift = &w->shifts[w->n_shift++];
+
+        shift->slot = slot;
+        shift->group = cell.group;
+        err = moe_shift_measure(shift, w->count + LOADS, n_expert, tv, n,
+                                &draws, LOADS, units);
+    }
     moe_tally_draws_fini(&draws);
+    if (err != MOE_OK)
+        return err;
     put_agreement(w, slot, cell, moe_stats_interval(first, n, units),
                   moe_stats_interval(set, n, units));
     if (cell.phase > 0)
@@ -546,7 +451,6 @@ static moe_err put_cell(const work *w, int slot, moe_tally_cell cell)
         put_flips(w, slot, cell.group, flips, n);
     if (w->experts)
         put_experts(w, slot, cell.group, experts, n);
-    put_shares(w, slot, cell.group, tv, noise, n, half);
     return MOE_OK;
 }
 
@@ -571,8 +475,6 @@ static void make_tables(work *w)
 {
     w->agreement = moe_table_new("agreement", "Agreement of routes", formula,
                                  columns, N_COLUMN);
-    w->shares = moe_table_new("changed_shares", "Change of shares",
-                              share_formula, share_columns, N_SHARE);
     if (w->s->study->shape->has_margin &&
         w->s->study->shape->top_k == w->s->other_k)
         w->flips = moe_table_new("flips", "Other experts by margin",
@@ -583,14 +485,22 @@ static void make_tables(work *w)
 }
 
 /* Or let go of them, when there was an error. */
-static moe_err add_tables(moe_tables *out, const work *w, moe_err err)
+static moe_err add_tables(moe_tables *out, work *w, moe_err err)
 {
-    moe_table *const all[] = {w->agreement, w->flips, w->shares, w->experts};
-    const bool wanted[] = {true, w->flips != NULL, true, w->s->experts};
+    moe_table *shares = NULL;
+    moe_table *all[4];
+    int n = 0;
 
-    for (int i = 0; i < 4; i++) {
-        if (!wanted[i])
-            continue;
+    if (err == MOE_OK)
+        err = moe_shift_table(&shares, &w->s->tally, w->shifts, w->n_shift);
+    all[n++] = w->agreement;
+    if (w->flips)
+        all[n++] = w->flips;
+    if (shares)
+        all[n++] = shares;
+    if (w->s->experts)
+        all[n++] = w->experts;
+    for (int i = 0; i < n; i++) {
         if (all[i]) {
             moe_tally_note(all[i], &w->s->tally);
             note_traces(all[i], w->s);
@@ -610,17 +520,19 @@ static moe_err finish(void *user, moe_tables *out)
     int n_expert = s->study->shape->n_expert, n;
     work w = {.s = s,
               .count = moe_calloc(width, sizeof *w.count),
-              .rest = moe_calloc((size_t)n_expert, sizeof *w.rest),
+              .shifts = moe_calloc((size_t)s->study->n_slot *
+                                       (size_t)moe_tally_n_group(&s->tally),
+                                   sizeof *w.shifts),
               .draws =
                   moe_calloc((size_t)s->study->opts->n_resample,
-                             (4 + N_BIN + (size_t)n_expert) * sizeof *w.draws)};
+                             (3 + N_BIN + (size_t)n_expert) * sizeof *w.draws)};
     moe_err err = moe_tally_seal(&s->tally);
 
-    if (err == MOE_OK && (!w.count || !w.rest || !w.draws))
+    if (err == MOE_OK && (!w.count || !w.shifts || !w.draws))
         err = moe_fail(MOE_ERR_NOMEM, "compare: out of memory");
     if (err == MOE_OK) {
         make_tables(&w);
-        for (int l = 0; w.agreement && w.shares && l < s->study->n_slot; l++)
+        for (int l = 0; w.agreement && l < s->study->n_slot; l++)
             for (int g = 0; g < moe_tally_n_group(&s->tally); g++)
                 for (int p = 0;
                      p < moe_tally_n_phase(&s->tally) && err == MOE_OK; p++)
@@ -633,7 +545,7 @@ static moe_err finish(void *user, moe_tables *out)
             note_traces(out->item[n], s);
     }
     free(w.count);
-    free(w.rest);
+    free(w.shifts);
     free(w.draws);
     return err;
 }

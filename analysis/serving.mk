@@ -10,6 +10,7 @@ libanalysis_a_SOURCES += \
 	%D%/means.c %D%/means.h \
 	%D%/placement.c %D%/placement.h \
 	%D%/saturation.c \
+	%D%/shift.c %D%/shift.h \
 	%D%/spread.c %D%/spread.h \
 	%D%/stacks.c %D%/stacks.h \
 	%D%/tally.c %D%/tally.h \

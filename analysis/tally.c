@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ROWS = 192 << 20 /* bytes */, SPLITS = 0x5911 };
+enum { MAX_ROWS = 192 << 20 /* bytes */, HALVES = 0x4a, COINS = 0xc0 };
 
 static int64_t row_bytes(const moe_tally *t)
 {
@@ -207,20 +207,40 @@ const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw)
     return d->count;
 }
 
-const int64_t *moe_tally_half(moe_tally_draws *d, int64_t split)
+static int64_t pick_half(int32_t *pick, int64_t n, uint64_t seed,
+                         uint64_t stream, int64_t draw)
 {
-    uint64_t seed = (uint64_t)d->tally->study->opts->seed + SPLITS;
+    for (int64_t i = 0; i < n; i++)
+        pick[i] = (int32_t)i;
+    moe_random_shuffle(pick, n, seed, stream);
+    return (n + draw % 2) / 2;
+}
+
+static int64_t pick_by_coin(int32_t *pick, int64_t n, uint64_t seed,
+                            uint64_t stream)
+{
+    int64_t n_pick = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        if (moe_random_below(2, seed, stream, (uint64_t)i))
+            pick[n_pick++] = (int32_t)i;
+    return n_pick;
+}
+
+const int64_t *moe_tally_part(moe_tally_draws *d, int64_t draw, bool half)
+{
+    uint64_t seed = (uint64_t)d->tally->study->opts->seed;
     int n_group = d->tally->study->n_group;
 
     memset(d->count, 0, (size_t)d->n * sizeof *d->count);
     for (int g = d->first; g < d->end; g++) {
         moe_resample *of = &d->groups[g];
+        uint64_t stream = (uint64_t)(draw * n_group + g);
+        int64_t n =
+            half ? pick_half(of->pick, of->n_row, seed + HALVES, stream, draw)
+                 : pick_by_coin(of->pick, of->n_row, seed + COINS, stream);
 
-        for (int64_t i = 0; i < of->n_row; i++)
-            of->pick[i] = (int32_t)i;
-        moe_random_shuffle(of->pick, of->n_row, seed,
-                           (uint64_t)(split * n_group + g));
-        moe_resample_sum(d->sum, of, of->pick, (of->n_row + split % 2) / 2);
+        moe_resample_sum(d->sum, of, of->pick, n);
         add_sum(d);
     }
     return d->count;

@@ -87,10 +87,10 @@ moe_err moe_tally_load(moe_tally_draws *out, const moe_tally *t,
                        int64_t n) MOE_MUST_CHECK;
 /* The sums of a draw, [n]; valid until the next call. */
 const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw);
-/* The sums of a random half of the rows of each group, [n]; valid until the next
- * call. What is not in it is the other half; that of an odd number has one more
- * for every other split. */
-const int64_t *moe_tally_half(moe_tally_draws *d, int64_t split);
+/* The sums of random rows, none twice, [n]; valid until the next call. half: a
+ * half of each group, which has the one more of an odd number for every other
+ * draw; else each row with probability 1/2. */
+const int64_t *moe_tally_part(moe_tally_draws *d, int64_t draw, bool half);
 void moe_tally_draws_fini(moe_tally_draws *d);
 
 /* What the draws of a group are from. */

@@ -50,3 +50,7 @@ tests_test_resampling_LDADD = $(ANALYSIS_LIBS)
 check_PROGRAMS += tests/test_coverage
 tests_test_coverage_SOURCES = tests/test_coverage.c tests/world.c tests/world.h
 tests_test_coverage_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/test_coverage_rates
+tests_test_coverage_rates_SOURCES = tests/test_coverage_rates.c tests/world.c \
+	tests/world.h
+tests_test_coverage_rates_LDADD = $(ANALYSIS_LIBS)

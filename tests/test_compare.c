@@ -238,6 +238,8 @@ static void the_noise_of_shares_is_between_halves_of_documents(void **state)
     assert_close(routed_get(t, "layer=1,group=a", "noise"), noise, 1e-14);
     assert_close(routed_get(t, "layer=1,group=a", "noise_high"), noise, 1e-14);
     assert_close(routed_get(t, "layer=1,group=a", "half"), 1, 0);
+    /* in half of the draws both documents are traded, or none */
+    assert_true(routed_get(t, "layer=1,group=a", "p") > 0.25);
     /* one document cannot be split */
     assert_true(isnan(routed_get(t, "layer=1,group=b", "noise")));
     assert_close(routed_get(t, "layer=1,group=b", "half"), 0, 0);
@@ -264,6 +266,8 @@ static void a_trace_agrees_with_itself_on_any_number_of_threads(void **state)
     assert_close(routed_get(t, "layer=1,group=(all)", "gate_difference"), 0, 0);
     t = moe_tables_find(&one, "changed_shares");
     assert_close(routed_get(t, "layer=1,group=(all)", "tv"), 0, 0);
+    assert_close(routed_get(t, "layer=1,group=(all)", "chance"), 0, 0);
+    assert_close(routed_get(t, "layer=1,group=(all)", "p"), 1, 0);
     free(x);
     free(y);
     moe_tables_fini(&one);

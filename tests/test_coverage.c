@@ -11,7 +11,6 @@
 #include "tests/near.h"
 #include "tests/world.h"
 
-#include "analysis/compare.h"
 #include "analysis/stats.h"
 
 #include <math.h>
@@ -20,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char file[] = "coverage-test.db", other[] = "coverage-test-b.db";
+static const char file[] = "coverage-test.db";
 
 enum { E = WORLD_EXPERTS, N_LAYER = 40, N_GROUP = WORLD_GROUPS };
 
@@ -423,40 +422,6 @@ static void intervals_beyond_vocabulary_hold_the_truth(void **state)
     score_check(&domain, 0.93, 0.97);
 }
 
-/* ---- two traces ---- */
-
-static void intervals_of_agreement_hold_the_truth(void **state)
-{
-    score first = {.name = "compare: same_first"};
-    moe_study_opts opts = {.seed = 1, .n_resample = 1000};
-    moe_pool *pool = NULL;
-
-    (void)state;
-    assert_ok(moe_pool_new(&pool, 2));
-    for (int i = 0; i < score_rounds(1000, N_LAYER * N_GROUP); i++) {
-        world w = world_clustered(N_LAYER);
-        moe_tables tables = {0};
-        moe_trace *a, *b;
-        const moe_table *t;
-
-        world_draw(&w, (uint64_t)i + 300);
-        a = world_open(&w, file);
-        w.differ = 0.1;
-        b = world_open(&w, other);
-        assert_ok(moe_compare(&tables, a, b, &opts, pool));
-        t = moe_tables_find(&tables, "agreement");
-        for (int64_t r = 0; r < moe_table_rows(t); r++)
-            if (!world_is(t, r, "group", "(all)"))
-                score_interval(&first, t, r, "first_low", "first_high", 0.9);
-        moe_tables_fini(&tables);
-        moe_trace_close_read(a);
-        moe_trace_close_read(b);
-        world_free(&w);
-    }
-    moe_pool_free(pool);
-    score_check(&first, 0.93, 0.97);
-}
-
 /* ---- languages: sets of an English and a German document ---- */
 
 enum { N_SET = 16, N_TOPIC = 3, N_PAIR = N_SET * N_TOPIC };
@@ -632,7 +597,6 @@ int main(void)
         cmocka_unit_test(intervals_of_kinds_of_tokens_hold_the_truth),
         cmocka_unit_test(intervals_of_the_domain_effect_hold_the_truth),
         cmocka_unit_test(intervals_beyond_vocabulary_hold_the_truth),
-        cmocka_unit_test(intervals_of_agreement_hold_the_truth),
         cmocka_unit_test(intervals_between_languages_hold_the_truth),
         cmocka_unit_test(tests_without_an_effect_err_at_their_stated_rate),
         cmocka_unit_test(q_values_without_an_effect_are_rarely_small),
@@ -640,6 +604,5 @@ int main(void)
     int failed = cmocka_run_group_tests_name("coverage", tests, NULL, NULL);
 
     unlink(file);
-    unlink(other);
     return failed;
 }

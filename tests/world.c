@@ -31,7 +31,11 @@ enum {
     NOISE,
     ELSE,
     DIFFER,
-    LINK
+    LINK,
+    MOOD,
+    MARGIN,
+    ENTROPY,
+    LOSS
 };
 
 static double unit(const world *w, int what, int64_t a, int64_t b)
@@ -159,6 +163,46 @@ static void route(int32_t *expert, void *user, int doc, int64_t token,
     expert[1] = (expert[0] + 1) % E;
 }
 
+/* Of mean 1 over documents. */
+static double drawn(const world *w, int what, int64_t place, int64_t token)
+{
+    double mood = 0.5 + unit(w, MOOD, place, what);
+
+    return -mood * log(1 - unit(w, what, place, token));
+}
+
+static void odds(float *gate, float *margin, float *entropy, void *user,
+                 int doc, int64_t token, int layer)
+{
+    const world *w = user;
+    int64_t place = (int64_t)doc * w->n_layer + layer;
+
+    (void)gate;
+    if (token < 0)
+        return;
+    *margin = (float)drawn(w, MARGIN, place, token);
+    *entropy = (float)(2 * drawn(w, ENTROPY, place, token));
+}
+
+/* Not the same increase in all documents. */
+static float nll(void *user, int doc, int64_t token)
+{
+    const world *w = user;
+    double loss = drawn(w, LOSS, doc, token < 0 ? 0 : token);
+
+    return (float)(loss + w->differ * drawn(w, DIFFER, doc, token + 1));
+}
+
+double world_share_under(double x)
+{
+    enum { STEPS = 1000 };
+    double sum = 0;
+
+    for (int i = 0; i < STEPS; i++)
+        sum += -expm1(-x / (0.5 + (i + 0.5) / STEPS)) / STEPS;
+    return sum;
+}
+
 static int32_t vocab(void *user, int doc, int64_t token)
 {
     const world *w = user;
@@ -179,7 +223,9 @@ moe_trace *world_open(world *w, const char *path)
                       .piece = piece,
                       .user = w,
                       .route = route,
-                      .vocab = vocab};
+                      .vocab = vocab,
+                      .odds = odds,
+                      .nll = nll};
 
     for (int id = 0; id < WORLD_VOCAB; id++)
         piece[id] = pieces[id % 4];

@@ -33,7 +33,8 @@ typedef struct world {
     double by_token; /* weight of the expert of the token id                 */
     double again;    /* probability that a token id repeats                  */
     bool words;      /* groups use other words                               */
-    double differ;   /* where not 0: mean share of tokens with another route */
+    double differ;   /* where not 0: mean share of tokens with another route,
+                        and by how much losses are larger in the mean        */
     double link;     /* share of tokens that take the expert behind the one
                         of the layer before                                  */
     routed_doc docs[WORLD_DOCS];
@@ -48,8 +49,14 @@ world world_clustered(int n_layer);
 
 void world_draw(world *w, uint64_t seed);
 void world_free(world *w);
-/* The second choice is the expert behind the first. */
+/*
+ * The second choice is the expert behind the first. Margins, entropies (twice)
+ * and losses have the mean 1 and, of one document, an exponential law whose mean
+ * is uniform between 1/2 and 3/2.
+ */
 moe_trace *world_open(world *w, const char *path);
+/* The share of margins under x. */
+double world_share_under(double x);
 
 int32_t world_expert_of_word(int32_t id, int layer);
 /* The share of a token id among those of a group; 0: it has none. */
