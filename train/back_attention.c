@@ -10,7 +10,6 @@
 #include "engine/ops.h"
 #include "train/back_ops.h"
 
-#include <math.h>
 #include <string.h>
 
 int64_t moe_step_back_attention_floats(const moe_step *s)
@@ -74,22 +73,6 @@ static void store(const moe_step *s, float *to, const float *from,
         memcpy(to + i * s->n_kv, from + i * d, (size_t)d * sizeof *to);
 }
 
-/* Turn the rows of `heads` heads back, and scale them. */
-static void turn_back(const moe_step *s, float *x, int64_t window, int heads,
-                      float scale)
-{
-    int d = s->c->d_head;
-
-    x += window * s->opts.length * heads * d;
-    for (int64_t pos = 0; pos < s->opts.length; pos++)
-        for (int h = 0; h < heads; h++, x += d) {
-            moe_op_rope(x, x, s->cosine + pos * (d / 2),
-                        s->back_sine + pos * (d / 2), d, false);
-            if (scale != 1)
-                moe_op_scale(x, scale, d);
-        }
-}
-
 void moe_step_back_attention(const moe_step *s, const moe_step_saved *l,
                              const float *d_o, int64_t window, float *scratch,
                              int worker)
@@ -107,6 +90,5 @@ void moe_step_back_attention(const moe_step *s, const moe_step_saved *l,
         store(s, l->k, dk, window, kv);
         store(s, l->v, dv, window, kv);
     }
-    turn_back(s, l->q, window, s->c->n_head, (float)(1 / sqrt(s->c->d_head)));
-    turn_back(s, l->k, window, s->c->n_kv_head, 1);
+    moe_step_turn(s, l, s->back_sine, window);
 }

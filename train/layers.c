@@ -29,20 +29,28 @@ void moe_step_residual(const moe_step *s, float *x, int layer, int64_t window)
     }
 }
 
-/* Turn the heads of a window, and scale them. */
-static void turn(const moe_step *s, float *x, int64_t window, int heads,
-                 float scale)
+/* Turn the heads of a window by these sines, and scale them. */
+static void turn_heads(const moe_step *s, float *x, const float *sine,
+                       int64_t window, int heads, float scale)
 {
     int d = s->c->d_head;
 
     x += window * s->opts.length * heads * d;
     for (int64_t pos = 0; pos < s->opts.length; pos++)
         for (int h = 0; h < heads; h++, x += d) {
-            moe_op_rope(x, x, s->cosine + pos * (d / 2),
-                        s->sine + pos * (d / 2), d, false);
+            moe_op_rope(x, x, s->cosine + pos * (d / 2), sine + pos * (d / 2),
+                        d, false);
             if (scale != 1)
                 moe_op_scale(x, scale, d);
         }
+}
+
+void moe_step_turn(const moe_step *s, const moe_step_saved *l,
+                   const float *sine, int64_t window)
+{
+    turn_heads(s, l->q, sine, window, s->c->n_head,
+               (float)(1 / sqrt(s->c->d_head)));
+    turn_heads(s, l->k, sine, window, s->c->n_kv_head, 1);
 }
 
 int64_t moe_step_window_floats(const moe_step *s)
@@ -73,8 +81,7 @@ static void window_task(const moe_step *s, int layer, int64_t window,
                      moe_step_param(s, at->wk), n, s->n_kv, d, false);
     moe_step_forward(s, worker, l->v + first * s->n_kv, h,
                      moe_step_param(s, at->wv), n, s->n_kv, d, false);
-    turn(s, l->q, window, c->n_head, (float)(1 / sqrt(c->d_head)));
-    turn(s, l->k, window, c->n_kv_head, 1);
+    moe_step_turn(s, l, s->sine, window);
     moe_step_attention(s, l, window, rest, worker);
     memcpy(x2, x, (size_t)(n * d) * sizeof *x2);
     moe_step_forward(s, worker, x2, l->o + first * s->n_q,

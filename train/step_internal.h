@@ -176,6 +176,10 @@ static inline void moe_step_back_w(const moe_step *s, int worker, float *dw,
  * embedding or from what the experts of the layer below gave. */
 void moe_step_residual(const moe_step *s, float *x, int layer, int64_t window);
 
+/* Turn q and k of one window by `sine` (s->sine, or back_sine for gradients), and
+ * scale q by the root of the head size. */
+void moe_step_turn(const moe_step *s, const moe_step_saved *l,
+                   const float *sine, int64_t window);
 /* Causal attention of one window: from saved q, k, v to o and log_sum. */
 void moe_step_attention(const moe_step *s, const moe_step_saved *l,
                         int64_t window, float *scratch, int worker);
