@@ -175,15 +175,25 @@ static moe_err prepare(state *s)
     return err;
 }
 
-static double entropy_of(const int32_t *value, int64_t n, int n_value,
-                         int64_t *work)
+/* Values by part, [n_part, n_expert]. */
+static void count_values(int64_t *count, const state *s, const int32_t *first,
+                         int n_expert)
 {
-    for (int v = 0; v < n_value; v++)
+    for (int64_t i = 0; i < s->strata[TOKEN].n; i++)
+        if (first[i] >= 0)
+            count[(int64_t)s->part[i] * n_expert + first[i]]++;
+}
+
+/* Of the values of all parts but one; -1: of all. work: [n_expert]. */
+static double entropy_of(const state *s, const int64_t *count, int n_expert,
+                         int without, int64_t *work)
+{
+    for (int v = 0; v < n_expert; v++)
         work[v] = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (value[i] >= 0)
-            work[value[i]]++;
-    return moe_stats_entropy(work, n_value);
+    for (int p = 0; p < s->n_part; p++)
+        for (int v = 0; v < n_expert && p != without; v++)
+            work[v] += count[(int64_t)p * n_expert + v];
+    return moe_stats_entropy(work, n_expert);
 }
 
 static double share_of(const moe_conditional *c, double entropy)
@@ -192,21 +202,20 @@ static double share_of(const moe_conditional *c, double entropy)
 }
 
 /* The share of the token with each part of the documents left out in turn: their
- * spread is that of the share over documents. `left` holds what is left. */
-static moe_interval jackknife(const state *s, const int32_t *first,
-                              int32_t *left, int n_expert, int64_t *work,
-                              double value)
+ * spread is that of the share over documents. */
+static moe_err jackknife(row *out, const state *s, const int32_t *first,
+                         const int64_t *count, int n_expert, int64_t *work)
 {
-    const moe_strata *strata = &s->strata[TOKEN];
     double share[MAX_PART], mean = 0, sum = 0, wide;
+    double value = share_of(&out->of[TOKEN], out->entropy);
+    moe_conditional left[MAX_PART];
+    moe_err err = moe_strata_without(left, &s->strata[TOKEN], first, n_expert,
+                                     s->part, s->n_part);
 
+    if (err != MOE_OK)
+        return err;
     for (int p = 0; p < s->n_part; p++) {
-        moe_conditional c;
-
-        for (int64_t i = 0; i < strata->n; i++)
-            left[i] = s->part[i] == p ? -1 : first[i];
-        c = moe_strata_information(strata, left, n_expert, work);
-        share[p] = share_of(&c, entropy_of(left, strata->n, n_expert, work));
+        share[p] = share_of(&left[p], entropy_of(s, count, n_expert, p, work));
         mean += share[p] / s->n_part;
     }
     for (int p = 0; p < s->n_part; p++)
@@ -214,7 +223,8 @@ static moe_interval jackknife(const state *s, const int32_t *first,
     wide = s->n_part < 2 ? NAN
                          : moe_stats_t975(s->n_part - 1) *
                                sqrt(sum * (s->n_part - 1) / s->n_part);
-    return (moe_interval){value - wide, value + wide};
+    out->token = (moe_interval){value - wide, value + wide};
+    return MOE_OK;
 }
 
 static moe_err do_layer(void *user, int64_t slot)
@@ -225,28 +235,30 @@ static moe_err do_layer(void *user, int64_t slot)
     int32_t *first = moe_calloc((size_t)r->n_place, sizeof *first);
     int32_t *sorted = moe_calloc((size_t)r->n_place, sizeof *sorted);
     int64_t *work = moe_calloc(2 * (size_t)n_expert, sizeof *work);
+    int64_t *count =
+        moe_calloc((size_t)s->n_part, (size_t)n_expert * sizeof *count);
     row *out = &s->rows[slot];
     moe_err err = MOE_OK;
 
-    if (!first || !sorted || !work) {
+    if (!first || !sorted || !work || !count) {
         err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
         goto done;
     }
     moe_record_layer(first, r, (int)slot, 1);
-    for (int f = 0; f < N_FACTOR; f++) {
+    for (int f = N_FACTOR - 1; f >= 0; f--) { /* TOKEN last: it stays */
         moe_strata_gather(sorted, &s->strata[f], first);
         out->of[f] =
             moe_strata_information(&s->strata[f], sorted, n_expert, work);
     }
-    moe_strata_gather(sorted, &s->strata[TOKEN], first);
-    out->entropy = entropy_of(sorted, s->strata[TOKEN].n, n_expert, work);
-    out->token = jackknife(s, sorted, first, n_expert, work,
-                           share_of(&out->of[TOKEN], out->entropy));
+    count_values(count, s, sorted, n_expert);
+    out->entropy = entropy_of(s, count, n_expert, -1, work);
+    err = jackknife(out, s, sorted, count, n_expert, work);
 
 done:
     free(first);
     free(sorted);
     free(work);
+    free(count);
     return err;
 }
 

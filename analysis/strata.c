@@ -301,17 +301,41 @@ typedef struct sums {
     int64_t n;
 } sums;
 
+/* What the values at a level tell. */
+static void add_cells(sums *out, const moe_strata *s, const int64_t *in_level,
+                      int64_t n_level, int n_value)
+{
+    out->levels += moe_logs_of(&s->logs, n_level);
+    for (int v = 0; v < n_value; v++)
+        out->cells += moe_logs_of(&s->logs, in_level[v]);
+}
+
+static void add_chance(sums *out, kept *k, const moe_strata *s,
+                       const int64_t *in_class, int64_t n_class,
+                       int64_t n_level, int n_value)
+{
+    for (int v = 0; v < n_value; v++)
+        if (in_class[v] > 1)
+            out->by_chance +=
+                mean_of(k, &s->logs, n_class, in_class[v], n_level);
+}
+
+static void add_margins(sums *out, const moe_strata *s, const int64_t *in_class,
+                        int64_t n_class, int n_value)
+{
+    out->classes += moe_logs_of(&s->logs, n_class);
+    for (int v = 0; v < n_value; v++)
+        out->values += moe_logs_of(&s->logs, in_class[v]);
+}
+
 static void add_level(sums *out, kept *k, const moe_strata *s,
                       const int64_t *in_class, int64_t n_class,
                       const int64_t *in_level, int64_t n_level, int n_value)
 {
-    out->levels += moe_logs_of(&s->logs, n_level);
-    for (int v = 0; v < n_value; v++) {
-        out->cells += moe_logs_of(&s->logs, in_level[v]);
-        if (in_class[v] > 1)
-            out->by_chance +=
-                mean_of(k, &s->logs, n_class, in_class[v], n_level);
-    }
+    if (n_level <= 1) /* all terms are 0 */
+        return;
+    add_cells(out, s, in_level, n_level, n_value);
+    add_chance(out, k, s, in_class, n_class, n_level, n_value);
 }
 
 static void add_class(sums *out, kept *k, const moe_strata *s,
@@ -332,13 +356,10 @@ static void add_class(sums *out, kept *k, const moe_strata *s,
     for (int64_t i = from; i < to; i++)
         if (value[i] >= 0)
             in_class[value[i]]++;
-    out->classes += moe_logs_of(&s->logs, n);
-    for (int v = 0; v < n_value; v++)
-        out->values += moe_logs_of(&s->logs, in_class[v]);
+    add_margins(out, s, in_class, n, n_value);
     for (int64_t i = from; i < to; i++) {
         if (s->cut[i] == MOE_LEVEL_BEGINS && n_level) {
-            if (n_level > 1) /* else all terms are 0 */
-                add_level(out, k, s, in_class, n, in_level, n_level, n_value);
+            add_level(out, k, s, in_class, n, in_level, n_level, n_value);
             memset(in_level, 0, bytes);
             n_level = 0;
         }
@@ -347,8 +368,7 @@ static void add_class(sums *out, kept *k, const moe_strata *s,
             n_level++;
         }
     }
-    if (n_level > 1)
-        add_level(out, k, s, in_class, n, in_level, n_level, n_value);
+    add_level(out, k, s, in_class, n, in_level, n_level, n_value);
 }
 
 void moe_strata_gather(int32_t *out, const moe_strata *s,
@@ -358,12 +378,22 @@ void moe_strata_gather(int32_t *out, const moe_strata *s,
         out[i] = by_place[s->order[i]];
 }
 
+static moe_conditional told_by(const sums *all)
+{
+    double n = (double)all->n, margins;
+
+    if (all->n == 0)
+        return (moe_conditional){NAN, NAN, 0};
+    margins = all->classes - all->levels - all->values;
+    return (moe_conditional){fmax(0, (all->cells + margins) / n),
+                             fmax(0, (all->by_chance + margins) / n), all->n};
+}
+
 moe_conditional moe_strata_information(const moe_strata *s,
                                        const int32_t *value, int n_value,
                                        int64_t *work)
 {
     sums all = {0};
-    double margins, n;
     kept k;
 
     k.all = 0;
@@ -371,10 +401,150 @@ moe_conditional moe_strata_information(const moe_strata *s,
         to = moe_strata_class(s, from);
         add_class(&all, &k, s, value, n_value, from, to, work);
     }
-    if (all.n == 0)
-        return (moe_conditional){NAN, NAN, 0};
-    n = (double)all.n;
-    margins = all.classes - all.levels - all.values;
-    return (moe_conditional){fmax(0, (all.cells + margins) / n),
-                             fmax(0, (all.by_chance + margins) / n), all.n};
+    return told_by(&all);
+}
+
+/* ---- with parts left out ---- */
+
+/* Counts by value: of each part, and behind the last of all of them. */
+typedef struct without {
+    const moe_strata *s;
+    const int32_t *value, *part;
+    int n_value, n_part;
+    int64_t *in_class, *in_level; /* [n_part + 1, 1 + n_value] sum first */
+    int64_t *left;                /* [n_value] scratch                   */
+    int64_t *n_left;              /* [n_part, most levels of a class]    */
+    int64_t most;
+    sums *out; /* [n_part] */
+    kept k;
+} without;
+
+static void without_free(without *w)
+{
+    if (!w)
+        return;
+    free(w->in_class);
+    free(w->in_level);
+    free(w->left);
+    free(w->n_left);
+    free(w->out);
+    free(w);
+}
+
+static int64_t most_levels(const moe_strata *s)
+{
+    int64_t most = 1, n = 1;
+
+    for (int64_t i = 0; i < s->n; i++) {
+        n = s->cut[i] >= MOE_CLASS_BEGINS ? 1 : n + s->cut[i];
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static without *without_new(const moe_strata *s, int n_value, int n_part)
+{
+    size_t row = (1 + (size_t)n_value) * sizeof(int64_t);
+    without *w = moe_calloc(1, sizeof *w);
+
+    if (!w)
+        return NULL;
+    w->s = s;
+    w->n_value = n_value;
+    w->n_part = n_part;
+    w->most = most_levels(s);
+    w->in_class = moe_calloc((size_t)n_part + 1, row);
+    w->in_level = moe_calloc((size_t)n_part + 1, row);
+    w->left = moe_calloc(1, row);
+    w->n_left = moe_calloc((size_t)n_part, (size_t)w->most * sizeof *w->n_left);
+    w->out = moe_calloc((size_t)n_part, sizeof *w->out);
+    if (w->in_class && w->in_level && w->left && w->n_left && w->out)
+        return w;
+    without_free(w);
+    return NULL;
+}
+
+static void count_parts(int64_t *count, const without *w, int64_t from,
+                        int64_t to)
+{
+    int64_t width = 1 + w->n_value, *all = count + w->n_part * width;
+
+    memset(count, 0, (size_t)((w->n_part + 1) * width) * sizeof *count);
+    for (int64_t i = from; i < to; i++)
+        if (w->value[i] >= 0)
+            count[w->part[i] * width + 1 + w->value[i]]++;
+    for (int p = 0; p < w->n_part; p++)
+        for (int64_t v = 1; v < width; v++) {
+            count[p * width] += count[p * width + v];
+            all[v] += count[p * width + v];
+            all[0] += count[p * width + v];
+        }
+}
+
+/* Counts by value without a part; their sum. */
+static int64_t leave_out(int64_t *left, const int64_t *count, const without *w,
+                         int part)
+{
+    int64_t width = 1 + w->n_value;
+    const int64_t *all = count + w->n_part * width, *own = count + part * width;
+
+    for (int64_t v = 1; v < width; v++)
+        left[v - 1] = all[v] - own[v];
+    return all[0] - own[0];
+}
+
+/* Levels are counted once for all parts; the means by chance of a part come one
+ * after the other, because many are alike. */
+static void add_class_without(without *w, int64_t from, int64_t to)
+{
+    const moe_strata *s = w->s;
+    int64_t n_level = 0;
+
+    count_parts(w->in_class, w, from, to);
+    for (int64_t i = from, end; s->cut[from] != MOE_CLASS_ALIKE && i < to;
+         i = end, n_level++) {
+        for (end = i + 1; end < to && !s->cut[end]; end++)
+            ;
+        count_parts(w->in_level, w, i, end);
+        for (int p = 0; p < w->n_part; p++) {
+            int64_t n = leave_out(w->left, w->in_level, w, p);
+
+            w->n_left[p * w->most + n_level] = n;
+            if (n > 1)
+                add_cells(&w->out[p], s, w->left, n, w->n_value);
+        }
+    }
+    for (int p = 0; p < w->n_part; p++) {
+        const int64_t *n_left = w->n_left + p * w->most;
+        int64_t n = leave_out(w->left, w->in_class, w, p);
+
+        w->out[p].n += n;
+        if (n <= 1 || s->cut[from] == MOE_CLASS_ALIKE)
+            continue;
+        add_margins(&w->out[p], s, w->left, n, w->n_value);
+        for (int64_t l = 0; l < n_level; l++)
+            if (n_left[l] > 1)
+                add_chance(&w->out[p], &w->k, s, w->left, n, n_left[l],
+                           w->n_value);
+    }
+}
+
+moe_err moe_strata_without(moe_conditional *out, const moe_strata *s,
+                           const int32_t *value, int n_value,
+                           const int32_t *part, int n_part)
+{
+    without *w = without_new(s, n_value, n_part);
+
+    if (!w)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %d parts", n_part);
+    w->value = value;
+    w->part = part;
+    for (int64_t from = 0, to; from < s->n; from = to) {
+        to = moe_strata_class(s, from);
+        add_class_without(w, from, to);
+    }
+    for (int p = 0; p < n_part; p++)
+        out[p] = told_by(&w->out[p]);
+    without_free(w);
+    return MOE_OK;
 }

@@ -79,4 +79,15 @@ moe_conditional moe_strata_information(const moe_strata *s,
                                        const int32_t *value, int n_value,
                                        int64_t *work);
 
+/*
+ * The same with each part of the observations left out in turn, which are
+ * counted once.
+ *
+ *   out   [n_part]
+ *   part  [n]       in [0, n_part), in the order of the strata
+ */
+moe_err moe_strata_without(moe_conditional *out, const moe_strata *s,
+                           const int32_t *value, int n_value,
+                           const int32_t *part, int n_part) MOE_MUST_CHECK;
+
 #endif
