@@ -27,7 +27,8 @@ struct moe_stacks {
     uint32_t *count;  /* [n_expert] requests so far                  */
     int32_t *next;    /* [n_expert] token of the next request        */
     int32_t *asked;   /* [n_expert] token that last asked for it     */
-    claim *candidate; /* [top_k + 1] best first                      */
+    claim *candidate; /* [top_k + 1 + n_expert] best first, from where
+                         the last ones that were taken stood          */
 };
 
 const char *moe_stack_name(int policy)
@@ -52,7 +53,7 @@ moe_err moe_stacks_new(moe_stacks **out, int n_expert, int top_k)
         s->count = moe_calloc(n, sizeof *s->count);
         s->next = moe_calloc(n, sizeof *s->next);
         s->asked = moe_calloc(n, sizeof *s->asked);
-        s->candidate = moe_calloc((size_t)top_k + 1, sizeof *s->candidate);
+        s->candidate = moe_calloc((size_t)top_k + 1 + n, sizeof *s->candidate);
     }
     if (!s || !s->list || !s->place || !s->worth || !s->when || !s->count ||
         !s->next || !s->asked || !s->candidate) {
@@ -167,16 +168,15 @@ static void update(moe_stacks *s, int n_candidate, int64_t t)
             if (s->asked[old] != t) {
                 claim c = {s->worth[old], old};
 
-                if (c.worth > candidate[0].worth)
+                if (c.worth > candidate->worth)
                     continue;
                 propose(candidate, n_candidate++, c);
             }
         }
-        s->list[at] = candidate[0].expert;
-        s->place[s->list[at]] = at;
+        s->list[at] = candidate->expert;
+        s->place[candidate->expert] = at;
+        candidate++;
         n_candidate--;
-        for (int i = 0; i < n_candidate; i++)
-            candidate[i] = candidate[i + 1];
     }
 }
 
