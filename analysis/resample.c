@@ -3,6 +3,7 @@
 #include "analysis/resample.h"
 
 #include "analysis/stats.h"
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <assert.h>
@@ -11,8 +12,7 @@
 
 enum { WIDE = MOE_RESAMPLE_WIDE };
 
-/* What every x86-64 adds at once, and other processors as they can. */
-typedef double pair __attribute__((vector_size(16)));
+typedef double wide __attribute__((vector_size(WIDE * sizeof(double))));
 
 static int64_t n_block(const moe_resample *r)
 {
@@ -68,42 +68,62 @@ void moe_resample_add_counts(moe_resample *r, const uint32_t *row)
     r->n_row++;
 }
 
-/* One block of columns, over the rows that were picked. */
-static void add_picked(double *sum, const double *value, const int32_t *pick,
-                       int64_t n)
+/* Four blocks of columns, `step` apart, over the rows that were picked: so that
+ * one addition need not wait for another. */
+MOE_CLONES
+static void add_four(double *sum, const double *value, int64_t step,
+                     const int32_t *pick, int64_t n)
 {
-    pair a = {0}, b = {0}, c = {0}, d = {0};
-    pair total[WIDE / 2];
+    wide a = {0}, b = {0}, c = {0}, d = {0}, row[4];
 
     for (int64_t i = 0; i < n; i++) {
-        pair row[WIDE / 2];
+        const double *from = value + pick[i] * (int64_t)WIDE;
 
-        memcpy(row, value + (int64_t)pick[i] * WIDE, sizeof row);
+        memcpy(&row[0], from, sizeof *row);
+        memcpy(&row[1], from + step, sizeof *row);
+        memcpy(&row[2], from + 2 * step, sizeof *row);
+        memcpy(&row[3], from + 3 * step, sizeof *row);
         a += row[0];
         b += row[1];
         c += row[2];
         d += row[3];
     }
-    total[0] = a;
-    total[1] = b;
-    total[2] = c;
-    total[3] = d;
-    memcpy(sum, total, sizeof total);
+    row[0] = a;
+    row[1] = b;
+    row[2] = c;
+    row[3] = d;
+    memcpy(sum, row, sizeof row);
+}
+
+MOE_CLONES
+static void add_block(double *sum, const double *value, const int32_t *pick,
+                      int64_t n)
+{
+    wide total = {0};
+
+    for (int64_t i = 0; i < n; i++) {
+        wide row;
+
+        memcpy(&row, value + pick[i] * (int64_t)WIDE, sizeof row);
+        total += row;
+    }
+    memcpy(sum, &total, sizeof total);
 }
 
 void moe_resample_sum(double *sum, const moe_resample *r, const int32_t *pick,
                       int64_t n)
 {
-    for (int64_t block = 0; block < n_block(r); block++) {
-        const double *value = r->value + block * r->room * WIDE;
-        int64_t first = block * WIDE, left = r->n_col - first;
-        double part[WIDE];
+    int64_t step = r->room * WIDE, block = 0, whole = r->n_col / WIDE;
+    double part[WIDE];
 
-        add_picked(part, value, pick, n);
-        if (left >= WIDE)
-            memcpy(sum + first, part, sizeof part);
-        else
-            memcpy(sum + first, part, (size_t)left * sizeof *part);
+    for (; block + 4 <= whole; block += 4)
+        add_four(sum + block * WIDE, r->value + block * step, step, pick, n);
+    for (; block < whole; block++)
+        add_block(sum + block * WIDE, r->value + block * step, pick, n);
+    if (whole < n_block(r)) {
+        add_block(part, r->value + whole * step, pick, n);
+        memcpy(sum + whole * WIDE, part,
+               (size_t)(r->n_col % WIDE) * sizeof *part);
     }
 }
 
