@@ -5,6 +5,7 @@
 #include "analysis/counts.h"
 #include "analysis/resample.h"
 #include "analysis/sets.h"
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -15,6 +16,7 @@ enum {
     FIRST = MOE_REPEAT_FIRST,
     ANY = MOE_REPEAT_ANY,
     N = MOE_REPEAT_CHOICES,
+    LANES = 8,           /* products at once                            */
     MAX_KIND = 1024,     /* kinds of sets that are counted by document  */
     MAX_LAW = 128 << 20, /* bytes of routes by token id                 */
     MAX_SUMS = 256 << 20 /* bytes of counts by document                 */
@@ -198,21 +200,37 @@ static double product(const uint32_t *a, const uint32_t *b, int64_t n)
     return (double)sum;
 }
 
+/* The same where it takes 32 bits. */
+MOE_CLONES
+static double small_product(const uint32_t *a, const uint32_t *b, int64_t n)
+{
+    uint32_t lane[LANES] = {0}, sum = 0;
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            lane[l] += a[i + l] * b[i + l];
+    for (; i < n; i++)
+        sum += a[i] * b[i];
+    for (int l = 0; l < LANES; l++)
+        sum += lane[l];
+    return sum;
+}
+
 /* Probability that routes of two token ids repeat; two occurrences of one id
  * are different ones. */
 static double expected(const work *w, const uint32_t *a, const uint32_t *b,
                        int choice)
 {
     double n = (double)a[0] * b[0], hits;
+    double (*sum)(const uint32_t *, const uint32_t *, int64_t) =
+        n * w->k * w->k <= UINT32_MAX ? small_product : product;
 
-    if (choice == FIRST)
-        hits = product(a + 1, b + 1, w->n_expert);
-    else if (w->k == 1)
-        hits = product(a + 1, b + 1, w->n_expert);
+    if (choice == FIRST || w->k == 1)
+        hits = sum(a + 1, b + 1, w->n_expert);
     else
-        hits = product(a + 1 + w->n_expert, b + 1 + w->n_expert, w->n_expert) -
-               product(a + 1 + 2 * w->n_expert, b + 1 + 2 * w->n_expert,
-                       w->n_kind);
+        hits = sum(a + 1 + w->n_expert, b + 1 + w->n_expert, w->n_expert) -
+               sum(a + 1 + 2 * w->n_expert, b + 1 + 2 * w->n_expert, w->n_kind);
     if (a == b) { /* an occurrence repeats itself */
         hits -= a[0];
         n -= a[0];

@@ -30,17 +30,24 @@ bool moe_sets_share(const int32_t *a, const int32_t *b, int top_k)
     return false;
 }
 
+static inline bool is_same(const int32_t *a, const int32_t *b, int top_k)
+{
+    for (int r = 0; r < top_k; r++)
+        if (a[r] != b[r])
+            return false;
+    return true;
+}
+
 /* The place of a sorted set: its own, or the free one where it belongs. */
 static int64_t place_of(const moe_sets *s, const int32_t *set)
 {
-    size_t bytes = (size_t)s->top_k * sizeof *set;
     uint64_t hash = 0;
     int64_t i;
 
     for (int r = 0; r < s->top_k; r++)
         hash = (hash ^ (uint64_t)set[r]) * UINT64_C(0x9e3779b97f4a7c15);
     i = (int64_t)((hash ^ hash >> 29) & (uint64_t)(s->n_slot - 1));
-    while (s->count[i] && memcmp(s->member + i * s->top_k, set, bytes) != 0)
+    while (s->count[i] && !is_same(s->member + i * s->top_k, set, s->top_k))
         i = (i + 1) & (s->n_slot - 1);
     return i;
 }

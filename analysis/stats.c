@@ -486,12 +486,15 @@ static double selected(double *x, int64_t n, double p)
     return moe_stats_quantile(x, n, p);
 }
 
-enum { TAIL = 32 };
+enum {
+    TAIL = 32,
+    GUESS = 64, /* draws that tell where the smallest of all are */
+    FEW = 256   /* those that may be among the smallest          */
+};
 
-/* The k smallest of n numbers, rising; k <= TAIL. Almost all of them are larger
- * than those that are kept, which processors foresee. */
-static void smallest(double *out, int64_t k, const double *x, int64_t n,
-                     double sign)
+/* The k smallest of n numbers, rising; k <= TAIL. */
+static void keep_smallest(double *out, int64_t k, const double *x, int64_t n,
+                          double sign)
 {
     int64_t have = 0;
 
@@ -506,6 +509,27 @@ static void smallest(double *out, int64_t k, const double *x, int64_t n,
             out[at] = out[at - 1];
         out[at] = v;
     }
+}
+
+/* The same by way of those under a limit, which are found without a branch: the
+ * first few tell a limit that hardly ever leaves out too many. */
+static void smallest(double *out, int64_t k, const double *x, int64_t n,
+                     double sign)
+{
+    int64_t rank = 3 + 2 * GUESS * k / n, m = 0, i = 0;
+    double few[FEW];
+
+    if (n >= 4 * GUESS && rank <= k) {
+        keep_smallest(out, rank, x, GUESS, sign);
+        for (double limit = out[rank - 1]; i < n && m < FEW; i++) {
+            few[m] = sign * x[i];
+            m += few[m] <= limit;
+        }
+    }
+    if (m >= k && i == n)
+        keep_smallest(out, k, few, m, 1);
+    else
+        keep_smallest(out, k, x, n, sign);
 }
 
 /* The quantiles p and 1 - p near both ends, of up to a thousand draws or so. */

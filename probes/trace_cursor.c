@@ -237,6 +237,9 @@ static moe_err read_token(moe_cursor *c, int64_t i)
     return MOE_OK;
 }
 
+/* The values of a row have one reader, so none of them needs protection: type
+ * and number of one take two calls, where columns take the lock in each. */
+
 /* Digits to choices; the reverse of bind_choices in trace_write.c. */
 static moe_err read_choices(moe_cursor *c, int32_t *expert, int n)
 {
@@ -247,7 +250,8 @@ static moe_err read_choices(moe_cursor *c, int32_t *expert, int n)
     for (int pack = 0; pack < lay->n_pack; pack++) {
         int d = pack * lay->n_digit;
         int end = d + lay->n_digit < n ? d + lay->n_digit : n;
-        int type = sqlite3_column_type(c->route, 1 + pack);
+        sqlite3_value *value = sqlite3_column_value(c->route, 1 + pack);
+        int type = sqlite3_value_type(value);
         uint64_t x;
 
         if (type == SQLITE_NULL) {
@@ -255,15 +259,14 @@ static moe_err read_choices(moe_cursor *c, int32_t *expert, int n)
                 expert[d] = -1;
             continue;
         }
-        x = (uint64_t)sqlite3_column_int64(c->route, 1 + pack);
+        x = (uint64_t)sqlite3_value_int64(value);
         for (; d < end; d++, x /= base) {
             int32_t e = (int32_t)(x % base);
 
             expert[d] = e == n_expert ? -1 : e;
         }
         if (type != SQLITE_INTEGER || x != 0)
-            return damaged(c, "choices are",
-                           sqlite3_column_int64(c->route, 1 + pack));
+            return damaged(c, "choices are", sqlite3_value_int64(value));
     }
     return MOE_OK;
 }
@@ -282,14 +285,15 @@ static inline float decode(uint32_t code)
 
 static moe_err read_pair(moe_cursor *c, int column, float *low, float *high)
 {
-    int type = sqlite3_column_type(c->route, column);
+    sqlite3_value *value = sqlite3_column_value(c->route, column);
+    int type = sqlite3_value_type(value);
     int64_t v;
 
     if (type == SQLITE_NULL) {
         *low = *high = NAN;
         return MOE_OK;
     }
-    v = sqlite3_column_int64(c->route, column);
+    v = sqlite3_value_int64(value);
     if (type != SQLITE_INTEGER || v < 0 || v >> 2 * MOE_TRACE_CODE_BITS)
         return damaged(c, "a gate, margin or entropy is coded as", v);
     *low = decode((uint32_t)v & MOE_TRACE_UNKNOWN);

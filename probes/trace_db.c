@@ -69,9 +69,10 @@ moe_err moe_trace_prepare(sqlite3_stmt **out, sqlite3 *db, const char *path,
 moe_err moe_trace_column(int64_t *out, sqlite3_stmt *st, int c, int64_t low,
                          int64_t high, const char *path)
 {
-    int64_t v = sqlite3_column_int64(st, c);
+    sqlite3_value *value = sqlite3_column_value(st, c);
+    int64_t v = sqlite3_value_int64(value);
 
-    if (sqlite3_column_type(st, c) != SQLITE_INTEGER)
+    if (sqlite3_value_type(value) != SQLITE_INTEGER)
         return moe_fail(MOE_ERR_FORMAT, "%s: damaged: %s is no integer", path,
                         sqlite3_column_name(st, c));
     if (v < low || v > high)
