@@ -4,9 +4,9 @@
 
 #include "analysis/analysis.h"
 
-#include "analysis/counts.h"
 #include "analysis/glyph.h"
 #include "analysis/stats.h"
+#include "analysis/strata.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -75,26 +75,44 @@ static const moe_setting settings[] = {
     {NULL, NULL, NULL},
 };
 
-/* Rows of group * n_vocab + id: for each shown layer the occurrences with known
- * routes, then those of each expert. */
+/* A token id and an expert that it is bound to. */
+typedef struct bound {
+    double lift;
+    int32_t vocab;
+    uint32_t count, n;
+} bound;
+
+typedef struct special {
+    double information, information_mm, by_token, by_type;
+    int64_t n, types;
+} special;
+
+/* Routes are counted for one layer after the other and one token id after the
+ * other: all ids of all layers at once would take gigabytes where experts are
+ * many. */
 typedef struct state {
     const moe_study *study;
     int64_t top, floor;
-    int n_choice; /* of the k choices count so many */
-    moe_counts counts;
+    int n_choice;      /* of the k choices count so many                  */
+    int64_t n_type;    /* token ids, and so the most that are bound       */
+    int32_t *group;    /* [n_place] of the record; -1: no token           */
+    moe_strata strata; /* places by token id, then by group               */
+    bound *best;       /* [n_slot, n_expert, most_bound]                  */
+    int64_t *n_best;   /* [n_slot, n_expert] of them                      */
+    special *special;  /* [n_slot, n_group + 1]; the last: all groups     */
 } state;
-
-static int64_t per_slot(const state *s)
-{
-    return s->study->shape->n_expert + 1;
-}
 
 static void end(void *user)
 {
     state *s = user;
 
-    if (s)
-        moe_counts_fini(&s->counts);
+    if (!s)
+        return;
+    free(s->group);
+    moe_strata_fini(&s->strata);
+    free(s->best);
+    free(s->n_best);
+    free(s->special);
     free(s);
 }
 
@@ -108,7 +126,6 @@ static moe_err begin(void **out, const moe_study *study)
     if (!s)
         return moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
     s->study = study;
-    moe_counts_init(&s->counts, per_slot(s) * study->n_slot);
     s->n_choice = strcmp(compat, "olmoe") == 0 ? 1 : study->shape->top_k;
     if (strcmp(compat, "olmoe") != 0 && strcmp(compat, "none") != 0) {
         end(s);
@@ -128,51 +145,103 @@ static moe_err begin(void **out, const moe_study *study)
     return MOE_OK;
 }
 
-static moe_err window(void *user, const moe_span *span)
+static int64_t most_bound(const state *s)
 {
-    state *s = user;
-    const moe_trace_shape *shape = s->study->shape;
-    int k = shape->top_k;
-    int64_t base = (int64_t)s->study->doc_group[span->doc] * shape->n_vocab;
-
-    for (int64_t t = 0; t < span->n_tok; t++) {
-        const int32_t *token = span->expert + t * (int64_t)shape->n_router * k;
-        uint32_t *row;
-        moe_err err;
-
-        if (span->vocab[t] < 0)
-            continue;
-        err = moe_counts_row(&row, &s->counts, base + span->vocab[t]);
-        if (err != MOE_OK)
-            return err;
-        for (int i = 0; i < s->study->n_slot; i++, row += per_slot(s)) {
-            const int32_t *expert = token + (int64_t)s->study->slot[i] * k;
-            bool known = true;
-
-            for (int r = 0; r < k; r++)
-                known = known && expert[r] >= 0;
-            for (int r = 0; r < s->n_choice && known; r++)
-                row[1 + expert[r]]++;
-            row[0] += known;
-        }
-    }
-    return MOE_OK;
+    return s->top < s->n_type ? s->top : s->n_type;
 }
 
-static moe_err merge(void *user, void *other)
+static moe_err prepare(state *s)
 {
-    const state *o = other;
+    const moe_record *r = s->study->record;
+    size_t n_slot = (size_t)s->study->n_slot;
+    size_t n_cell = n_slot * (size_t)s->study->shape->n_expert;
+    moe_err err;
 
-    return moe_counts_merge(&((state *)user)->counts, &o->counts);
+    s->group = moe_calloc((size_t)r->n_place, sizeof *s->group);
+    if (!s->group)
+        return moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
+    for (int64_t t = 0; t < r->n_place; t++)
+        s->group[t] = -1;
+    for (int64_t d = 0; d < r->n_doc; d++)
+        for (int64_t t = 0; t < r->docs[d].n_tok; t++)
+            s->group[r->docs[d].first + t] = r->docs[d].group;
+    err = moe_strata_make(&s->strata, r->vocab, s->group, r->n_place);
+    if (err != MOE_OK)
+        return err;
+    for (int64_t i = 0; i < s->strata.n; i++)
+        s->n_type += s->strata.cut[i] >= MOE_CLASS_BEGINS;
+    s->best = moe_calloc(n_cell, (size_t)most_bound(s) * sizeof *s->best);
+    s->n_best = moe_calloc(n_cell, sizeof *s->n_best);
+    s->special = moe_calloc(n_slot * ((size_t)s->study->n_group + 1),
+                            sizeof *s->special);
+    return s->best && s->n_best && s->special
+               ? MOE_OK
+               : moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
 }
 
-/* ---- the most bound token ids ---- */
+/* ---- one layer ---- */
 
-typedef struct bound {
-    double lift;
-    int32_t vocab;
-    uint32_t count, n;
-} bound;
+/* Counts of one token id: occurrences with known routes, then those of each
+ * expert. */
+typedef struct work {
+    const state *s;
+    int slot, n_expert, n_group;
+    int32_t *expert;   /* [n_place, k]                   */
+    uint32_t *in_type; /* [1 + n_expert]                 */
+    uint32_t *own;     /* [1 + n_expert] of one group    */
+    uint32_t *total;   /* [1 + n_expert] of all ids      */
+    moe_joint *joint;  /* [n_group + 1]                  */
+} work;
+
+static void work_fini(work *w)
+{
+    free(w->expert);
+    free(w->in_type);
+    free(w->own);
+    free(w->total);
+    for (int g = 0; w->joint && g <= w->n_group; g++)
+        moe_joint_fini(&w->joint[g]);
+    free(w->joint);
+}
+
+static moe_err work_make(work *w, const state *s, int slot)
+{
+    const moe_record *r = s->study->record;
+    size_t row = 1 + (size_t)s->study->shape->n_expert;
+    moe_err err = MOE_OK;
+
+    *w = (work){.s = s,
+                .slot = slot,
+                .n_expert = s->study->shape->n_expert,
+                .n_group = s->study->n_group};
+    w->expert =
+        moe_calloc((size_t)r->n_place, (size_t)r->top_k * sizeof *w->expert);
+    w->in_type = moe_calloc(row, sizeof *w->in_type);
+    w->own = moe_calloc(row, sizeof *w->own);
+    w->total = moe_calloc(row, sizeof *w->total);
+    w->joint = moe_calloc((size_t)w->n_group + 1, sizeof *w->joint);
+    if (!w->expert || !w->in_type || !w->own || !w->total || !w->joint)
+        err = moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
+    for (int g = 0; g <= w->n_group && err == MOE_OK; g++)
+        err = moe_joint_init(&w->joint[g], w->n_expert);
+    if (err != MOE_OK)
+        work_fini(w);
+    return err;
+}
+
+/* An observation of the strata, if its route is known. */
+static void add_place(uint32_t *row, const work *w, int64_t i)
+{
+    int k = w->s->study->record->top_k;
+    const int32_t *expert = w->expert + (int64_t)w->s->strata.order[i] * k;
+
+    for (int r = 0; r < k; r++)
+        if (expert[r] < 0)
+            return;
+    for (int r = 0; r < w->s->n_choice; r++)
+        row[1 + expert[r]]++;
+    row[0]++;
+}
 
 static bool is_before(const bound *a, const bound *b)
 {
@@ -183,36 +252,87 @@ static bool is_before(const bound *a, const bound *b)
     return a->vocab < b->vocab;
 }
 
-/* Keep the best `top` of all ids for one expert of one layer; their number. */
-static int64_t best_of(bound *best, const state *s, const moe_counts *pooled,
-                       int slot, int expert)
+/* Keep it where it is among the best `top` of the expert. */
+static void bind(const work *w, int expert, bound b)
 {
-    int64_t at = slot * per_slot(s), n = 0;
-    double total = 0, of_expert = 0;
+    const state *s = w->s;
+    int64_t at = (int64_t)w->slot * w->n_expert + expert, j;
+    int64_t *n = &s->n_best[at], most = most_bound(s);
+    bound *best = s->best + at * most;
 
-    for (int64_t i = 0; i < pooled->n_row; i++) {
-        const uint32_t *row = pooled->counter + i * pooled->width + at;
-
-        total += row[0];
-        of_expert += row[1 + expert];
-    }
-    for (int64_t i = 0; i < pooled->n_row; i++) {
-        const uint32_t *row = pooled->counter + i * pooled->width + at;
-        bound b = {0, (int32_t)pooled->key[i], row[1 + expert], row[0]};
-        int64_t j;
-
-        if ((int64_t)b.n < s->floor || b.count == 0)
-            continue;
-        b.lift = ((double)b.count / b.n) / (of_expert / total);
-        if (n == s->top && (n == 0 || !is_before(&b, &best[n - 1])))
-            continue;
-        for (j = n < s->top ? n++ : n - 1; j > 0 && is_before(&b, &best[j - 1]);
-             j--)
-            best[j] = best[j - 1];
-        best[j] = b;
-    }
-    return n;
+    b.lift = ((double)b.count / b.n) /
+             ((double)w->total[1 + expert] / (double)w->total[0]);
+    if (*n == most && (*n == 0 || !is_before(&b, &best[*n - 1])))
+        return;
+    for (j = *n < most ? (*n)++ : *n - 1; j > 0 && is_before(&b, &best[j - 1]);
+         j--)
+        best[j] = best[j - 1];
+    best[j] = b;
 }
+
+/* A token id with all its groups, whose first observation is `from`; where the
+ * next one begins. */
+static int64_t do_type(work *w, int64_t from)
+{
+    const moe_strata *strata = &w->s->strata;
+    const moe_record *r = w->s->study->record;
+    int64_t end = moe_strata_class(strata, from);
+    int32_t vocab = r->vocab[strata->order[from]];
+    size_t row = (1 + (size_t)w->n_expert) * sizeof(uint32_t);
+
+    memset(w->in_type, 0, row);
+    for (int64_t to; from < end; from = to) {
+        int32_t group = w->s->group[strata->order[from]];
+
+        for (to = from + 1; to < end && !strata->cut[to]; to++)
+            ;
+        memset(w->own, 0, row);
+        for (int64_t i = from; i < to; i++)
+            add_place(w->own, w, i);
+        for (int e = 0; e <= w->n_expert; e++)
+            w->in_type[e] += w->own[e];
+        if (w->own[0])
+            moe_joint_add(&w->joint[group], w->own + 1);
+    }
+    if (w->in_type[0])
+        moe_joint_add(&w->joint[w->n_group], w->in_type + 1);
+    for (int e = 0; e < w->n_expert; e++)
+        if (w->in_type[1 + e] && (int64_t)w->in_type[0] >= w->s->floor)
+            bind(w, e, (bound){0, vocab, w->in_type[1 + e], w->in_type[0]});
+    return end;
+}
+static special special_of(const moe_joint *j, int n_choice)
+{
+    return (special){.information = moe_joint_information(j, false),
+                     .information_mm = moe_joint_information(j, true),
+                     .by_token = moe_joint_special(j, n_choice, false),
+                     .by_type = moe_joint_special(j, n_choice, true),
+                     .n = (int64_t)j->n / n_choice,
+                     .types = j->n_row};
+}
+
+static moe_err do_layer(void *user, int64_t slot)
+{
+    const state *s = user;
+    special *out = s->special + slot * (s->study->n_group + 1);
+    work w;
+    moe_err err = work_make(&w, s, (int)slot);
+
+    if (err != MOE_OK)
+        return err;
+    moe_record_layer(w.expert, s->study->record, (int)slot,
+                     s->study->record->top_k);
+    for (int64_t i = 0; i < s->strata.n; i++)
+        add_place(w.total, &w, i);
+    for (int64_t i = 0; i < s->strata.n;)
+        i = do_type(&w, i);
+    for (int g = 0; g <= w.n_group; g++)
+        out[g] = special_of(&w.joint[g], s->n_choice);
+    work_fini(&w);
+    return MOE_OK;
+}
+
+/* ---- tables ---- */
 
 static void put_bound(moe_table *t, const state *s, int slot, int expert,
                       int64_t rank, const bound *b, moe_buf *piece)
@@ -233,25 +353,21 @@ static void put_bound(moe_table *t, const state *s, int slot, int expert,
     moe_table_int(t, b->n);
 }
 
-static moe_err put_bounds(moe_tables *out, const state *s,
-                          const moe_counts *pooled)
+static moe_err put_bounds(moe_tables *out, const state *s)
 {
     moe_table *t =
         moe_table_new("vocabulary", "Tokens most bound to each expert", formula,
                       columns, N_COLUMN);
-    bound *best = moe_calloc((size_t)s->top, sizeof *best);
+    int n_expert = s->study->shape->n_expert;
     moe_buf piece = {0};
 
-    if (!best) {
-        moe_table_free(t);
-        return moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
-    }
     for (int i = 0; t && i < s->study->n_slot; i++)
-        for (int e = 0; e < s->study->shape->n_expert; e++) {
-            int64_t n = best_of(best, s, pooled, i, e);
+        for (int e = 0; e < n_expert; e++) {
+            int64_t at = (int64_t)i * n_expert + e;
 
-            for (int64_t r = 0; r < n; r++)
-                put_bound(t, s, i, e, r + 1, &best[r], &piece);
+            for (int64_t r = 0; r < s->n_best[at]; r++)
+                put_bound(t, s, i, e, r + 1, &s->best[at * most_bound(s) + r],
+                          &piece);
         }
     if (t)
         moe_table_note(t,
@@ -259,98 +375,42 @@ static moe_err put_bounds(moe_tables *out, const state *s,
                        "out.",
                        (long long)s->floor);
     moe_buf_fini(&piece);
-    free(best);
     return moe_tables_add(out, t);
 }
 
-/* ---- specialisation ---- */
-
-/* Rows of one group; base is group * n_vocab. Negative: all rows. */
-static moe_err put_special(moe_table *t, const state *s,
-                           const moe_counts *counts, int slot, int64_t base,
-                           const char *label)
-{
-    int n_expert = s->study->shape->n_expert, k = s->n_choice;
-    int64_t at = slot * per_slot(s), types = 0, n = 0;
-    moe_joint joint;
-    moe_err err = moe_joint_init(&joint, n_expert);
-
-    for (int64_t i = 0; i < counts->n_row && err == MOE_OK; i++) {
-        const uint32_t *row = counts->counter + i * counts->width + at;
-
-        if ((base >= 0 &&
-             (counts->key[i] < base ||
-              counts->key[i] >= base + s->study->shape->n_vocab)) ||
-            row[0] == 0)
-            continue;
-        n += row[0];
-        types++;
-        moe_joint_add(&joint, row + 1);
-    }
-    if (err == MOE_OK) {
-        moe_table_int(t, moe_study_layer(s->study, slot));
-        moe_table_text(t, label);
-        moe_table_real(t, moe_joint_information(&joint, false));
-        moe_table_real(t, moe_joint_information(&joint, true));
-        moe_table_real(t, moe_joint_special(&joint, k, false));
-        moe_table_real(t, moe_joint_special(&joint, k, true));
-        moe_table_int(t, n);
-        moe_table_int(t, types);
-    }
-    moe_joint_fini(&joint);
-    return err;
-}
-
-static moe_err put_specials(moe_tables *out, const state *s,
-                            const moe_counts *pooled)
+static moe_err put_specials(moe_tables *out, const state *s)
 {
     const moe_study *study = s->study;
     moe_table *t = moe_table_new("specialisation", "Vocabulary specialisation",
                                  special_formula, special_columns, N_SPECIAL);
-    moe_err err = MOE_OK;
+    int n_shown = study->n_group + (study->n_group > 1);
 
-    for (int i = 0; t && i < study->n_slot; i++) {
-        for (int g = 0; g < study->n_group && err == MOE_OK; g++)
-            err = put_special(t, s, &s->counts, i,
-                              (int64_t)g * study->shape->n_vocab,
-                              study->group[g]);
-        if (err == MOE_OK && study->n_group > 1)
-            err = put_special(t, s, pooled, i, -1, "(all)");
-    }
-    if (err != MOE_OK) {
-        moe_table_free(t);
-        return err;
-    }
+    for (int i = 0; t && i < study->n_slot; i++)
+        for (int g = 0; g < n_shown; g++) {
+            const special *x =
+                &s->special[(int64_t)i * (study->n_group + 1) + g];
+
+            moe_table_int(t, moe_study_layer(study, i));
+            moe_table_text(t, g < study->n_group ? study->group[g] : "(all)");
+            moe_table_real(t, x->information);
+            moe_table_real(t, x->information_mm);
+            moe_table_real(t, x->by_token);
+            moe_table_real(t, x->by_type);
+            moe_table_int(t, x->n);
+            moe_table_int(t, x->types);
+        }
     return moe_tables_add(out, t);
-}
-
-static moe_err pool_groups(moe_counts *pooled, const state *s)
-{
-    for (int64_t i = 0; i < s->counts.n_row; i++) {
-        const uint32_t *from = s->counts.counter + i * s->counts.width;
-        uint32_t *row;
-        moe_err err = moe_counts_row(
-            &row, pooled, s->counts.key[i] % s->study->shape->n_vocab);
-
-        if (err != MOE_OK)
-            return err;
-        for (int64_t j = 0; j < pooled->width; j++)
-            row[j] += from[j];
-    }
-    return MOE_OK;
 }
 
 static moe_err finish(void *user, moe_tables *out)
 {
-    const state *s = user;
-    moe_counts pooled;
-    moe_err err;
+    state *s = user;
+    moe_err err = prepare(s);
 
-    moe_counts_init(&pooled, s->counts.width);
-    if ((err = pool_groups(&pooled, s)) == MOE_OK &&
-        (err = put_bounds(out, s, &pooled)) == MOE_OK)
-        err = put_specials(out, s, &pooled);
-    moe_counts_fini(&pooled);
+    if (err == MOE_OK)
+        err = moe_study_parallel(s->study, s->study->n_slot, do_layer, s);
+    if (err == MOE_OK && (err = put_bounds(out, s)) == MOE_OK)
+        err = put_specials(out, s);
     return err;
 }
 
@@ -358,11 +418,9 @@ const moe_analysis moe_analysis_vocabulary = {
     .name = "vocabulary",
     .summary = "tokens most bound to each expert, and specialisation",
     .formula = formula,
-    .needs = MOE_NEEDS_TOKEN,
+    .needs = MOE_NEEDS_RECORD | MOE_NEEDS_TOKEN,
     .settings = settings,
     .begin = begin,
-    .window = window,
-    .merge = merge,
     .finish = finish,
     .end = end,
 };
