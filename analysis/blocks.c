@@ -198,6 +198,14 @@ moe_interval moe_blocks_log_interval(const moe_blocks *b, int group,
     return (moe_interval){exp(i.low), exp(i.high)};
 }
 
+moe_interval moe_blocks_share_interval(const moe_blocks *b, int group,
+                                       double odds, double *without)
+{
+    moe_interval i = moe_blocks_log_interval(b, group, odds, without);
+
+    return (moe_interval){i.low / (1 + i.low), i.high / (1 + i.high)};
+}
+
 void moe_blocks_note(moe_table *t, const moe_blocks *b)
 {
     moe_table_note(t,

@@ -61,6 +61,10 @@ moe_interval moe_blocks_interval(const moe_blocks *b, int group, double value,
 moe_interval moe_blocks_log_interval(const moe_blocks *b, int group,
                                      double value, double *without);
 
+/* Of a share, by its odds, share / (1 - share), and theirs without each block. */
+moe_interval moe_blocks_share_interval(const moe_blocks *b, int group,
+                                       double odds, double *without);
+
 /* The note on intervals below a table. */
 void moe_blocks_note(moe_table *t, const moe_blocks *b);
 

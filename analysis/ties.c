@@ -174,7 +174,6 @@ static moe_interval interval_of(const cell *c, const sums *all, int bin)
 {
     const moe_blocks *b = &c->t->blocks;
     double n = all->under[N_THRESHOLD], under = all->under[bin];
-    moe_interval odds;
     int from, to;
 
     moe_blocks_range(&from, &to, b, c->group);
@@ -183,10 +182,8 @@ static moe_interval interval_of(const cell *c, const sums *all, int bin)
 
         c->without[i] = rest / (n - c->of[i].under[N_THRESHOLD] - rest);
     }
-    odds =
-        moe_blocks_log_interval(b, c->group, under / (n - under), c->without);
-    return (moe_interval){odds.low / (1 + odds.low),
-                          odds.high / (1 + odds.high)};
+    return moe_blocks_share_interval(b, c->group, under / (n - under),
+                                     c->without);
 }
 
 static double ratio(double a, double b)

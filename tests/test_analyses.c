@@ -7,6 +7,7 @@
 #include "analysis/tokens_view.h"
 #include "engine/base/mem.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,6 +63,32 @@ static void shares_of_a_small_trace_are_those_counted_by_hand(void **state)
                  4.0 / 12, 1e-15);
     assert_close(routed_get(t, "group=b,choice=either,expert=1", "chance"),
                  0.25, 0);
+    /* one document has no interval */
+    assert_true(isnan(routed_get(t, "group=a,choice=first,expert=0", "low")));
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* Expert 0 has 5 of 12 first choices; the odds without one document are 1/2, and
+ * without the other 1, so that their logarithms have the jackknife's standard
+ * error log(2) / 2, with one degree of freedom: scipy 1.10.1, t.ppf(0.975, 1). */
+static void intervals_of_shares_are_the_jackknife_of_log_odds(void **state)
+{
+    moe_trace *trace = open_small(0);
+    moe_study_opts opts = {.by = MOE_BY_NONE};
+    moe_tables tables = {0};
+    double wide = 12.706204736432095 * log(2) / 2;
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "shares", &opts, 1);
+    t = tables.item[0];
+    assert_close(routed_get(t, "choice=first,expert=0", "low"),
+                 1 / (1 + 7.0 / 5 * exp(wide)), 1e-9);
+    assert_close(routed_get(t, "choice=first,expert=0", "high"),
+                 1 / (1 + 7.0 / 5 * exp(-wide)), 1e-9);
+    /* all first choices of expert 1 are of one document */
+    assert_true(isnan(routed_get(t, "choice=first,expert=1", "low")));
     moe_tables_fini(&tables);
     moe_trace_close_read(trace);
 }
@@ -602,6 +629,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_of_a_small_trace_are_those_counted_by_hand),
+        cmocka_unit_test(intervals_of_shares_are_the_jackknife_of_log_odds),
         cmocka_unit_test(repeats_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(lags_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(pairs_never_cross_a_window),

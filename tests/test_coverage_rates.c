@@ -23,16 +23,71 @@ static bool of_all(const moe_table *t, int64_t row)
     return world_is(t, row, "group", "(all)");
 }
 
+static double get(const moe_table *t, int64_t row, const char *column)
+{
+    return moe_table_get_real(t, row, moe_table_find(t, column));
+}
+
+/* ---- shares ---- */
+
+static void score_shares(score *s, int n_doc, int favourites, int rounds)
+{
+    moe_study_opts opts = {.seed = 1};
+
+    for (int i = 0; i < rounds; i++) {
+        world w = world_clustered(N_LAYER);
+        moe_tables tables = {0};
+        moe_trace *trace;
+        const moe_table *t;
+
+        w.n_doc = n_doc;
+        w.favourites = favourites;
+        world_draw(&w, (uint64_t)i + 7000);
+        trace = world_open(&w, file);
+        routed_study(&tables, trace, "shares", &opts, 2);
+        t = moe_tables_find(&tables, "shares");
+        for (int64_t r = 0; r < moe_table_rows(t); r++) {
+            const double *law = w.law[world_is(t, r, "group", "b")];
+            int e = (int)get(t, r, "expert");
+            double second = law[(e + E - 1) % E];
+
+            score_interval(s, t, r, "low", "high",
+                           world_is(t, r, "choice", "first") ? law[e]
+                           : world_is(t, r, "choice", "second")
+                               ? second
+                               : (law[e] + second) / 2);
+        }
+        moe_tables_fini(&tables);
+        moe_trace_close_read(trace);
+        world_free(&w);
+    }
+}
+
+/* Where each document clings to one expert, no interval of so few documents can
+ * know of the experts that none of them clings to. */
+static void intervals_of_shares_hold_the_truth(void **state)
+{
+    score s = {.name = "shares"}, few = {.name = "shares, of 8"};
+    score one = {.name = "shares, one favourite, of 16"};
+    score many = {.name = "shares, one favourite, of 64"};
+    int rounds = score_rounds(2000, N_LAYER * N_GROUP);
+
+    (void)state;
+    score_shares(&s, 32, 4, rounds);
+    score_shares(&few, 16, 4, rounds);
+    score_shares(&one, 32, 1, rounds);
+    score_shares(&many, 128, 1, rounds);
+    score_check(&s, 0.93, 0.97);
+    score_check(&few, 0.93, 0.97);
+    score_check(&one, 0.80, 0.95);
+    score_check(&many, 0.93, 0.97);
+}
+
 /* ---- how sure the router is ---- */
 
 typedef struct sure_scores {
     score mean, of_class, tie, tie_of_class;
 } sure_scores;
-
-static double get(const moe_table *t, int64_t row, const char *column)
-{
-    return moe_table_get_real(t, row, moe_table_find(t, column));
-}
 
 static void score_sure(sure_scores *s, const moe_tables *tables)
 {
@@ -241,6 +296,7 @@ static void shares_that_stay_are_not_told_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(intervals_of_shares_hold_the_truth),
         cmocka_unit_test(intervals_of_confidence_hold_the_truth),
         cmocka_unit_test(intervals_of_two_traces_hold_the_truth),
         cmocka_unit_test(shares_that_stay_are_not_told_apart),

@@ -92,13 +92,19 @@ const char *world_class_of_word(int32_t id)
     return classes[id % 4];
 }
 
+/* One of the document's, by a number in [0, 1). */
+static int favourite_of(const world *w, int64_t place, const double *law,
+                        double u)
+{
+    return pick(law, unit(w, FAVOURITE, place, (int64_t)(u * w->favourites)));
+}
+
 static void draw_routes(world *w, int doc, int layer)
 {
     int64_t place = (int64_t)doc * w->n_layer + layer;
     const double *law = w->law[group_of(doc)];
     const int32_t *id = w->vocab + (int64_t)doc * WORLD_TOKENS;
     int8_t *first = w->first + place * WORLD_TOKENS;
-    int favourite = pick(law, unit(w, FAVOURITE, place, 0));
     double stick = 2 * w->stick * unit(w, STICK, place, 0);
 
     for (int64_t t = 0; t < WORLD_TOKENS; t++) {
@@ -109,7 +115,8 @@ static void draw_routes(world *w, int doc, int layer)
         else if (u < w->by_token)
             first[t] = (int8_t)world_expert_of_word(id[t], layer);
         else if (u < w->by_token + w->favour)
-            first[t] = (int8_t)favourite;
+            first[t] = (int8_t)favourite_of(w, place, law,
+                                            (u - w->by_token) / w->favour);
         else
             first[t] = (int8_t)pick(law, unit(w, ELSE, place, t));
     }
@@ -298,7 +305,11 @@ bool world_is(const moe_table *t, int64_t row, const char *column,
 
 world world_clustered(int n_layer)
 {
-    world w = {.n_doc = 32, .n_layer = n_layer, .favour = 0.3, .stick = 0.2};
+    world w = {.n_doc = 32,
+               .n_layer = n_layer,
+               .favour = 0.3,
+               .favourites = 1,
+               .stick = 0.2};
 
     memcpy(w.law, uneven, sizeof w.law);
     return w;

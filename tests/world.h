@@ -29,6 +29,7 @@ typedef struct world {
     int n_doc, n_layer;
     double law[WORLD_GROUPS][WORLD_EXPERTS]; /* of first choices             */
     double favour;   /* weight of a document's favourite expert              */
+    int favourites;  /* of a document, of equal weight                       */
     double stick;    /* mean probability to repeat the last choice           */
     double by_token; /* weight of the expert of the token id                 */
     double again;    /* probability that a token id repeats                  */
