@@ -94,7 +94,7 @@ static void put_mark(int32_t *mark, int32_t value)
 }
 
 /* The kind of a key, made when it is new. */
-static moe_err kind_of(int64_t *kind, moe_kinds *k, const void *key)
+static moe_err kind_of(uint32_t *kind, moe_kinds *k, const void *key)
 {
     int64_t at;
     moe_err err;
@@ -114,35 +114,39 @@ static moe_err kind_of(int64_t *kind, moe_kinds *k, const void *key)
             k->mark[k->n * MOE_KINDS_MARKS + i] = -1;
         k->place[at] = (uint32_t)++k->n;
     }
-    *kind = (int64_t)k->place[at] - 1;
+    *kind = k->place[at] - 1;
     return MOE_OK;
 }
 
-moe_err moe_kinds_add(moe_kinds *k, const void *key, uint32_t count,
-                      int32_t mark)
+moe_err moe_kinds_add(uint32_t *kind, moe_kinds *k, const void *key,
+                      uint32_t count, int32_t mark)
 {
-    int64_t kind;
-    moe_err err = kind_of(&kind, k, key);
+    uint32_t found;
+    moe_err err = kind_of(&found, k, key);
 
-    if (err == MOE_OK) {
-        k->count[kind] += count;
-        put_mark(k->mark + kind * MOE_KINDS_MARKS, mark);
-    }
-    return err;
+    if (err != MOE_OK)
+        return err;
+    k->count[found] += count;
+    put_mark(k->mark + (int64_t)found * MOE_KINDS_MARKS, mark);
+    if (kind)
+        *kind = found;
+    return MOE_OK;
 }
 
-moe_err moe_kinds_merge(moe_kinds *k, const moe_kinds *other)
+moe_err moe_kinds_merge(uint32_t *map, moe_kinds *k, const moe_kinds *other)
 {
     for (int64_t i = 0; i < other->n; i++) {
         const int32_t *mark = other->mark + i * MOE_KINDS_MARKS;
-        int64_t kind;
+        uint32_t kind;
         moe_err err = kind_of(&kind, k, other->key + (size_t)i * other->width);
 
         if (err != MOE_OK)
             return err;
         k->count[kind] += other->count[i];
         for (int m = 0; m < MOE_KINDS_MARKS; m++)
-            put_mark(k->mark + kind * MOE_KINDS_MARKS, mark[m]);
+            put_mark(k->mark + (int64_t)kind * MOE_KINDS_MARKS, mark[m]);
+        if (map)
+            map[i] = kind;
     }
     return MOE_OK;
 }

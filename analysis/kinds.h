@@ -32,11 +32,14 @@ void moe_kinds_init(moe_kinds *k, size_t width); /* allocates nothing yet */
 void moe_kinds_fini(moe_kinds *k);
 
 /* Count a key so many times; mark is -1 or a number that is kept among the first
- * MOE_KINDS_MARKS of the kind. At most 2^32 - 2 kinds. */
-moe_err moe_kinds_add(moe_kinds *k, const void *key, uint32_t count,
-                      int32_t mark) MOE_MUST_CHECK;
+ * MOE_KINDS_MARKS of the kind. At most 2^32 - 2 kinds. *kind becomes the key's
+ * number; NULL: nobody asks. */
+moe_err moe_kinds_add(uint32_t *kind, moe_kinds *k, const void *key,
+                      uint32_t count, int32_t mark) MOE_MUST_CHECK;
 
-/* Both of the same width. */
-moe_err moe_kinds_merge(moe_kinds *k, const moe_kinds *other) MOE_MUST_CHECK;
+/* Both of the same width. map [other->n] becomes the number here of each of its
+ * kinds; NULL: nobody asks. */
+moe_err moe_kinds_merge(uint32_t *map, moe_kinds *k,
+                        const moe_kinds *other) MOE_MUST_CHECK;
 
 #endif

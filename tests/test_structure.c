@@ -47,10 +47,11 @@ static void kinds_are_counted_exactly_in_the_order_they_were_seen(void **state)
     for (int i = 0; i < 5000; i++) {
         unsigned char key[3] = {(unsigned char)(i >> 8), 7, (unsigned char)i};
 
-        assert_ok(moe_kinds_add(i < 3000 ? &a : &b, key, 1, i));
-        assert_ok(moe_kinds_add(i < 4000 ? &a : &b, key, (uint32_t)i % 7, -1));
+        assert_ok(moe_kinds_add(NULL, i < 3000 ? &a : &b, key, 1, i));
+        assert_ok(
+            moe_kinds_add(NULL, i < 4000 ? &a : &b, key, (uint32_t)i % 7, -1));
     }
-    assert_ok(moe_kinds_merge(&a, &b));
+    assert_ok(moe_kinds_merge(NULL, &a, &b));
     assert_int_equal(a.n, 5000);
     for (int i = 0; i < 5000; i++) {
         assert_int_equal(a.key[3 * i] << 8 | a.key[3 * i + 2], i);
@@ -71,7 +72,7 @@ static void a_kind_keeps_its_first_marks_that_differ(void **state)
     (void)state;
     moe_kinds_init(&k, 1);
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
-        assert_ok(moe_kinds_add(&k, "x", 1, marks[i]));
+        assert_ok(moe_kinds_add(NULL, &k, "x", 1, marks[i]));
     assert_int_equal(k.n, 1);
     assert_memory_equal(k.mark, kept, sizeof kept);
     moe_kinds_fini(&k);
@@ -275,6 +276,12 @@ static void paths_of_a_small_trace_are_those_counted_by_hand(void **state)
     /* no singletons: coverage 1, p = 1/16, n = 48 */
     assert_close(routed_get(t, "group=(all)", "entropy"),
                  4 / (1 - pow(15.0 / 16, 48)), 1e-12);
+    /* one document meets none; two meet on each path: 16 x 1 x 2 of 16 x 32 */
+    assert_true(isnan(routed_get(t, "group=b", "effective_2")));
+    assert_close(routed_get(t, "group=b", "shared"), 0, 0);
+    assert_close(routed_get(t, "group=(all)", "effective_2"), 16, 1e-12);
+    assert_close(routed_get(t, "group=(all)", "shared"), 1, 0);
+    assert_close(routed_get(t, "group=(all)", "independent_2"), 64, 1e-9);
     t = tables.item[1];
     assert_int_equal(moe_table_rows(t), 9);
     assert_string_equal(
@@ -288,6 +295,54 @@ static void paths_of_a_small_trace_are_those_counted_by_hand(void **state)
     assert_string_equal(moe_table_get_text(t, 0, moe_table_find(t, "examples")),
                         "[p5]");
     moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* Of four tokens of document d, 3, 1 and 2 choose expert 0, the others 1. */
+static void lopsided_route(int32_t *expert, void *user, int doc, int64_t token,
+                           int layer)
+{
+    static const int zeros[] = {3, 1, 2};
+
+    (void)user;
+    (void)layer;
+    expert[0] = token >= zeros[doc];
+    expert[1] = 2;
+}
+
+/* Pairs of tokens of different documents: 96, of which 44 are alike; without one
+ * document 32, of which 16, 16 and 12 are. The logarithms of 2, 2 and 8/3 have
+ * the jackknife's standard error 2/3 log(4/3), with two degrees of freedom:
+ * scipy 1.10.1, t.ppf(0.975, 2). */
+static void
+the_effective_number_of_paths_is_over_pairs_of_documents(void **state)
+{
+    static const routed_doc three[] = {
+        {"a", "en", 4, 0}, {"a", "en", 4, 3}, {"a", "en", 4, 0}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 3,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = three,
+                      .n_doc = 3,
+                      .route = lopsided_route};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {.seed = 1};
+    moe_tables tables = {0};
+    double wide = 4.302652729911275 * 2 / 3 * log(4.0 / 3);
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "paths", &opts, 1);
+    t = moe_tables_find(&tables, "paths");
+    assert_close(routed_get(t, "group=a", "effective_2"), 24.0 / 11, 1e-12);
+    assert_close(routed_get(t, "group=a", "effective_2_low"),
+                 24.0 / 11 * exp(-wide), 1e-9);
+    assert_close(routed_get(t, "group=a", "effective_2_high"),
+                 24.0 / 11 * exp(wide), 1e-9);
+    assert_close(routed_get(t, "group=a", "independent_2"), 2, 1e-12);
+    moe_tables_fini(&tables);
+    routed_same(trace, "paths", &opts, 3);
     moe_trace_close_read(trace);
 }
 
@@ -411,6 +466,8 @@ int main(void)
         cmocka_unit_test(a_layer_that_follows_another_shares_all_its_bits),
         cmocka_unit_test(layers_that_are_chosen_follow_each_other),
         cmocka_unit_test(paths_of_a_small_trace_are_those_counted_by_hand),
+        cmocka_unit_test(
+            the_effective_number_of_paths_is_over_pairs_of_documents),
         cmocka_unit_test(tables_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(settings_that_mean_nothing_are_refused),
         cmocka_unit_test(the_jackknife_of_a_mean_is_that_of_student),
