@@ -14,10 +14,12 @@
  * The unit does 1,024 operations a cycle and needs 64 bytes for them; the second
  * cache gives about 30, the third 8, memory 2. Hence: a piece of x of 32 kB stays
  * in the first cache while the strips of w pass; sums, converted weights and the
- * next piece of x live in the second; and what comes from further away is fetched
- * while blocks are computed. Sums lie in tiles of their own (1 kB, contiguous)
- * until a block is finished: in the rows of y, 16 lines a page apart fall into
- * one cache set and the rate halves.
+ * next piece of x live in the second; the next piece and the sums of the next
+ * block are fetched while a block is computed. Stored weights are not: a line
+ * from memory holds one of the 16 buffers of the first cache for 300 cycles, and
+ * what packing gains, tiles lose. Sums lie in tiles of their own (1 kB,
+ * contiguous) until a block is finished: in the rows of y, 16 lines a page apart
+ * fall into one cache set and the rate halves.
  */
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -38,12 +40,13 @@ enum {
                    /* one term; half of them of two                           */
     M_BLOCK = 1024, /* rows of x to a task: its sums are 1 MB                 */
     SMALL = 256, /* rows, columns and depth of a block of a small product     */
-    BLOCK = STRIP * STRIP /* sums of a block */
+    BLOCK = MOE_AMX_BLOCK
 };
 
 typedef struct worker {
-    char *panel; /* converted weights: by k block, strip, step            */
     float *sum;  /* [M_BLOCK / 32, N_BLOCK / 32, BLOCK]                   */
+    char *panel; /* converted weights: by k block, strip, step; behind the sums,
+                  * so that both lie in large pages */
     float *row;  /* [K_BLOCK] widened weights                             */
     char *left;  /* left and right side of a block of a small product     */
     char *right;
@@ -145,42 +148,17 @@ static void convert(worker *w, char *panel, const block *b, int64_t k0,
     w->convert_s += moe_clock_s() - began;
 }
 
-/* The stored weights of the k block behind k0 are fetched while `n_step` steps
- * are computed. */
-static void fetch_weights(moe_amx_ahead *ahead, const block *b, int64_t k0,
-                          int64_t n_step)
-{
-    int64_t k = b->x->k, n_k = k - k0 < K_BLOCK ? k - k0 : K_BLOCK;
-    int64_t lines;
-
-    ahead->n_row = 0;
-    if (n_k <= 0)
-        return;
-    ahead->stride = moe_dtype_bytes(b->w->dtype, k);
-    ahead->row = (const char *)b->w->data + (size_t)b->n0 * ahead->stride +
-                 moe_dtype_bytes(b->w->dtype, k0);
-    ahead->row_bytes = moe_dtype_bytes(b->w->dtype, n_k);
-    ahead->at = 0;
-    ahead->n_row = b->n;
-    lines = (int64_t)(ahead->row_bytes / 64 + 1) * b->n;
-    ahead->row_lines = (int)ceil_div(lines, n_step);
-    if (ahead->row_lines > 4) /* memory is the limit anyway */
-        ahead->row_lines = 4;
-}
-
 /* Sums of one k block: a piece of x stays in the first cache while all strips of
  * w pass, the panel in the second while all strips of x do. */
 static void add_block(worker *w, const char *panel, const block *b, int64_t k0,
-                      int64_t n_k, bool fetch_next)
+                      int64_t n_k)
 {
     int64_t m_strips = ceil_div(b->m, STRIP), n_strips = ceil_div(b->n, STRIP);
     int64_t steps = ceil_div(n_k, STEP), inner = INNER / b->x_terms;
-    int64_t end = ceil_div(b->x->k, STEP);
+    bool last = k0 + n_k == b->x->k;
     size_t strip_bytes = moe_amx_strip_bytes(n_k, b->w_terms);
     moe_amx_ahead ahead = {0};
 
-    if (fetch_next)
-        fetch_weights(&ahead, b, k0 + n_k, m_strips * n_strips * steps);
     for (int64_t m = 0; m < m_strips; m++)
         for (int64_t s = 0; s < steps; s += inner) {
             int n = (int)(steps - s < inner ? steps - s : inner);
@@ -191,16 +169,14 @@ static void add_block(worker *w, const char *panel, const block *b, int64_t k0,
                             ? right + (ptrdiff_t)n * b->x_terms * MOE_AMX_PAIR
                         : m + 1 < m_strips ? piece(b, m + 1, k0 / STEP)
                                            : piece(b, 0, k0 / STEP + steps);
-            ahead.run_lines =
-                m + 1 == m_strips && s + n == steps && k0 / STEP + steps == end
+            ahead.lines =
+                last && m + 1 == m_strips && s + n == steps
                     ? 0
                     : (int)ceil_div(b->x_terms * MOE_AMX_PAIR / 64, n_strips);
-            for (int64_t j = 0; j < n_strips; j++)
-                moe_amx_block(w->sum + (m * n_strips + j) * BLOCK,
-                              panel + (size_t)j * strip_bytes +
-                                  (size_t)(s * b->w_terms * MOE_AMX_PAIR),
-                              b->w_terms, right, b->x_terms, n, k0 + s > 0,
-                              &ahead);
+            moe_amx_blocks(w->sum + m * n_strips * BLOCK,
+                           panel + (size_t)(s * b->w_terms * MOE_AMX_PAIR),
+                           strip_bytes, b->w_terms, right, b->x_terms, n,
+                           (int)n_strips, k0 + s > 0, &ahead);
         }
 }
 
@@ -236,7 +212,7 @@ static void multiply_block(const amx *a, worker *w, const moe_product *p,
 
             if (b.m0 == m0)
                 convert(w, panel, &b, k0, n_k);
-            add_block(w, panel, &b, k0, n_k, b.m0 == m0);
+            add_block(w, panel, &b, k0, n_k);
             /* written again and again, it stays in the second cache */
             if (m1 - m0 > M_BLOCK)
                 panel += (size_t)ceil_div(b.n, STRIP) *
@@ -369,9 +345,9 @@ static void small_block(const amx *a, worker *w, bool trans, int m, int n,
         else
             moe_amx_pack_columns(w->right, a->terms, b + j, ldb, n - j, k);
         for (int64_t i = 0; i < m; i += STRIP) {
-            moe_amx_block(w->sum, w->left + (size_t)(i / STRIP) * bytes,
-                          a->terms, w->right, a->terms, (int)ceil_div(k, STEP),
-                          false, &nothing);
+            moe_amx_blocks(w->sum, w->left + (size_t)(i / STRIP) * bytes, 0,
+                           a->terms, w->right, a->terms, (int)ceil_div(k, STEP),
+                           1, false, &nothing);
             moe_amx_store(c + i * ldc + j, ldc, w->sum,
                           m - i < STRIP ? m - i : STRIP,
                           n - j < STRIP ? n - j : STRIP, beta);
@@ -464,7 +440,6 @@ static void close_state(void *state)
     if (!a)
         return;
     for (int i = 0; a->workers && i < a->n_worker; i++) {
-        free(a->workers[i].panel);
         free(a->workers[i].sum);
         free(a->workers[i].row);
         free(a->workers[i].left);
@@ -479,8 +454,8 @@ static void close_state(void *state)
 
 static bool open_worker(worker *w, int terms, int64_t max_k)
 {
-    w->panel = moe_calloc_aligned(panel_bytes(terms, max_k), 1);
-    w->sum = moe_calloc_aligned(sum_bytes, 1);
+    w->sum = moe_calloc_aligned(sum_bytes + panel_bytes(terms, max_k), 1);
+    w->panel = w->sum ? (char *)w->sum + sum_bytes : NULL;
     w->row = moe_calloc_aligned(row_bytes, 1);
     w->left = moe_calloc_aligned(small_bytes(terms, SMALL), 1);
     w->right = moe_calloc_aligned(small_bytes(terms, STRIP), 1);

@@ -20,8 +20,9 @@
 enum {
     MOE_AMX_STRIP = 32,
     MOE_AMX_STEP = 32,
-    MOE_AMX_TILE = 1024,    /* bytes */
-    MOE_AMX_PAIR = 2 * 1024 /* two tiles: one term of one step */
+    MOE_AMX_TILE = 1024,     /* bytes */
+    MOE_AMX_PAIR = 2 * 1024, /* two tiles: one term of one step */
+    MOE_AMX_BLOCK = MOE_AMX_STRIP * MOE_AMX_STRIP /* sums of a block */
 };
 
 /* Bytes of a strip of length k. */
@@ -33,27 +34,25 @@ bool moe_amx_available(void);
 void moe_amx_begin(void);
 void moe_amx_end(void);
 
-/* What is fetched into the second cache while blocks are computed: a run of
- * packed numbers, and rows of stored weights. Start with {0}. */
+/* Packed numbers that are fetched into the second cache while blocks are
+ * computed. Start with {0}. */
 typedef struct moe_amx_ahead {
     const char *run;
-    int run_lines; /* of 64 bytes, at each step */
-    const char *row;
-    size_t row_bytes, stride, at; /* of the row; of its begin; in the row */
-    int64_t n_row;                /* left, this one included */
-    int row_lines;                /* at each step */
+    int lines; /* of 64 bytes, at each step */
 } moe_amx_ahead;
 
 /*
- * One block of sums: c (+)= left right^T over n steps. c is four tiles: rows 0-15
- * by columns 0-15 and 16-31, then rows 16-31; `add` false starts from zero.
- * Terms are 1 and 1, 1 and 2, or 2 and 2, of which the product of the two rests
- * is left out: it lies under the rounding of float32.
+ * A row of blocks of sums: c (+)= left right^T over n steps, for `count` left
+ * strips that lie left_bytes apart and one right strip. Blocks of c lie one
+ * behind the other, each of four tiles: rows 0-15 by columns 0-15 and 16-31, then
+ * rows 16-31; `add` false starts from zero. Terms are 1 and 1, 1 and 2, or 2 and
+ * 2, of which the product of the two rests is left out: it lies under the
+ * rounding of float32.
  */
-void moe_amx_block(float *c, const char *left, int left_terms,
-                   const char *right, int right_terms, int n, bool add,
-                   moe_amx_ahead *ahead);
-/* The same into 32 rows of c, ld floats apart. */
+void moe_amx_blocks(float *c, const char *left, size_t left_bytes,
+                    int left_terms, const char *right, int right_terms, int n,
+                    int count, bool add, moe_amx_ahead *ahead);
+/* One block into 32 rows of c, ld floats apart. */
 void moe_amx_block_rows(float *c, int64_t ld, const char *left,
                         const char *right, int terms, int n, bool add);
 

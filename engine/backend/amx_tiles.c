@@ -104,29 +104,29 @@ AMX static inline void sums_add(void)
     _tile_dpbf16ps(3, 5, 7);
 }
 
-/* A few lines at each step: many at once would hold up the loads of tiles. */
-static inline void look_ahead(moe_amx_ahead *a)
+/* What is fetched at each step, a few lines: many at once would hold up the
+ * loads of tiles. */
+typedef struct fetching {
+    moe_amx_ahead *ahead;
+    const char *sums; /* of the next block, into the first cache */
+    int sum_lines;
+} fetching;
+
+static inline void fetch(fetching *f)
 {
-    for (int i = 0; i < a->run_lines; i++, a->run += LINE)
-        _mm_prefetch(a->run, _MM_HINT_T1);
-    for (int i = 0; i < a->row_lines && a->n_row > 0; i++) {
-        _mm_prefetch(a->row + a->at, _MM_HINT_T1);
-        a->at += LINE;
-        if (a->at >= a->row_bytes) {
-            a->at = 0;
-            a->row += a->stride;
-            a->n_row--;
-        }
-    }
+    for (int i = 0; i < f->ahead->lines; i++, f->ahead->run += LINE)
+        _mm_prefetch(f->ahead->run, _MM_HINT_T1);
+    for (int i = 0; i < f->sum_lines; i++, f->sums += LINE)
+        _mm_prefetch(f->sums, _MM_HINT_T0);
 }
 
 AMX static void block_1_1(const char *left, const char *right, int n,
-                          moe_amx_ahead *ahead)
+                          fetching *f)
 {
     for (int i = 0; i < n; i++) {
         load_left(left);
         load_right(right);
-        look_ahead(ahead);
+        fetch(f);
         sums_add();
         left += MOE_AMX_PAIR;
         right += MOE_AMX_PAIR;
@@ -134,12 +134,12 @@ AMX static void block_1_1(const char *left, const char *right, int n,
 }
 
 AMX static void block_1_2(const char *left, const char *right, int n,
-                          moe_amx_ahead *ahead)
+                          fetching *f)
 {
     for (int i = 0; i < n; i++) {
         load_left(left);
         load_right(right + MOE_AMX_PAIR);
-        look_ahead(ahead);
+        fetch(f);
         sums_add();
         load_right(right);
         sums_add();
@@ -149,12 +149,12 @@ AMX static void block_1_2(const char *left, const char *right, int n,
 }
 
 AMX static void block_2_2(const char *left, const char *right, int n,
-                          moe_amx_ahead *ahead)
+                          fetching *f)
 {
     for (int i = 0; i < n; i++) {
         load_left(left);
         load_right(right + MOE_AMX_PAIR);
-        look_ahead(ahead);
+        fetch(f);
         sums_add();
         load_right(right);
         sums_add();
@@ -165,31 +165,60 @@ AMX static void block_2_2(const char *left, const char *right, int n,
     }
 }
 
-AMX void moe_amx_block(float *c, const char *left, int left_terms,
-                       const char *right, int right_terms, int n, bool add,
-                       moe_amx_ahead *ahead)
+AMX static inline void block(const char *left, int left_terms,
+                             const char *right, int right_terms, int n,
+                             fetching *f)
 {
-    sums_begin(c, 256, 512, LINE, add);
     if (right_terms == 1)
-        block_1_1(left, right, n, ahead);
+        block_1_1(left, right, n, f);
     else if (left_terms == 1)
-        block_1_2(left, right, n, ahead);
+        block_1_2(left, right, n, f);
     else
-        block_2_2(left, right, n, ahead);
-    sums_store(c, 256, 512, LINE);
+        block_2_2(left, right, n, f);
+}
+
+/* Each sum as soon as the one before it is stored: the unit goes on meanwhile. */
+AMX static inline void sums_change(float *c)
+{
+    float *next = c + MOE_AMX_BLOCK;
+
+    _tile_stored(0, c, LINE);
+    _tile_loadd(0, next, LINE);
+    _tile_stored(1, c + 256, LINE);
+    _tile_loadd(1, next + 256, LINE);
+    _tile_stored(2, c + 512, LINE);
+    _tile_loadd(2, next + 512, LINE);
+    _tile_stored(3, c + 768, LINE);
+    _tile_loadd(3, next + 768, LINE);
+}
+
+AMX void moe_amx_blocks(float *c, const char *left, size_t left_bytes,
+                        int left_terms, const char *right, int right_terms,
+                        int n, int count, bool add, moe_amx_ahead *ahead)
+{
+    const int lines = MOE_AMX_BLOCK * (int)sizeof *c / LINE;
+    fetching f = {.ahead = ahead, .sum_lines = add ? (lines + n - 1) / n : 0};
+
+    for (int i = 0; i < count; i++, c += MOE_AMX_BLOCK, left += left_bytes) {
+        f.sums = (const char *)(c + MOE_AMX_BLOCK);
+        if (i == 0 || !add)
+            sums_begin(c, 256, 512, LINE, add);
+        block(left, left_terms, right, right_terms, n, &f);
+        if (add && i + 1 < count)
+            sums_change(c);
+        else
+            sums_store(c, 256, 512, LINE);
+    }
 }
 
 AMX void moe_amx_block_rows(float *c, int64_t ld, const char *left,
                             const char *right, int terms, int n, bool add)
 {
     size_t stride = (size_t)ld * sizeof *c;
-    moe_amx_ahead nothing = {0};
+    fetching nothing = {.ahead = &(moe_amx_ahead){0}};
 
     sums_begin(c, 16, 16 * ld, stride, add);
-    if (terms == 1)
-        block_1_1(left, right, n, &nothing);
-    else
-        block_2_2(left, right, n, &nothing);
+    block(left, terms, right, terms, n, &nothing);
     sums_store(c, 16, 16 * ld, stride);
 }
 
