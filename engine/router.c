@@ -12,6 +12,7 @@
 
 enum {
     BLOCK = 16,   /* numbers or tokens side by side              */
+    SLICE = 32,   /* experts whose logits are turned at a time   */
     MAX_BEST = 17 /* logits of a token that are kept in order    */
 };
 
@@ -108,60 +109,115 @@ static float wide_margin(const float *logits, int n_expert, int k)
     return other < 0 ? 0.0f : logits[last] - logits[other];
 }
 
-/* Logits of one expert for the tokens at row[]. */
-static inline void load(float z[BLOCK], const float *const row[BLOCK], int e)
+/* Logits of experts [first, first + n) for the tokens at row[]. */
+static inline void load(float z[][BLOCK], const float *const row[BLOCK],
+                        int first, int n)
 {
     for (int i = 0; i < BLOCK; i++)
-        z[i] = row[i][e];
+        for (int e = 0; e < n; e++)
+            z[e][i] = row[i][first + e];
 }
 
-/* The n largest logits of each token, the largest first: each that comes pushes
- * down what it exceeds. */
-static inline void find_best(float best[][BLOCK], const float *const row[BLOCK],
-                             int n_expert, int n)
+/* The n_best largest logits of each token so far, the largest first: each that
+ * comes pushes down what it exceeds. */
+static inline void push(float best[][BLOCK], int n_best, float z[][BLOCK],
+                        int n)
 {
-    for (int r = 0; r < n; r++)
-        for (int i = 0; i < BLOCK; i++)
-            best[r][i] = -INFINITY;
-    for (int e = 0; e < n_expert; e++) {
-        float z[BLOCK];
+    for (int e = 0; e < n; e++) {
+        float now[BLOCK], was[BLOCK];
 
-        load(z, row, e);
-        for (int r = 0; r < n; r++)
-            for (int i = 0; i < BLOCK; i++) {
-                const float was = best[r][i], now = z[i];
-
-                best[r][i] = now > was ? now : was;
-                z[i] = now > was ? was : now;
-            }
-    }
-}
-
-/* H = ln(sum of p) - sum of p z / sum of p, with p = e^z and z below the largest
- * logit: all terms have one sign, so that float32 powers are exact enough. */
-static inline void find_entropy(float entropy[BLOCK], const float top[BLOCK],
-                                const float *const row[BLOCK], int n_expert)
-{
-    double sum[BLOCK] = {0}, mean[BLOCK] = {0};
-
-    for (int e = 0; e < n_expert; e++) {
-        float z[BLOCK], p[BLOCK];
-
-        load(z, row, e);
-        for (int i = 0; i < BLOCK; i++)
-            z[i] -= top[i];
-        moe_op_exp(p, z, BLOCK);
-        for (int i = 0; i < BLOCK; i++) {
-            sum[i] += (double)p[i];
-            mean[i] += (double)p[i] * (double)z[i];
+        memcpy(now, z[e], sizeof now);
+        for (int r = 0; r < n_best; r++) {
+            memcpy(was, best[r], sizeof was);
+            for (int i = 0; i < BLOCK; i++)
+                best[r][i] = was[i] > now[i] ? was[i] : now[i];
+            for (int i = 0; i < BLOCK; i++)
+                now[i] = was[i] > now[i] ? now[i] : was[i];
         }
     }
-    for (int i = 0; i < BLOCK; i++)
-        entropy[i] =
-            (float)(fmax(log(sum[i]) - mean[i] / sum[i], 0) * (1 / M_LN2));
 }
 
+/* ln x of x >= 1, within 1e-15 absolutely: x = 2^k m with m about 1, and ln m =
+ * 2 artanh((m - 1) / (m + 1)) by its series. */
+static inline double log_of(double x)
+{
+    const uint64_t low = UINT64_C(0x3fe6a09e667f3bcd);   /* the root of 1/2 */
+    const uint64_t whole = UINT64_C(0x4330000000000000); /* 2^52 */
+    uint64_t bits, k;
+    double m, f, g, s, exponent;
+
+    memcpy(&bits, &x, sizeof bits);
+    k = (bits - low) >> 52;
+    bits -= k << 52;
+    memcpy(&m, &bits, sizeof m);
+    k |= whole; /* by way of bits, where conversion has no vector code */
+    memcpy(&exponent, &k, sizeof exponent);
+    exponent -= 0x1p52;
+    f = (m - 1) / (m + 1);
+    g = f * f;
+    s = 1.0 / 17;
+    s = s * g + 1.0 / 15;
+    s = s * g + 1.0 / 13;
+    s = s * g + 1.0 / 11;
+    s = s * g + 1.0 / 9;
+    s = s * g + 1.0 / 7;
+    s = s * g + 1.0 / 5;
+    s = s * g + 1.0 / 3;
+    return exponent * M_LN2 + 2 * f * (1 + g * s);
+}
+
+/* Sums of p and of p z, with p = e^z and z below the largest logit. */
+static inline void add(double sum[BLOCK], double mean[BLOCK],
+                       const float top[BLOCK], float z[][BLOCK], int n)
+{
+    float p[SLICE][BLOCK];
+
+    for (int e = 0; e < n; e++)
+        for (int i = 0; i < BLOCK; i++)
+            z[e][i] -= top[i];
+    moe_op_exp(p[0], z[0], (int64_t)n * BLOCK);
+    for (int e = 0; e < n; e++)
+        for (int i = 0; i < BLOCK; i++) {
+            sum[i] += (double)p[e][i];
+            mean[i] += (double)p[e][i] * (double)z[e][i];
+        }
+}
+
+/*
+ * A block of tokens: the n_best largest logits of each, and H = ln(sum of p) -
+ * sum of p z / sum of p, whose terms have one sign, so that float32 powers are
+ * exact enough.
+ */
 MOE_CLONES
+static void look(float best[][BLOCK], float entropy[BLOCK],
+                 const float *const row[BLOCK], int n_expert, int n_best)
+{
+    double sum[BLOCK] = {0}, mean[BLOCK] = {0};
+    float z[SLICE][BLOCK];
+    const int step = n_expert < SLICE ? n_expert : SLICE;
+
+    for (int r = 0; r < n_best; r++)
+        for (int i = 0; i < BLOCK; i++)
+            best[r][i] = -INFINITY;
+    for (int e = 0; e < n_expert; e += step) {
+        const int n = n_expert - e < step ? n_expert - e : step;
+
+        load(z, row, e, n);
+        push(best, n_best, z, n);
+    }
+    for (int e = 0; e < n_expert; e += step) {
+        const int n = n_expert - e < step ? n_expert - e : step;
+
+        if (step < n_expert)
+            load(z, row, e, n);
+        add(sum, mean, best[0], z, n);
+    }
+    for (int i = 0; i < BLOCK; i++)
+        sum[i] = (log_of(sum[i]) - mean[i] / sum[i]) * (1 / M_LN2);
+    for (int i = 0; i < BLOCK; i++)
+        entropy[i] = sum[i] > 0 ? (float)sum[i] : 0.0f;
+}
+
 void moe_router_confidence(float *margin, float *entropy, const float *logits,
                            int64_t n_tok, int n_expert, int k)
 {
@@ -176,8 +232,7 @@ void moe_router_confidence(float *margin, float *entropy, const float *logits,
         /* a block that is not full repeats its last token */
         for (int i = 0; i < BLOCK; i++)
             row[i] = logits + (t + (i < n ? i : n - 1)) * n_expert;
-        find_best(best, row, n_expert, n_best);
-        find_entropy(h, best[0], row, n_expert);
+        look(best, h, row, n_expert, n_best);
         memcpy(entropy + t, h, (size_t)n * sizeof *h);
         for (int i = 0; i < n; i++)
             margin[t + i] = k == n_expert ? 0.0f
