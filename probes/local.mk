@@ -5,6 +5,7 @@ libprobes_a_SOURCES = \
 	%D%/trace.h %D%/trace_check.c %D%/trace_code.c \
 	%D%/trace_db.c %D%/trace_internal.h \
 	%D%/trace_cursor.c %D%/trace_opened.h \
+	%D%/trace_encode.c %D%/trace_encode.h \
 	%D%/trace_read.c %D%/trace_read.h \
 	%D%/trace_rows.c %D%/trace_rows.h \
 	%D%/trace_schema.c \

@@ -16,7 +16,7 @@
 #include <time.h>
 
 enum {
-    CHUNK = 512, /* tokens turned round, or kept by a task, at a time */
+    CHUNK = 512, /* tokens written, or kept by a task, at a time */
     N_TEXT = 5   /* strings of a document's row                       */
 };
 
@@ -46,13 +46,6 @@ typedef struct batch {
     bool has_nll;
 } batch;
 
-/* Token-major copies of a run of tokens. */
-typedef struct turned {
-    int32_t *window, *expert;
-    uint8_t *phase;
-    float *gate, *margin, *entropy, *logits;
-} turned;
-
 struct moe_recorder {
     moe_trace_shape shape;
     int32_t *layers, *slot; /* [n_layer] layer to slot or -1 */
@@ -62,8 +55,7 @@ struct moe_recorder {
     batch two[2], *fill;
     int32_t next_window; /* of the document that is open in fill */
     bool open;           /* a document has begun and not ended   */
-    turned turn;
-    double *keep_s; /* [workers] processor seconds of the hook */
+    double *keep_s;      /* [workers] processor seconds of the hook */
 
     /* the thread: writes `job` and sets it to NULL */
     pthread_t thread;
@@ -146,25 +138,7 @@ size_t moe_recorder_bytes(const moe_trace_shape *s, int64_t max_tok)
     const size_t token =
         3 * sizeof(int32_t) + sizeof(int64_t) + 1 + sizeof(float);
 
-    return ((size_t)max_tok * 2 + CHUNK) * (token + slots * route);
-}
-
-static bool turn_init(turned *t, const moe_trace_shape *s)
-{
-    const size_t slots = (size_t)s->n_router,
-                 choices = slots * (size_t)s->top_k;
-
-    t->window = moe_calloc(CHUNK, sizeof *t->window);
-    t->phase = moe_calloc(CHUNK, sizeof *t->phase);
-    t->expert = moe_calloc(CHUNK, choices * sizeof *t->expert);
-    t->gate = moe_calloc(CHUNK, choices * sizeof *t->gate);
-    t->margin = moe_calloc(CHUNK, slots * sizeof *t->margin);
-    t->entropy = moe_calloc(CHUNK, slots * sizeof *t->entropy);
-    if (s->has_logits)
-        t->logits =
-            moe_calloc(CHUNK, slots * (size_t)s->n_expert * sizeof *t->logits);
-    return t->window && t->phase && t->expert && t->gate && t->margin &&
-           t->entropy && (t->logits || !s->has_logits);
+    return (size_t)max_tok * 2 * (token + slots * route);
 }
 
 static moe_phase phase_of(const batch *b, int64_t seq, int64_t token)
@@ -174,68 +148,32 @@ static moe_phase phase_of(const batch *b, int64_t seq, int64_t token)
                                                         : MOE_PHASE_GENERATED;
 }
 
-/* Routes of tokens [first, first + n), the layer no longer the slowest
- * dimension. Single numbers: to copy two or eight bytes, memcpy takes longer. */
-static void turn_routes(const moe_recorder *r, const batch *b, int64_t first,
-                        int64_t n)
-{
-    const int slots = r->shape.n_router, k = r->shape.top_k;
-    const turned *t = &r->turn;
-
-    for (int j = 0; j < slots; j++) {
-        const int64_t from = j * r->max_tok + first;
-
-        for (int c = 0; c < k; c++)
-            for (int64_t i = 0; i < n; i++) {
-                const int64_t to = (i * slots + j) * k + c;
-
-                t->expert[to] = b->expert[(from + i) * k + c];
-                t->gate[to] = b->gate[(from + i) * k + c];
-            }
-        for (int64_t i = 0; i < n; i++) {
-            t->margin[i * slots + j] = b->margin[from + i];
-            t->entropy[i * slots + j] = b->entropy[from + i];
-        }
-    }
-}
-
-static void turn_logits(const moe_recorder *r, const batch *b, int64_t first,
-                        int64_t n)
-{
-    const int64_t slots = r->shape.n_router, e = r->shape.n_expert;
-
-    for (int64_t j = 0; j < slots; j++)
-        for (int64_t i = 0; i < n; i++)
-            memcpy(r->turn.logits + (i * slots + j) * e,
-                   b->logits + (j * r->max_tok + first + i) * e,
-                   (size_t)e * sizeof *b->logits);
-}
-
-/* Tokens [first, first + n) of the batch; *seq is the window of the first, and
- * becomes that of the one behind the last. */
+/* Tokens [first, first + n) of the batch, CHUNK at most; *seq is the window of
+ * the first, and becomes that of the one behind the last. */
 static moe_err write_run(moe_recorder *r, const batch *b, int64_t *seq,
                          int64_t first, int64_t n)
 {
-    const turned *t = &r->turn;
-    const moe_trace_tokens run = {.n_tok = n,
-                                  .vocab = b->ids + first,
-                                  .window = t->window,
-                                  .phase = t->phase,
-                                  .nll = b->has_nll ? b->nll + first : NULL,
-                                  .expert = t->expert,
-                                  .gate = t->gate,
-                                  .margin = t->margin,
-                                  .entropy = t->entropy,
-                                  .logits = t->logits};
+    const int64_t k = r->shape.top_k;
+    int32_t window[CHUNK];
+    uint8_t phase[CHUNK];
+    const moe_trace_tokens run = {
+        .n_tok = n,
+        .vocab = b->ids + first,
+        .window = window,
+        .phase = phase,
+        .nll = b->has_nll ? b->nll + first : NULL,
+        .expert = b->expert + first * k,
+        .gate = b->gate + first * k,
+        .margin = b->margin + first,
+        .entropy = b->entropy + first,
+        .logits = b->logits ? b->logits + first * r->shape.n_expert : NULL,
+        .layer_tok = r->max_tok};
 
     for (int64_t i = 0; i < n; i++) {
         *seq += first + i == b->start[*seq + 1];
-        t->window[i] = b->window[*seq];
-        t->phase[i] = (uint8_t)phase_of(b, *seq, first + i);
+        window[i] = b->window[*seq];
+        phase[i] = (uint8_t)phase_of(b, *seq, first + i);
     }
-    turn_routes(r, b, first, n);
-    if (t->logits)
-        turn_logits(r, b, first, n);
     return moe_trace_tokens_add(r->writer, &run);
 }
 
@@ -373,8 +311,7 @@ moe_err moe_recorder_new(moe_recorder **out, const moe_trace_shape *shape,
     r->keep_s = moe_calloc((size_t)moe_pool_size(pool), sizeof *r->keep_s);
     if (!r->slot || !r->layers || !r->keep_s ||
         !batch_init(&r->two[0], shape, max_tok) ||
-        !batch_init(&r->two[1], shape, max_tok) ||
-        !turn_init(&r->turn, shape)) {
+        !batch_init(&r->two[1], shape, max_tok)) {
         moe_recorder_free(r);
         return moe_fail(MOE_ERR_NOMEM,
                         "out of memory for the routes of %" PRId64 " tokens",
@@ -412,13 +349,6 @@ void moe_recorder_free(moe_recorder *r)
     pthread_mutex_destroy(&r->lock);
     batch_fini(&r->two[0]);
     batch_fini(&r->two[1]);
-    free(r->turn.window);
-    free(r->turn.phase);
-    free(r->turn.expert);
-    free(r->turn.gate);
-    free(r->turn.margin);
-    free(r->turn.entropy);
-    free(r->turn.logits);
     free(r->keep_s);
     free(r->layers);
     free(r->slot);

@@ -42,12 +42,13 @@ typedef struct moe_trace_shape {
  * 1.0 / (1 << (c >> 17)). Values above 131071 are clamped to it. The shift is
  * at most 62, so that MOE_TRACE_UNKNOWN is no number's code.
  *
- * moe_trace_code gives -1 for a negative number and MOE_TRACE_UNKNOWN for NaN;
- * moe_trace_value gives NaN for what is no code.
+ * moe_trace_code gives -1 for a negative number and MOE_TRACE_UNKNOWN for NaN, of
+ * n numbers, from an array that does not overlap; moe_trace_value gives NaN for
+ * what is no code.
  */
 enum { MOE_TRACE_UNKNOWN = (1 << 23) - 1 };
 
-int32_t moe_trace_code(float value);
+void moe_trace_code(int32_t *code, const float *value, int64_t n);
 float moe_trace_value(int32_t code);
 
 #endif

@@ -240,7 +240,7 @@ static moe_err read_token(moe_cursor *c, int64_t i)
 /* The values of a row have one reader, so none of them needs protection: type
  * and number of one take two calls, where columns take the lock in each. */
 
-/* Digits to choices; the reverse of bind_choices in trace_write.c. */
+/* Digits to choices; the reverse of encode_choices in trace_encode.c. */
 static moe_err read_choices(moe_cursor *c, int32_t *expert, int n)
 {
     const moe_trace_layout *lay = &c->trace->lay;

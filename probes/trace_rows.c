@@ -2,6 +2,8 @@
 
 #include "probes/trace_rows.h"
 
+#include "probes/trace_encode.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,17 +15,11 @@ enum {
     ROUTE_BYTES = 512 << 10 /* of their routes, so that a cache holds them */
 };
 
-/* A value that is not known; no other is negative. */
-static const int64_t unknown = -1;
-
-/* The value of column `col`, `row` counted within what is inserted at once. */
-typedef void (*give_fn)(sqlite3_context *to, const moe_rows *r, int64_t row,
-                        int col);
-
-/* What SQL sees as temp.new_NAME, and the statement that moves it to t_NAME. */
+/* What SQL sees as temp.new_NAME, and the statement that moves it to t_NAME. Rows
+ * are counted within what is inserted at once. */
 typedef struct source {
     const moe_rows *rows;
-    give_fn give;
+    sqlite3_module module;
     int n_col;
     int64_t n_row;
     sqlite3_stmt *insert;
@@ -58,6 +54,11 @@ typedef struct cursor {
 static const source *source_of(const sqlite3_vtab_cursor *c)
 {
     return ((const table *)(const void *)c->pVtab)->from;
+}
+
+static int64_t row_of(const sqlite3_vtab_cursor *c)
+{
+    return ((const cursor *)(const void *)c)->row;
 }
 
 static int connect_table(sqlite3 *db, void *aux, int argc,
@@ -135,49 +136,32 @@ static int next_row(sqlite3_vtab_cursor *c)
 
 static int at_end(sqlite3_vtab_cursor *c)
 {
-    return ((cursor *)(void *)c)->row >= source_of(c)->n_row;
-}
-
-static int give_column(sqlite3_vtab_cursor *c, sqlite3_context *to, int col)
-{
-    const source *s = source_of(c);
-
-    s->give(to, s->rows, ((cursor *)(void *)c)->row, col);
-    return SQLITE_OK;
+    return row_of(c) >= source_of(c)->n_row;
 }
 
 static int give_rowid(sqlite3_vtab_cursor *c, sqlite3_int64 *out)
 {
-    *out = ((cursor *)(void *)c)->row;
+    *out = row_of(c);
     return SQLITE_OK;
 }
 
-/* Without xCreate a table exists as soon as its name is used, and no schema
- * says so. */
-static const sqlite3_module module = {.xConnect = connect_table,
-                                      .xBestIndex = plan,
-                                      .xDisconnect = disconnect_table,
-                                      .xOpen = open_cursor,
-                                      .xClose = close_cursor,
-                                      .xFilter = rewind_cursor,
-                                      .xNext = next_row,
-                                      .xEof = at_end,
-                                      .xColumn = give_column,
-                                      .xRowid = give_rowid};
+/* xColumn of sqlite3_module: the value of column `col` of a cursor's row. */
+typedef int (*give_fn)(sqlite3_vtab_cursor *c, sqlite3_context *to, int col);
 
-static void give_id(sqlite3_context *to, int64_t v)
+static int give_id(sqlite3_context *to, int64_t v)
 {
     if (v < 0)
         sqlite3_result_null(to);
     else
         sqlite3_result_int64(to, v);
+    return SQLITE_OK;
 }
 
-static void give_token(sqlite3_context *to, const moe_rows *r, int64_t row,
-                       int col)
+static int give_token(sqlite3_vtab_cursor *c, sqlite3_context *to, int col)
 {
+    const moe_rows *r = source_of(c)->rows;
     const moe_trace_tokens *t = &r->run;
-    const int64_t i = r->done + row;
+    const int64_t i = r->done + row_of(c);
 
     switch (col) {
     case 0:
@@ -190,8 +174,7 @@ static void give_token(sqlite3_context *to, const moe_rows *r, int64_t row,
         sqlite3_result_int64(to, t->window ? t->window[i] : 0);
         break;
     case 3:
-        give_id(to, t->vocab ? t->vocab[i] : unknown);
-        break;
+        return give_id(to, t->vocab ? t->vocab[i] : -1);
     case 4:
         if (t->nll && isfinite(t->nll[i]))
             sqlite3_result_double(to, (double)t->nll[i]);
@@ -201,30 +184,33 @@ static void give_token(sqlite3_context *to, const moe_rows *r, int64_t row,
     default:
         sqlite3_result_int64(to, t->phase ? t->phase[i] : MOE_PHASE_PROMPT);
     }
+    return SQLITE_OK;
 }
 
-static void give_route(sqlite3_context *to, const moe_rows *r, int64_t row,
-                       int col)
+static int give_route(sqlite3_vtab_cursor *c, sqlite3_context *to, int col)
 {
-    if (col == 0)
-        sqlite3_result_int64(to,
-                             (r->at.token + r->done) * r->lay->n_block + row);
-    else
-        give_id(to, r->cell[row * (r->route.n_col - 1) + col - 1]);
+    const source *s = source_of(c);
+    const moe_rows *r = s->rows;
+
+    if (col > 0)
+        return give_id(to, r->cell[row_of(c) * (s->n_col - 1) + col - 1]);
+    return give_id(to, (r->at.token + r->done) * r->lay->n_block + row_of(c));
 }
 
-static void give_logit(sqlite3_context *to, const moe_rows *r, int64_t row,
-                       int col)
+static int give_logit(sqlite3_vtab_cursor *c, sqlite3_context *to, int col)
 {
-    const int64_t first = r->done * r->shape->n_router;
+    const moe_rows *r = source_of(c)->rows;
+    const moe_trace_tokens *t = &r->run;
+    const int64_t n_router = r->shape->n_router;
+    const int64_t row = r->done * n_router + row_of(c);
+    const int64_t at =
+        t->layer_tok ? row % n_router * t->layer_tok + row / n_router : row;
 
     if (col == 0)
-        sqlite3_result_int64(to,
-                             r->at.token * r->shape->n_router + first + row);
-    else
-        sqlite3_result_double(
-            to, (double)r->run
-                    .logits[(first + row) * r->shape->n_expert + col - 1]);
+        return give_id(to, r->at.token * n_router + row);
+    sqlite3_result_double(to,
+                          (double)t->logits[at * r->shape->n_expert + col - 1]);
+    return SQLITE_OK;
 }
 
 /* `temp.`: a table of that name in the file is not meant. */
@@ -233,11 +219,24 @@ static moe_err prepare(moe_rows *r, source *s, const char *name, give_fn give,
 {
     char view[16], sql[64];
 
-    *s = (source){.rows = r, .give = give, .n_col = n_col};
+    /* Without xCreate a table exists as soon as its name is used, and no schema
+     * says so. */
+    *s = (source){.rows = r,
+                  .module = {.xConnect = connect_table,
+                             .xBestIndex = plan,
+                             .xDisconnect = disconnect_table,
+                             .xOpen = open_cursor,
+                             .xClose = close_cursor,
+                             .xFilter = rewind_cursor,
+                             .xNext = next_row,
+                             .xEof = at_end,
+                             .xColumn = give,
+                             .xRowid = give_rowid},
+                  .n_col = n_col};
     snprintf(view, sizeof view, "new_%s", name);
     snprintf(sql, sizeof sql, "INSERT INTO t_%s SELECT * FROM temp.%s", name,
              view);
-    if (sqlite3_create_module(r->db, view, &module, s) != SQLITE_OK)
+    if (sqlite3_create_module(r->db, view, &s->module, s) != SQLITE_OK)
         return moe_trace_db_fail(r->db, r->path);
     return moe_trace_prepare(&s->insert, r->db, r->path, sql);
 }
@@ -311,93 +310,6 @@ static moe_err check_tokens(const moe_rows *r, int64_t n)
     return MOE_OK;
 }
 
-/* The n choices of one block as digits, first place and rank lowest. */
-static moe_err encode_choices(const moe_rows *r, int64_t *out,
-                              const int32_t *expert, int n)
-{
-    const int n_digit = r->lay->n_digit;
-    const int32_t n_expert = r->shape->n_expert;
-    const int64_t base = r->lay->base;
-
-    for (int c = 0; c < r->lay->n_pack; c++) {
-        int low = c * n_digit, high = low + n_digit < n ? low + n_digit : n;
-        bool known = false;
-        int64_t x = 0;
-
-        for (int d = high - 1; expert && d >= low; d--) {
-            int32_t e = expert[d];
-
-            if (e < -1 || e >= n_expert)
-                return moe_fail(MOE_ERR_ARG,
-                                "%s: document %" PRId64 ": expert %" PRId32
-                                " of %" PRId32,
-                                r->path, r->at.document, e, n_expert);
-            known |= e >= 0;
-            x = x * base + (e < 0 ? n_expert : e);
-        }
-        out[c] = known ? x : unknown;
-    }
-    return MOE_OK;
-}
-
-/* Two numbers in one column, which is unknown when both are. */
-static moe_err encode_pair(const moe_rows *r, int64_t *out, float low,
-                           float high)
-{
-    int64_t a = moe_trace_code(low), b = moe_trace_code(high);
-
-    if (a < 0 || b < 0)
-        return moe_fail(MOE_ERR_ARG,
-                        "%s: document %" PRId64
-                        ": %g where a gate, margin or entropy is expected",
-                        r->path, r->at.document, (double)(a < 0 ? low : high));
-    *out = a == MOE_TRACE_UNKNOWN && b == MOE_TRACE_UNKNOWN
-               ? unknown
-               : (a | b << MOE_TRACE_CODE_BITS);
-    return MOE_OK;
-}
-
-/* One row of t_route but for its id: a block of token i of the run. */
-static moe_err encode_block(const moe_rows *r, int64_t *out, int64_t i,
-                            int block)
-{
-    const moe_trace_tokens *t = &r->run;
-    const moe_trace_shape *s = r->shape;
-    const int k = s->top_k, n = moe_trace_places(r->lay, s, block);
-    const int64_t slot = i * s->n_router + (int64_t)block * r->lay->n_place;
-    int64_t *const end = out + r->lay->n_col - 1;
-    moe_err err =
-        encode_choices(r, out, t->expert ? t->expert + slot * k : NULL, n * k);
-
-    out += r->lay->n_pack;
-    for (int p = 0; p < n && err == MOE_OK; p++) {
-        const float *g = t->gate ? t->gate + (slot + p) * k : NULL;
-
-        for (int c = 0; c < 2 * r->lay->n_pair && err == MOE_OK; c += 2)
-            err = encode_pair(r, out++, g ? g[c] : NAN,
-                              g ? c + 1 < k ? g[c + 1] : 0 : NAN);
-        if (s->has_margin && err == MOE_OK)
-            err = encode_pair(r, out++, t->margin ? t->margin[slot + p] : NAN,
-                              t->entropy ? t->entropy[slot + p] : NAN);
-    }
-    for (; err == MOE_OK && out < end; out++)
-        *out = unknown;
-    return err;
-}
-
-static moe_err encode_routes(const moe_rows *r, int64_t n)
-{
-    int64_t *out = r->cell;
-    moe_err err = MOE_OK;
-
-    for (int64_t i = r->done; i < r->done + n; i++)
-        for (int b = 0; b < r->lay->n_block && err == MOE_OK; b++) {
-            err = encode_block(r, out, i, b);
-            out += r->lay->n_col - 1;
-        }
-    return err;
-}
-
 static moe_err move(const moe_rows *r, source *s, int64_t n_row)
 {
     int rc;
@@ -419,7 +331,8 @@ moe_err moe_rows_insert(moe_rows *r, const moe_trace_tokens *run,
         r->done = done;
         n = run->n_tok - done < r->n_at_once ? run->n_tok - done : r->n_at_once;
         if ((err = check_tokens(r, n)) == MOE_OK &&
-            (err = encode_routes(r, n)) == MOE_OK &&
+            (err = moe_trace_encode(r->cell, run, done, n, r->shape, r->lay,
+                                    r->path, at->document)) == MOE_OK &&
             (err = move(r, &r->token, n)) == MOE_OK &&
             (err = move(r, &r->route, n * r->lay->n_block)) == MOE_OK &&
             r->logit.insert && run->logits)

@@ -16,7 +16,9 @@ typedef struct moe_trace_document {
 } moe_trace_document;
 
 /* A run of tokens of the current document. Arrays may be NULL where the source
- * does not know; a NaN in gate, margin, entropy or nll is an empty value. */
+ * does not know; a NaN in gate, margin, entropy or nll is an empty value. With
+ * layer_tok the layer is the slowest dimension of all that have one: they are
+ * [n_router, layer_tok, ...], and the run is the first n_tok of each layer. */
 typedef struct moe_trace_tokens {
     int64_t n_tok;
     const int32_t *vocab;  /* [n_tok]; -1: unknown                     */
@@ -28,6 +30,7 @@ typedef struct moe_trace_tokens {
     const float *margin;   /* [n_tok, n_router]                        */
     const float *entropy;  /* [n_tok, n_router] bits                   */
     const float *logits;   /* [n_tok, n_router, n_expert]              */
+    int64_t layer_tok;     /* 0: the dimensions are as above           */
 } moe_trace_tokens;
 
 /* Create PATH (refused when it exists, unless force). The file takes its name

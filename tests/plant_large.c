@@ -198,7 +198,7 @@ static moe_err add_document(moe_trace_writer *w, plan *p, int64_t doc,
         err = moe_trace_tokens_add(
             w, &(moe_trace_tokens){n, p->vocab, p->window, p->phase, p->nll,
                                    p->expert, p->gate, p->margin, p->entropy,
-                                   NULL});
+                                   NULL, 0});
     }
     return err == MOE_OK ? moe_trace_document_end(w) : err;
 }

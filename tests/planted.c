@@ -108,23 +108,26 @@ static void arrays_free(arrays *a)
     free(a->logits);
 }
 
-/* Position t into place i. */
-static void fill(arrays *a, const planted *p, int64_t doc, int64_t t, int64_t i)
+/* Position t into place i; layer_tok as in moe_trace_tokens. */
+static void fill(arrays *a, const planted *p, int64_t doc, int64_t t, int64_t i,
+                 int64_t layer_tok)
 {
     const moe_trace_shape *s = &p->shape;
-    const int slots = s->n_router, choices = slots * s->top_k;
+    const int slots = s->n_router, k = s->top_k, e = s->n_expert;
 
-    for (int c = 0; c < choices; c++) {
-        a->expert[i * choices + c] = planted_expert(p, doc, t, c);
-        a->gate[i * choices + c] = planted_value(doc, t, c);
-    }
     for (int j = 0; j < slots; j++) {
-        a->margin[i * slots + j] = planted_value(doc, t, 1000 + j);
-        a->entropy[i * slots + j] = planted_value(doc, t, 2000 + j);
+        const int64_t at = layer_tok ? j * layer_tok + i : i * slots + j;
+
+        for (int r = 0; r < k; r++) {
+            a->expert[at * k + r] = planted_expert(p, doc, t, j * k + r);
+            a->gate[at * k + r] = planted_value(doc, t, j * k + r);
+        }
+        a->margin[at] = planted_value(doc, t, 1000 + j);
+        a->entropy[at] = planted_value(doc, t, 2000 + j);
+        for (int c = 0; a->logits && c < e; c++)
+            a->logits[at * e + c] =
+                (float)planted_draw(doc, t, 3000 + j * e + c, 1000) / 3.0f;
     }
-    for (int j = 0; a->logits && j < slots * s->n_expert; j++)
-        a->logits[i * slots * s->n_expert + j] =
-            (float)planted_draw(doc, t, 3000 + j, 1000) / 3.0f;
     a->vocab[i] = planted_vocab(p, doc, t);
     a->window[i] = (int32_t)(t / p->context);
     a->phase[i] = t % p->context ? MOE_PHASE_PROMPT : MOE_PHASE_BOS;
@@ -142,17 +145,18 @@ moe_err planted_document(moe_trace_writer *w, const planted *p, int64_t doc)
                                     .n_bytes = 3 * p->n_tok[doc],
                                     .n_tok = p->n_tok[doc]};
     const int64_t most = p->run ? p->run : 1;
-    arrays a = arrays_new(&p->shape, (size_t)most);
+    const int64_t layer_tok = p->by_layer ? most + 3 : 0;
+    arrays a = arrays_new(&p->shape, (size_t)most + 3);
     moe_err err = moe_trace_document_begin(w, &row);
 
     for (int64_t t = 0, n; t < p->n_tok[doc] && err == MOE_OK; t += n) {
         n = p->n_tok[doc] - t < most ? p->n_tok[doc] - t : most;
         for (int64_t i = 0; i < n; i++)
-            fill(&a, p, doc, t + i, i);
+            fill(&a, p, doc, t + i, i, layer_tok);
         err = moe_trace_tokens_add(
-            w,
-            &(moe_trace_tokens){n, a.vocab, a.window, a.phase, a.nll, a.expert,
-                                a.gate, a.margin, a.entropy, a.logits});
+            w, &(moe_trace_tokens){n, a.vocab, a.window, a.phase, a.nll,
+                                   a.expert, a.gate, a.margin, a.entropy,
+                                   a.logits, layer_tok});
     }
     arrays_free(&a);
     return err == MOE_OK ? moe_trace_document_end(w) : err;

@@ -20,6 +20,7 @@ typedef struct planted {
     int64_t n_tok[PLANTED_DOCS];
     int64_t context; /* tokens of a window */
     int64_t run;     /* tokens that are written at a time; 0: one */
+    bool by_layer;   /* given with the layer as slowest dimension  */
 } planted;
 
 /* Eight layers, eight experts, top 2, four documents (one empty, one of many

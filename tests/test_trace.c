@@ -18,18 +18,26 @@
 
 #define FILE_NAME "test-trace.db"
 
+static int32_t code_of(float value)
+{
+    int32_t code;
+
+    moe_trace_code(&code, &value, 1);
+    return code;
+}
+
 static void zero_and_one_are_exact_and_unknown_is_not_a_number(void **state)
 {
     (void)state;
-    assert_int_equal(moe_trace_code(0), 0);
-    assert_int_equal(moe_trace_code(-0.0f), 0);
-    assert_true(moe_trace_value(moe_trace_code(1.0f)) == 1.0f);
-    assert_int_equal(moe_trace_code(NAN), MOE_TRACE_UNKNOWN);
+    assert_int_equal(code_of(0), 0);
+    assert_int_equal(code_of(-0.0f), 0);
+    assert_true(moe_trace_value(code_of(1.0f)) == 1.0f);
+    assert_int_equal(code_of(NAN), MOE_TRACE_UNKNOWN);
     assert_true(isnan(moe_trace_value(MOE_TRACE_UNKNOWN)));
     assert_true(isnan(moe_trace_value(-1)));
-    assert_int_equal(moe_trace_code(-0.5f), -1);
-    assert_true(moe_trace_value(moe_trace_code(1e30f)) == 131071.0f);
-    assert_true(moe_trace_value(moe_trace_code(INFINITY)) == 131071.0f);
+    assert_int_equal(code_of(-0.5f), -1);
+    assert_true(moe_trace_value(code_of(1e30f)) == 131071.0f);
+    assert_true(moe_trace_value(code_of(INFINITY)) == 131071.0f);
 }
 
 static void a_code_is_off_by_at_most_2_to_the_minus_17(void **state)
@@ -39,14 +47,33 @@ static void a_code_is_off_by_at_most_2_to_the_minus_17(void **state)
         float v, back;
 
         memcpy(&v, &bits, sizeof v);
-        back = moe_trace_value(moe_trace_code(v));
-        assert_true(moe_trace_code(v) != MOE_TRACE_UNKNOWN);
+        back = moe_trace_value(code_of(v));
+        assert_true(code_of(v) != MOE_TRACE_UNKNOWN);
         if (v >= 0x1p-46f && v <= 131071.0f)
             assert_true(fabs((double)back - (double)v) <= (double)v * 0x1p-17);
         else
             assert_true(fabs((double)back - (double)v) <= 0x1p-63 ||
                         back == 131071.0f);
     }
+}
+
+static void codes_of_many_are_those_of_each(void **state)
+{
+    enum { N = 37 };
+    const float odd[] = {NAN,      -1.0f,     INFINITY, 0x1p-46f,
+                         0x1p-62f, 0x1p-149f, -0.0f,    131071.5f};
+    float value[N];
+    int32_t code[N];
+
+    (void)state;
+    for (int i = 0; i < N; i++)
+        value[i] = i % 4 ? ldexpf(1 + (float)i / N, i - 20) : odd[i / 4 % 8];
+    moe_trace_code(code, value, N);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(code[i], code_of(value[i]));
+    assert_int_equal(code_of(0x1p-149f), 0);
+    assert_int_equal(code_of(0.75f), 17 << 17 | 3 << 15);
+    assert_int_equal(code_of(0x1.ffffffp-1f), 16 << 17 | 1 << 16);
 }
 
 static void a_trace_of_any_shape_reads_back(void **state)
@@ -62,7 +89,8 @@ static void a_trace_of_any_shape_reads_back(void **state)
                   {14, 9, 300, 256, true, true}};
 
     (void)state;
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    for (size_t n = 0; n < 2 * sizeof shapes / sizeof *shapes; n++) {
+        const size_t i = n / 2;
         planted p = planted_small();
 
         p.shape.n_layer = shapes[i].n_layer;
@@ -74,6 +102,7 @@ static void a_trace_of_any_shape_reads_back(void **state)
         p.shape.has_margin = shapes[i].margin;
         p.n_tok[2] = 23 + 97 * (int64_t)(i % 2); /* many rows at once, or not */
         p.run = i % 2 ? 67 : 1;
+        p.by_layer = n % 2;
         planted_write(FILE_NAME, &p);
         planted_check(FILE_NAME, &p,
                       MOE_READ_GATE | MOE_READ_MARGIN | MOE_READ_TOKEN);
@@ -359,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zero_and_one_are_exact_and_unknown_is_not_a_number),
         cmocka_unit_test(a_code_is_off_by_at_most_2_to_the_minus_17),
+        cmocka_unit_test(codes_of_many_are_those_of_each),
         cmocka_unit_test(a_trace_of_any_shape_reads_back),
         cmocka_unit_test(what_a_run_says_of_itself_reads_back),
         cmocka_unit_test(the_views_say_what_was_written),
