@@ -433,7 +433,7 @@ static void report_fini(moe_report *r)
 static moe_err make(moe_report *r, const char *dir, moe_pool *pool)
 {
     size_t n = strlen(dir);
-    char *part;
+    char *plain = NULL, *target = NULL, *part = NULL;
     moe_err err;
 
     if (moe_trace_n_doc(r->trace) == 0)
@@ -443,9 +443,16 @@ static moe_err make(moe_report *r, const char *dir, moe_pool *pool)
         return err;
     while (n > 1 && dir[n - 1] == '/')
         n--;
-    part = moe_format("%.*s.tmp", (int)n, dir);
-    if (!part)
+    plain = moe_format("%.*s", (int)n, dir);
+    if (!plain)
         return moe_fail(MOE_ERR_NOMEM, "report: out of memory");
+    if ((err = moe_path_follow(&target, plain)) != MOE_OK)
+        goto done;
+    part = moe_format("%s.tmp", target);
+    if (!part) {
+        err = moe_fail(MOE_ERR_NOMEM, "report: out of memory");
+        goto done;
+    }
     r->dir = part;
     /* What a killed run left behind under this name is ours. */
     if (moe_path_is_dir(part))
@@ -455,7 +462,7 @@ static moe_err make(moe_report *r, const char *dir, moe_pool *pool)
             (err = draw_all(r)) == MOE_OK &&
             (err = write_tables(r)) == MOE_OK &&
             (err = write_page(r)) == MOE_OK)
-            err = put_in_place(part, dir);
+            err = put_in_place(part, target);
         if (err != MOE_OK) {
             char *text = moe_strdup(moe_error_text());
 
@@ -465,6 +472,10 @@ static moe_err make(moe_report *r, const char *dir, moe_pool *pool)
             free(text);
         }
     }
+
+done:
+    free(plain);
+    free(target);
     free(part);
     return err;
 }

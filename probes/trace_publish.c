@@ -22,7 +22,11 @@ static moe_err may_write(const char *path, bool force)
     if (!force)
         return moe_fail(MOE_ERR_IO, "%s: exists already; --force replaces it",
                         path);
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+    if (stat(path, &info) != 0)
+        return errno == ENOENT /* a link to what is not there yet */
+                   ? MOE_OK
+                   : moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
         return moe_fail(MOE_ERR_IO, "%s: not a regular file", path);
     if (access(path, W_OK) != 0)
         return moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
@@ -32,11 +36,13 @@ static moe_err may_write(const char *path, bool force)
 moe_err moe_trace_reserve(char **temporary, const char *path, bool force)
 {
     moe_err err = may_write(path, force);
-    char *name;
+    char *target = NULL, *name;
 
-    if (err != MOE_OK)
+    if (err != MOE_OK || (err = moe_path_follow(&target, path)) != MOE_OK)
         return err;
-    if (!(name = moe_format("%s.tmp", path)))
+    name = moe_format("%s.tmp", target);
+    free(target);
+    if (!name)
         return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
     *temporary = name;
     return MOE_OK;
@@ -54,28 +60,45 @@ static moe_err make_durable(const char *path)
     return err;
 }
 
-moe_err moe_trace_publish(const char *temporary, const char *path, bool force)
+/* What SQLite would roll back into a new database of this name. */
+static moe_err remove_journals(const char *path)
 {
     static const char *const suffix[] = {"-journal", "-wal", "-shm"};
-    moe_err err = may_write(path, force);
 
-    if (err == MOE_OK)
-        err = make_durable(temporary);
-    for (size_t i = 0; i < sizeof suffix / sizeof *suffix && err == MOE_OK;
-         i++) {
+    for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++) {
         char *side = moe_format("%s%s", path, suffix[i]);
 
         if (!side)
-            err = moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
-        else
-            unlink(side);
+            return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
+        unlink(side);
         free(side);
     }
-    if (err == MOE_OK && rename(temporary, path) != 0)
+    return MOE_OK;
+}
+
+moe_err moe_trace_publish(const char *temporary, const char *path, bool force)
+{
+    char *target = NULL;
+    moe_err err = may_write(path, force);
+
+    if (err == MOE_OK && (err = make_durable(temporary)) == MOE_OK &&
+        (err = moe_path_follow(&target, path)) == MOE_OK &&
+        (err = remove_journals(target)) == MOE_OK &&
+        rename(temporary, target) != 0)
         err = moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
     if (err != MOE_OK)
         unlink(temporary);
+    free(target);
     return err;
+}
+
+void moe_trace_remove(const char *path)
+{
+    char *target = NULL;
+
+    if (moe_path_follow(&target, path) == MOE_OK)
+        unlink(target);
+    free(target);
 }
 
 void moe_trace_withdraw(const char *temporary)

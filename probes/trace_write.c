@@ -442,6 +442,6 @@ void moe_trace_discard(moe_trace_writer *w)
 
     moe_trace_close(w);
     if (path)
-        unlink(path);
+        moe_trace_remove(path);
     free(path);
 }

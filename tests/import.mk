@@ -14,6 +14,6 @@ tests_test_npy_SOURCES = tests/test_npy.c
 tests_test_npy_LDADD = libprobes.a libengine.a $(TEST_LIBS)
 
 IMPORT_TESTS = tests/cli/import.sh tests/cli/imported.sh \
-	tests/cli/malformed.sh tests/cli/mpi.sh tests/cli/shards.sh
+	tests/cli/links.sh tests/cli/malformed.sh tests/cli/mpi.sh tests/cli/shards.sh
 dist_check_SCRIPTS += $(IMPORT_TESTS)
 TESTS += $(IMPORT_TESTS)

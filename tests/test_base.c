@@ -181,6 +181,45 @@ static void an_output_file_appears_only_when_committed(void **state)
     unlink("base-out.txt");
 }
 
+static void a_link_stays_and_what_it_leads_to_is_written(void **state)
+{
+    moe_outfile out;
+    char *bytes = NULL, *path = NULL;
+    struct stat st;
+    size_t n = 0;
+
+    (void)state;
+    assert_int_equal(mkdir("base-dir", 0700), 0);
+    assert_int_equal(symlink("base-dir/second", "base-link"), 0);
+    assert_int_equal(symlink("../base-out.txt", "base-dir/second"), 0);
+    /* nothing is there yet */
+    assert_ok(moe_path_follow(&path, "base-link"));
+    assert_string_equal(path, "base-dir/../base-out.txt");
+    free(path);
+    assert_ok(moe_path_follow(&path, "base-out.txt"));
+    assert_string_equal(path, "base-out.txt");
+    free(path);
+    assert_ok(moe_outfile_open(&out, "base-link"));
+    fputs("linked", out.stream);
+    assert_true(moe_path_exists("base-out.txt.tmp"));
+    assert_ok(moe_outfile_commit(&out));
+    assert_ok(moe_file_read(&bytes, &n, "base-out.txt", 100));
+    assert_string_equal(bytes, "linked");
+    free(bytes);
+    assert_int_equal(lstat("base-link", &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(lstat("base-dir/second", &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    unlink("base-dir/second");
+    unlink("base-link");
+    unlink("base-out.txt");
+    rmdir("base-dir");
+    assert_int_equal(symlink("base-link", "base-link"), 0);
+    assert_fails(moe_outfile_open(&out, "base-link"), MOE_ERR_IO,
+                 "base-link: Too many");
+    unlink("base-link");
+}
+
 static void a_device_is_written_and_not_replaced(void **state)
 {
     struct stat st;
@@ -299,6 +338,7 @@ int main(void)
         cmocka_unit_test(options_are_stored_and_arguments_counted),
         cmocka_unit_test(a_usage_error_gives_2),
         cmocka_unit_test(an_output_file_appears_only_when_committed),
+        cmocka_unit_test(a_link_stays_and_what_it_leads_to_is_written),
         cmocka_unit_test(a_device_is_written_and_not_replaced),
         cmocka_unit_test(a_digest_is_sha_256),
         cmocka_unit_test(json_values_are_checked_by_kind_and_range),

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -15,6 +16,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { MAX_LINKS = 40 }; /* that lead to each other */
 
 static const unsigned char nothing[1];
 
@@ -285,6 +288,53 @@ char *moe_path_join(const char *dir, const char *name)
     return moe_format(dir[n - 1] == '/' ? "%s%s" : "%s/%s", dir, name);
 }
 
+/* What one link says, from the folder that it is in; *out stays as it is where
+ * PATH is no link. */
+static moe_err read_link(char **out, const char *path)
+{
+    char to[PATH_MAX];
+    const ssize_t n = readlink(path, to, sizeof to);
+    const char *slash = strrchr(path, '/');
+    char *dir, *next;
+
+    if (n < 0)
+        return MOE_OK;
+    if (n == (ssize_t)sizeof to)
+        return moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(ENAMETOOLONG));
+    to[n] = '\0';
+    dir = moe_format("%.*s", slash ? (int)(slash - path + 1) : 0, path);
+    next = dir ? moe_path_join(dir, to) : NULL;
+    free(dir);
+    if (!next)
+        return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
+    *out = next;
+    return MOE_OK;
+}
+
+moe_err moe_path_follow(char **out, const char *path)
+{
+    char *at = moe_strdup(path);
+    moe_err err =
+        at ? MOE_OK : moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
+
+    for (int i = 0; err == MOE_OK; i++) {
+        char *next = NULL;
+
+        if ((err = read_link(&next, at)) != MOE_OK || !next)
+            break;
+        free(at);
+        at = next;
+        if (i == MAX_LINKS)
+            err = moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(ELOOP));
+    }
+    if (err != MOE_OK) {
+        free(at);
+        return err;
+    }
+    *out = at;
+    return MOE_OK;
+}
+
 moe_err moe_path_mkdir(const char *path)
 {
     char *part = moe_strdup(path);
@@ -320,24 +370,25 @@ static bool is_special(const char *path)
 moe_err moe_outfile_open(moe_outfile *out, const char *path)
 {
     const char *name = path;
+    moe_err err;
 
     *out = (moe_outfile){0};
     if (strcmp(path, "-") == 0) {
         out->stream = stdout;
         return MOE_OK;
     }
-    out->path = moe_strdup(path);
+    if ((err = moe_path_follow(&out->path, path)) != MOE_OK)
+        return err;
     if (!is_special(path))
-        name = out->temporary = moe_format("%s.tmp", path);
-    if (!out->path || !name) {
+        name = out->temporary = moe_format("%s.tmp", out->path);
+    if (!name) {
         moe_outfile_abort(out);
         return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
     }
     out->stream = fopen(name, "wbe");
     if (!out->stream) {
-        moe_err err =
+        err =
             moe_fail(MOE_ERR_IO, "%s: cannot write: %s", name, strerror(errno));
-
         free(out->temporary); /* not ours: nothing to unlink */
         out->temporary = NULL;
         moe_outfile_abort(out);

@@ -50,13 +50,16 @@ int moe_path_is_dir(const char *path);
 int moe_path_exists(const char *path);
 /* "DIR/NAME", or NAME alone when it is absolute or DIR is "". NULL: no memory. */
 char *moe_path_join(const char *dir, const char *name);
+/* Where PATH leads when it is a symbolic link, also to what is not there yet;
+ * else PATH itself. free() it. */
+moe_err moe_path_follow(char **out, const char *path) MOE_MUST_CHECK;
 /* Make a folder and those above it; an existing folder is fine. */
 moe_err moe_path_mkdir(const char *path) MOE_MUST_CHECK;
 
 /*
  * An output file under PATH.tmp until commit renames it; what is not committed
- * is removed. PATH "-" is standard output; a device or a pipe is written as it
- * is.
+ * is removed. A symbolic link stays: what it leads to is written. PATH "-" is
+ * standard output; a device or a pipe is written as it is.
  */
 typedef struct moe_outfile {
     FILE *stream;
