@@ -88,35 +88,46 @@ static inline double inverse_of(const moe_logs *t, int64_t x, bool inside)
     return inside ? t->inverse[x] : 1 / (double)x;
 }
 
-/* From the mode outwards, each weight from its neighbour; the weights are
- * divided by their sum at the end, so that the first may be 1. No division
- * stands between one weight and the next where all numbers are inside of the
- * tables. */
+/* Weights on one side of the mode, each from its neighbour. */
+typedef struct side {
+    double weight, weights, sum; /* the last one; sums */
+    double more, left;
+} side;
+
+static inline void add_term(side *s, const moe_logs *t, int64_t x, int64_t p,
+                            int64_t q, bool inside)
+{
+    s->weight *= (s->more-- * s->left--) *
+                 (inverse_of(t, p, inside) * inverse_of(t, q, inside));
+    s->weights += s->weight;
+    s->sum += s->weight * (inside ? t->x_log_x[x] : moe_logs_of(t, x));
+}
+
+/* From the mode outwards; the weights are divided by their sum at the end, so
+ * that the first may be 1. No division stands between one weight and the next
+ * where all numbers are inside of the tables, and the two sides do not wait for
+ * each other. */
 static inline double by_sum(const moe_logs *t, int64_t rest, int64_t marked,
                             int64_t drawn, int64_t mode, bool inside)
 {
     const double little = 1e-13;
-    int64_t low = rest < 0 ? -rest : 0;
-    int64_t high = marked < drawn ? marked : drawn;
-    double sum = moe_logs_of(t, mode), weights = 1, weight = 1;
-    double more = (double)(marked - mode), left = (double)(drawn - mode);
+    int64_t n_up = (marked < drawn ? marked : drawn) - mode, up = 1;
+    int64_t n_down = mode - (rest < 0 ? -rest : 0), down = 1;
+    side u = {1, 0, 0, (double)(marked - mode), (double)(drawn - mode)};
+    side d = {1, 0, 0, (double)mode, (double)(rest + mode)};
 
-    for (int64_t x = mode + 1; x <= high && weight > little; x++) {
-        weight *= (more-- * left--) *
-                  (inverse_of(t, x, inside) * inverse_of(t, rest + x, inside));
-        weights += weight;
-        sum += weight * (inside ? t->x_log_x[x] : moe_logs_of(t, x));
+    for (; up <= n_up && up <= n_down && u.weight > little && d.weight > little;
+         up++) {
+        add_term(&u, t, mode + up, mode + up, rest + mode + up, inside);
+        add_term(&d, t, mode - up, marked - mode + up, drawn - mode + up,
+                 inside);
     }
-    weight = 1;
-    more = (double)mode;
-    left = (double)(rest + mode);
-    for (int64_t x = mode - 1; x >= low && weight > little; x--) {
-        weight *= (more-- * left--) * (inverse_of(t, marked - x, inside) *
-                                       inverse_of(t, drawn - x, inside));
-        weights += weight;
-        sum += weight * (inside ? t->x_log_x[x] : moe_logs_of(t, x));
-    }
-    return sum / weights;
+    for (down = up; up <= n_up && u.weight > little; up++)
+        add_term(&u, t, mode + up, mode + up, rest + mode + up, inside);
+    for (; down <= n_down && d.weight > little; down++)
+        add_term(&d, t, mode - down, marked - mode + down, drawn - mode + down,
+                 inside);
+    return (moe_logs_of(t, mode) + u.sum + d.sum) / (1 + u.weights + d.weights);
 }
 
 double moe_logs_mean(const moe_logs *t, int64_t all, int64_t marked,
