@@ -2,6 +2,7 @@
 
 #include "analysis/strata.h"
 
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -12,7 +13,8 @@
 enum {
     MOST_LOGS = 1 << 20,
     DIGIT_BITS = 16, /* of keys, when they are put in order */
-    DIGITS = 1 << DIGIT_BITS
+    DIGITS = 1 << DIGIT_BITS,
+    LANES = 4
 };
 
 /* ---- x log x ---- */
@@ -21,8 +23,10 @@ moe_err moe_logs_make(moe_logs *out, int64_t most)
 {
     moe_logs t = {.size = most < MOST_LOGS ? most + 1 : MOST_LOGS};
 
-    t.x_log_x = moe_calloc((size_t)t.size, sizeof *t.x_log_x);
-    t.inverse = moe_calloc((size_t)t.size, sizeof *t.inverse);
+    t.x_log_x = moe_calloc((size_t)t.size + 2 * LANES, sizeof *t.x_log_x);
+    t.inverse = moe_calloc((size_t)t.size + LANES, sizeof *t.inverse);
+    if (t.x_log_x)
+        t.x_log_x += LANES;
     if (!t.x_log_x || !t.inverse) {
         moe_logs_fini(&t);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld logarithms",
@@ -38,7 +42,7 @@ moe_err moe_logs_make(moe_logs *out, int64_t most)
 
 void moe_logs_fini(moe_logs *t)
 {
-    free(t->x_log_x);
+    free(t->x_log_x ? t->x_log_x - LANES : NULL);
     free(t->inverse);
     *t = (moe_logs){0};
 }
@@ -83,51 +87,78 @@ static double of_few(double all, double small, double large)
                      (6 * (all - large) + 3 * 1.5849625007211562 * (large - 2));
 }
 
-static inline double inverse_of(const moe_logs *t, int64_t x, bool inside)
+static const double little = 1e-13;
+
+/* From the mode outwards, each weight from its neighbour; the weights are
+ * divided by their sum at the end, so that the first may be 1. */
+static double by_sum(const moe_logs *t, int64_t rest, int64_t marked,
+                     int64_t drawn, int64_t mode)
 {
-    return inside ? t->inverse[x] : 1 / (double)x;
-}
+    int64_t low = rest < 0 ? -rest : 0;
+    int64_t high = marked < drawn ? marked : drawn;
+    double sum = moe_logs_of(t, mode), weights = 1, weight = 1;
 
-/* Weights on one side of the mode, each from its neighbour. */
-typedef struct side {
-    double weight, weights, sum; /* the last one; sums */
-    double more, left;
-} side;
-
-static inline void add_term(side *s, const moe_logs *t, int64_t x, int64_t p,
-                            int64_t q, bool inside)
-{
-    s->weight *= (s->more-- * s->left--) *
-                 (inverse_of(t, p, inside) * inverse_of(t, q, inside));
-    s->weights += s->weight;
-    s->sum += s->weight * (inside ? t->x_log_x[x] : moe_logs_of(t, x));
-}
-
-/* From the mode outwards; the weights are divided by their sum at the end, so
- * that the first may be 1. No division stands between one weight and the next
- * where all numbers are inside of the tables, and the two sides do not wait for
- * each other. */
-static inline double by_sum(const moe_logs *t, int64_t rest, int64_t marked,
-                            int64_t drawn, int64_t mode, bool inside)
-{
-    const double little = 1e-13;
-    int64_t n_up = (marked < drawn ? marked : drawn) - mode, up = 1;
-    int64_t n_down = mode - (rest < 0 ? -rest : 0), down = 1;
-    side u = {1, 0, 0, (double)(marked - mode), (double)(drawn - mode)};
-    side d = {1, 0, 0, (double)mode, (double)(rest + mode)};
-
-    for (; up <= n_up && up <= n_down && u.weight > little && d.weight > little;
-         up++) {
-        add_term(&u, t, mode + up, mode + up, rest + mode + up, inside);
-        add_term(&d, t, mode - up, marked - mode + up, drawn - mode + up,
-                 inside);
+    for (int64_t x = mode + 1; x <= high && weight > little; x++) {
+        weight *= (double)(marked - x + 1) * (double)(drawn - x + 1) /
+                  ((double)x * (double)(rest + x));
+        weights += weight;
+        sum += weight * moe_logs_of(t, x);
     }
-    for (down = up; up <= n_up && u.weight > little; up++)
-        add_term(&u, t, mode + up, mode + up, rest + mode + up, inside);
-    for (; down <= n_down && d.weight > little; down++)
-        add_term(&d, t, mode - down, marked - mode + down, drawn - mode + down,
-                 inside);
-    return (moe_logs_of(t, mode) + u.sum + d.sum) / (1 + u.weights + d.weights);
+    weight = 1;
+    for (int64_t x = mode - 1; x >= low && weight > little; x--) {
+        weight *= (double)(x + 1) * (double)(rest + x + 1) /
+                  ((double)(marked - x) * (double)(drawn - x));
+        weights += weight;
+        sum += weight * moe_logs_of(t, x);
+    }
+    return sum / weights;
+}
+
+/* As many neighbours at once, of which each weight is the product of the steps
+ * up to its own. */
+typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
+typedef int64_t places __attribute__((vector_size(LANES * sizeof(int64_t))));
+
+/* The same where all numbers are inside of the tables, so that no division is
+ * needed. Beyond the last x a step is 0, and so are weights: the tables have
+ * room for so many more. */
+MOE_CLONES
+static double by_lanes(const moe_logs *t, int64_t rest, int64_t marked,
+                       int64_t drawn, int64_t mode)
+{
+    const lanes one = {1, 1, 1, 1}, count = {0, 1, 2, 3};
+    const places by_one = {LANES, 0, 1, 2}, by_two = {LANES, LANES, 0, 1};
+    const places turned = {3, 2, 1, 0}, last = {3, 3, 3, 3};
+    lanes sum = {0}, weights = {0}, weight, step, p, q;
+
+    weight = one;
+    for (int64_t i = 0; weight[LANES - 1] > little; i += LANES) {
+        memcpy(&p, t->inverse + mode + 1 + i, sizeof p);
+        memcpy(&q, t->inverse + rest + mode + 1 + i, sizeof q);
+        step = ((double)(marked - mode - i) - count) *
+               ((double)(drawn - mode - i) - count) * (p * q);
+        step *= __builtin_shuffle(step, one, by_one);
+        step *= __builtin_shuffle(step, one, by_two);
+        weight = step * __builtin_shuffle(weight, last);
+        memcpy(&p, t->x_log_x + mode + 1 + i, sizeof p);
+        weights += weight;
+        sum += weight * p;
+    }
+    weight = one;
+    for (int64_t i = 0; weight[LANES - 1] > little; i += LANES) {
+        memcpy(&p, t->inverse + marked - mode + 1 + i, sizeof p);
+        memcpy(&q, t->inverse + drawn - mode + 1 + i, sizeof q);
+        step = ((double)(mode - i) - count) *
+               ((double)(rest + mode - i) - count) * (p * q);
+        step *= __builtin_shuffle(step, one, by_one);
+        step *= __builtin_shuffle(step, one, by_two);
+        weight = step * __builtin_shuffle(weight, last);
+        memcpy(&p, t->x_log_x + mode - LANES - i, sizeof p);
+        weights += weight;
+        sum += weight * __builtin_shuffle(p, turned);
+    }
+    return (t->x_log_x[mode] + (sum[0] + sum[1] + (sum[2] + sum[3]))) /
+           (1 + (weights[0] + weights[1] + (weights[2] + weights[3])));
 }
 
 double moe_logs_mean(const moe_logs *t, int64_t all, int64_t marked,
@@ -150,8 +181,8 @@ double moe_logs_mean(const moe_logs *t, int64_t all, int64_t marked,
     mode = (int64_t)(((double)marked + 1) * ((double)drawn + 1) /
                      ((double)all + 2));
     mode = mode < low ? low : mode > high ? high : mode;
-    return all < t->size ? by_sum(t, rest, marked, drawn, mode, true)
-                         : by_sum(t, rest, marked, drawn, mode, false);
+    return all < t->size ? by_lanes(t, rest, marked, drawn, mode)
+                         : by_sum(t, rest, marked, drawn, mode);
 }
 
 /* ---- observations in order ---- */
