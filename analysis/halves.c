@@ -73,11 +73,12 @@ typedef struct work {
     count *levels; /* [most levels]                                */
     count *values; /* [n_value] those that the class has           */
     count all;
-    int32_t *number;  /* [n_value] of each in values; -1: not there */
-    int64_t *cell_of; /* [n_value] at the level at hand; -1: none   */
-    int32_t *here;    /* [most cells] in the document at hand       */
-    int64_t *touched; /* [most cells] those it has                  */
-    double *out[3];   /* see below                                  */
+    int32_t *number;         /* [n_value] of each in values; -1: not there */
+    int64_t *cell_of;        /* [n_value] at the level at hand; -1: none   */
+    int32_t *here;           /* [most cells] in the document at hand       */
+    int64_t *touched;        /* [most cells] those it has                  */
+    double *out[3];          /* see below                                  */
+    int64_t small_at[LANES]; /* where the means of each half begin    */
 } work;
 
 /* Sums for each half, [2, LANES]: x log x of the cells; their means by chance;
@@ -264,8 +265,14 @@ static void add_logs(double *sum, const work *w, const count *c, double sign)
 {
     const moe_logs *logs = &w->h->strata->logs;
 
-    for (int i = 0; i < w->n_lane; i++)
-        sum[i] += sign * moe_logs_of(logs, c->first.n[i]);
+    if (c->whole <= 1) /* 0 log 0 = 1 log 1 = 0 */
+        return;
+    if (c->whole < logs->size)
+        for (int i = 0; i < w->n_lane; i++)
+            sum[i] += sign * logs->x_log_x[c->first.n[i]];
+    else
+        for (int i = 0; i < w->n_lane; i++)
+            sum[i] += sign * moe_logs_of(logs, c->first.n[i]);
 }
 
 /* The mean by chance of a value at a level. */
@@ -281,7 +288,7 @@ static void add_means(double *sum, const work *w, const count *value,
         int64_t drawn = level->first.n[i];
 
         if (all <= SMALL)
-            sum[i] += w->h->small[small_at(all) + marked * (all + 1) + drawn];
+            sum[i] += w->h->small[w->small_at[i] + marked * (all + 1) + drawn];
         else if (marked > 1 && drawn > 1)
             sum[i] += moe_logs_mean(logs, all, marked, drawn);
     }
@@ -291,6 +298,8 @@ static void add_side(work *w, int side)
 {
     double *margins = w->out[MARGINS] + side * LANES;
 
+    for (int i = 0; i < w->n_lane; i++)
+        w->small_at[i] = small_at(w->all.first.n[i]);
     add_logs(margins, w, &w->all, 1);
     for (int l = 0; l < w->n_level; l++)
         add_logs(margins, w, &w->levels[l], -1);
