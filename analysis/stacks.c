@@ -19,16 +19,14 @@ typedef struct claim {
 struct moe_stacks {
     int n_expert, top_k;
     int n;            /* experts on the list */
-    int32_t *list;    /* [n_expert] best first                       */
+    claim *list;      /* [n_expert] best first; expert -1: a gap     */
     int32_t *place;   /* [n_expert] on the list, -1: not there       */
-    uint64_t *worth;  /* [n_expert]                                  */
     int32_t *when;    /* [n_expert] last request, from 1; 0: none yet;
                          and three zeros                             */
     uint32_t *count;  /* [n_expert] requests so far                  */
     int32_t *next;    /* [n_expert] token of the next request        */
     int32_t *asked;   /* [n_expert] token that last asked for it     */
-    claim *candidate; /* [top_k + 1 + n_expert] best first, from where
-                         the last ones that were taken stood          */
+    claim *candidate; /* [top_k] best first                          */
 };
 
 const char *moe_stack_name(int policy)
@@ -48,15 +46,14 @@ moe_err moe_stacks_new(moe_stacks **out, int n_expert, int top_k)
         s->top_k = top_k;
         s->list = moe_calloc(n, sizeof *s->list);
         s->place = moe_calloc(n, sizeof *s->place);
-        s->worth = moe_calloc(n, sizeof *s->worth);
         s->when = moe_calloc(n + 3, sizeof *s->when);
         s->count = moe_calloc(n, sizeof *s->count);
         s->next = moe_calloc(n, sizeof *s->next);
         s->asked = moe_calloc(n, sizeof *s->asked);
-        s->candidate = moe_calloc((size_t)top_k + 1 + n, sizeof *s->candidate);
+        s->candidate = moe_calloc((size_t)top_k, sizeof *s->candidate);
     }
-    if (!s || !s->list || !s->place || !s->worth || !s->when || !s->count ||
-        !s->next || !s->asked || !s->candidate) {
+    if (!s || !s->list || !s->place || !s->when || !s->count || !s->next ||
+        !s->asked || !s->candidate) {
         moe_stacks_free(s);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for caches of %d experts",
                         n_expert);
@@ -71,7 +68,6 @@ void moe_stacks_free(moe_stacks *s)
         return;
     free(s->list);
     free(s->place);
-    free(s->worth);
     free(s->when);
     free(s->count);
     free(s->next);
@@ -150,33 +146,40 @@ static void propose(claim *candidate, int n, claim c)
     candidate[n] = c;
 }
 
+/* The best of n gives way to one that is worth less. */
+static void replace_best(claim *candidate, int n, claim c)
+{
+    int at = 0;
+
+    for (; at + 1 < n && candidate[at + 1].worth > c.worth; at++)
+        candidate[at] = candidate[at + 1];
+    candidate[at] = c;
+}
+
 /*
  * A cache that has room for one more holds what the smaller one does, and the
  * best of what is left of its old experts and the requests. When nothing is
- * left, larger caches had all that was requested, and stay as they are.
+ * left, larger caches had all that was requested, and stay as they are. Where
+ * requested experts stood are gaps.
  */
-static void update(moe_stacks *s, int n_candidate, int64_t t)
+static void update(moe_stacks *s, int n_candidate)
 {
     claim *candidate = s->candidate;
 
-    for (int at = 0; n_candidate > 0; at++) {
-        if (at == s->n) {
-            s->n++;
+    for (claim *at = s->list; n_candidate > 0; at++) {
+        claim old = *at;
+
+        if (at - s->list == s->n || old.expert < 0) {
+            s->n += at - s->list == s->n;
+            *at = *candidate++;
+            n_candidate--;
         } else {
-            int32_t old = s->list[at];
-
-            if (s->asked[old] != t) {
-                claim c = {s->worth[old], old};
-
-                if (c.worth > candidate->worth)
-                    continue;
-                propose(candidate, n_candidate++, c);
-            }
+            if (old.worth > candidate->worth)
+                continue;
+            *at = *candidate;
+            replace_best(candidate, n_candidate, old);
         }
-        s->list[at] = candidate->expert;
-        s->place[candidate->expert] = at;
-        candidate++;
-        n_candidate--;
+        s->place[at->expert] = (int32_t)(at - s->list);
     }
 }
 
@@ -211,14 +214,16 @@ static void run_by_worth(int32_t *depth, moe_stacks *s, moe_stack_policy policy,
                 continue;
             s->asked[e] = (int32_t)t;
             s->count[e]++;
-            s->worth[e] = bid(s, policy, e, r);
-            propose(s->candidate, n++, (claim){s->worth[e], e});
+            if (s->place[e] >= 0)
+                s->list[s->place[e]].expert = -1;
+            propose(s->candidate, n++, (claim){bid(s, policy, e, r), e});
         }
-        update(s, n, t);
+        update(s, n);
         for (int r = k - 1; r >= 0 && policy == MOE_STACK_LFU; r--)
             if (expert[r] >= 0) /* requests, then recency */
-                s->worth[expert[r]] = (uint64_t)s->count[expert[r]] << 32 |
-                                      (uint64_t)(t * k + (k - 1 - r));
+                s->list[s->place[expert[r]]].worth =
+                    (uint64_t)s->count[expert[r]] << 32 |
+                    (uint64_t)(t * k + (k - 1 - r));
     }
 }
 
