@@ -46,10 +46,33 @@ static void counts_by_chance_are_hypergeometric(void **state)
         assert_close(mean, known[i].mean, 1e-7 * (1 + known[i].mean));
         assert_close(
             moe_logs_mean(&few, known[i].all, known[i].marked, known[i].drawn),
-            mean, 0);
+            mean, 1e-13 * (1 + mean));
     }
     moe_logs_fini(&logs);
     moe_logs_fini(&few);
+}
+
+/* Four terms at a time from a table that just reaches, and one by one. */
+static void counts_by_chance_need_no_more_than_the_table(void **state)
+{
+    moe_logs one_by_one;
+
+    (void)state;
+    assert_ok(moe_logs_make(&one_by_one, 1));
+    for (int64_t all = 1; all <= 41; all++) {
+        moe_logs table;
+
+        assert_ok(moe_logs_make(&table, all));
+        for (int64_t marked = 0; marked <= all; marked++)
+            for (int64_t drawn = 0; drawn <= all; drawn++) {
+                double mean = moe_logs_mean(&one_by_one, all, marked, drawn);
+
+                assert_close(moe_logs_mean(&table, all, marked, drawn), mean,
+                             1e-13 * (1 + mean));
+            }
+        moe_logs_fini(&table);
+    }
+    moe_logs_fini(&one_by_one);
 }
 
 static moe_conditional information_of(const moe_strata *s,
@@ -512,6 +535,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_by_chance_are_hypergeometric),
+        cmocka_unit_test(counts_by_chance_need_no_more_than_the_table),
         cmocka_unit_test(one_class_is_a_contingency_table),
         cmocka_unit_test(chance_is_the_mean_over_shuffles_within_classes),
         cmocka_unit_test(halves_tell_what_each_alone_would),
