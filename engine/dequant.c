@@ -6,20 +6,13 @@
  */
 #include "config.h"
 
-#include "engine/tensor.h"
+#include "engine/dequant_internal.h"
 
 #include "engine/base/clones.h"
 #include "engine/base/endian.h"
 
 #include <assert.h>
 #include <string.h>
-
-/* Halves, and levels by table, are beyond what compilers make of loops; both are
- * one instruction of AVX-512. */
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-#define WIDE __attribute__((target("avx512f")))
-#endif
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "weights are used as they lie in little-endian files"
@@ -355,9 +348,8 @@ MOE_CLONES static void widen_q6_k(float *restrict y,
     }
 }
 
-/* The sixteen levels of IQ4_NL and IQ4_XS. */
-static const float levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                 1,    13,   25,  38,  53,  69,  89,  113};
+const float moe_iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                  1,    13,   25,  38,  53,  69,  89,  113};
 
 /* 16 bytes to 32 numbers by table: the low halves, then the high ones. */
 static inline void widen_levels(float *restrict y,
@@ -366,7 +358,7 @@ static inline void widen_levels(float *restrict y,
     float level[16];
 
     for (int i = 0; i < 16; i++)
-        level[i] = d * levels[i];
+        level[i] = d * moe_iq4_levels[i];
     for (int i = 0; i < 16; i++) {
         y[i] = level[q[i] & 15];
         y[16 + i] = level[q[i] >> 4];
@@ -380,16 +372,6 @@ MOE_CLONES static void widen_iq4_nl(float *restrict y,
         widen_levels(y, x + 2, half_at(x));
 }
 
-/* d, 16 bits of scale tops, 4 bytes of scale bottoms, 128 of numbers: the scale
- * of run g. */
-static inline float scale_iq4_xs(const unsigned char *x, float d, int g)
-{
-    int low4 = x[4 + g / 2] >> (g % 2 * 4) & 15;
-    int top2 = moe_le16(x + 2) >> (2 * g) & 3;
-
-    return d * (float)((low4 | top2 << 4) - 32);
-}
-
 MOE_CLONES static void widen_iq4_xs(float *restrict y,
                                     const unsigned char *restrict x, int64_t n)
 {
@@ -397,14 +379,11 @@ MOE_CLONES static void widen_iq4_xs(float *restrict y,
         float d = half_at(x);
 
         for (int g = 0; g < 8; g++)
-            widen_levels(y + 32 * g, x + 8 + 16 * g, scale_iq4_xs(x, d, g));
+            widen_levels(y + 32 * g, x + 8 + 16 * g, moe_iq4_xs_scale(x, d, g));
     }
 }
 
-typedef void (*widen_fn)(float *restrict y, const unsigned char *restrict x,
-                         int64_t n);
-
-static const widen_fn widen[MOE_DTYPE_END] = {
+static const moe_widen_fn widen[MOE_DTYPE_END] = {
     [MOE_F32] = widen_f32,       [MOE_F16] = widen_f16,
     [MOE_BF16] = widen_bf16,     [MOE_Q4_0] = widen_q4_0,
     [MOE_Q4_1] = widen_q4_1,     [MOE_Q5_0] = widen_q5_0,
@@ -415,58 +394,6 @@ static const widen_fn widen[MOE_DTYPE_END] = {
     [MOE_IQ4_XS] = widen_iq4_xs,
 };
 
-#ifdef WIDE
-
-WIDE static void widen_f16_wide(float *restrict y,
-                                const unsigned char *restrict x, int64_t n)
-{
-    for (; n >= 16; n -= 16, x += 32, y += 16) {
-        __m256i bits = _mm256_loadu_si256((const void *)x);
-
-        _mm512_storeu_ps(y, _mm512_cvtph_ps(bits));
-    }
-    widen_f16(y, x, n);
-}
-
-/* The choice among sixteen looks at the low four bits of each index alone. */
-WIDE static inline void widen_levels_wide(float *y, const unsigned char *q,
-                                          float d)
-{
-    __m512 level = _mm512_mul_ps(_mm512_set1_ps(d), _mm512_loadu_ps(levels));
-    __m512i index = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)q));
-
-    _mm512_storeu_ps(y, _mm512_permutexvar_ps(index, level));
-    index = _mm512_srli_epi32(index, 4);
-    _mm512_storeu_ps(y + 16, _mm512_permutexvar_ps(index, level));
-}
-
-WIDE static void widen_iq4_nl_wide(float *restrict y,
-                                   const unsigned char *restrict x, int64_t n)
-{
-    for (; n > 0; n -= 32, x += 18, y += 32)
-        widen_levels_wide(y, x + 2, half_at(x));
-}
-
-WIDE static void widen_iq4_xs_wide(float *restrict y,
-                                   const unsigned char *restrict x, int64_t n)
-{
-    for (; n > 0; n -= 256, x += 136, y += 256) {
-        float d = half_at(x);
-
-        for (int g = 0; g < 8; g++)
-            widen_levels_wide(y + 32 * g, x + 8 + 16 * g,
-                              scale_iq4_xs(x, d, g));
-    }
-}
-
-static const widen_fn widen_wide[MOE_DTYPE_END] = {
-    [MOE_F16] = widen_f16_wide,
-    [MOE_IQ4_NL] = widen_iq4_nl_wide,
-    [MOE_IQ4_XS] = widen_iq4_xs_wide,
-};
-
-#endif
-
 void moe_dequant_plain(float *y, const void *x, moe_dtype dtype, int64_t n)
 {
     assert(moe_dtype_is_weight(dtype) && n % moe_dtype_block(dtype) == 0);
@@ -475,12 +402,8 @@ void moe_dequant_plain(float *y, const void *x, moe_dtype dtype, int64_t n)
 
 void moe_dequant(float *y, const void *x, moe_dtype dtype, int64_t n)
 {
-    widen_fn fn = widen[dtype];
+    moe_widen_fn fn = moe_dequant_wide(dtype);
 
     assert(moe_dtype_is_weight(dtype) && n % moe_dtype_block(dtype) == 0);
-#ifdef WIDE
-    if (widen_wide[dtype] && __builtin_cpu_supports("avx512f"))
-        fn = widen_wide[dtype];
-#endif
-    fn(y, x, n);
+    (fn ? fn : widen[dtype])(y, x, n);
 }

@@ -5,6 +5,7 @@
 
 #include "engine/base/map.h"
 #include "engine/base/mem.h"
+#include "engine/base/random.h"
 #include "engine/tensor.h"
 
 #include <math.h>
@@ -94,6 +95,39 @@ static void rows_of_any_number_of_blocks_widen_alike(void **state)
             moe_dequant(part, x, dtype, n);
             assert_memory_equal(part, whole, (size_t)n * sizeof *part);
             assert_memory_equal(part + n, "\x55\x55\x55\x55", 4);
+        }
+    }
+}
+
+/* Any bytes, with scales of zero of either sign among them. */
+static void wide_registers_give_what_plain_c_gives(void **state)
+{
+    enum { BLOCKS = 64 };
+    unsigned char x[BLOCKS * 210];
+    float wide[BLOCKS * 256], plain[BLOCKS * 256];
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = 0; i < sizeof x; i++) {
+            uint64_t bits = moe_random_mix((uint64_t)round * sizeof x + i);
+
+            x[i] =
+                (unsigned char)(bits & (round % 2 && bits >> 63 ? 128 : 255));
+        }
+        for (int t = 0; t < MOE_DTYPE_END; t++) {
+            const moe_dtype dtype = (moe_dtype)t;
+            const int64_t n = BLOCKS * (int64_t)moe_dtype_block(dtype);
+
+            if (!moe_dtype_is_weight(dtype))
+                continue;
+            moe_dequant(wide, x, dtype, n);
+            moe_dequant_plain(plain, x, dtype, n);
+            for (int64_t i = 0; i < n; i++)
+                if (memcmp(wide + i, plain + i, sizeof *wide) != 0 &&
+                    !(isnan(wide[i]) && isnan(plain[i])))
+                    fail_msg("%s: number %lld is %a, not %a",
+                             moe_dtype_name(dtype), (long long)i,
+                             (double)wide[i], (double)plain[i]);
         }
     }
 }
@@ -200,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_widens_to_the_last_bit),
         cmocka_unit_test(rows_of_any_number_of_blocks_widen_alike),
+        cmocka_unit_test(wide_registers_give_what_plain_c_gives),
         cmocka_unit_test(every_half_widens_and_returns),
         cmocka_unit_test(halves_in_a_row_widen_as_each_alone),
         cmocka_unit_test(narrowing_rounds_to_even),

@@ -1,5 +1,6 @@
 libengine_a_SOURCES += \
-	engine/dequant.c engine/model.c engine/model.h \
+	engine/dequant.c engine/dequant_internal.h engine/dequant_wide.c \
+	engine/model.c engine/model.h \
 	engine/tensor.c engine/tensor.h \
 	%D%/gguf.c %D%/gguf_internal.h %D%/gguf_meta.c \
 	%D%/reader.c %D%/reader.h \
