@@ -88,14 +88,10 @@ static moe_err check_new(const wish *w)
 static moe_err draw(const wish *w, const moe_tables *tables)
 {
     moe_plot plot = {.name = w->name, .width_mm = w->width_mm};
-    const moe_table *t = moe_tables_find(tables, w->figure->table);
     moe_plot_result result = MOE_PLOT_DRAWN;
-    moe_err err;
+    moe_err err = moe_figure_build(w->figure, &plot, tables);
 
-    if (!t)
-        err = moe_fail(MOE_ERR_FORMAT, "figure %s: no table %s",
-                       w->figure->name, w->figure->table);
-    else if ((err = moe_figure_build(w->figure, &plot, t)) == MOE_OK)
+    if (err == MOE_OK)
         err = moe_plot_write(&result, &plot, w->dir, w->format);
     if (err == MOE_OK && result == MOE_PLOT_NO_GNUPLOT)
         moe_warn("gnuplot is not installed (Debian: gnuplot-nox): %s/%s.csv "

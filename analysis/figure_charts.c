@@ -341,13 +341,17 @@ const moe_figure *moe_figure_find(const char *name)
 }
 
 moe_err moe_figure_build(const moe_figure *f, moe_plot *plot,
-                         const moe_table *table)
+                         const moe_tables *tables)
 {
+    const moe_table *table = moe_tables_find(tables, f->table);
     moe_chart chart = {0};
     moe_err err;
 
+    if (!table)
+        return moe_fail(MOE_ERR_FORMAT, "figure %s: no table %s", f->name,
+                        f->table);
     if (f->build)
-        return f->build(plot, table);
+        return f->build(plot, tables);
     if ((err = moe_chart_make(&chart, f->chart, table)) == MOE_OK)
         err = moe_chart_plot(plot, &chart);
     moe_chart_fini(&chart);

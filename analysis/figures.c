@@ -173,10 +173,10 @@ static moe_err share_cube(moe_cube *c, const moe_table *t)
     return err;
 }
 
-static moe_err build_shares(moe_plot *p, const moe_table *t)
+static moe_err build_shares(moe_plot *p, const moe_tables *tables)
 {
     moe_cube c = {0};
-    moe_err err = share_cube(&c, t);
+    moe_err err = share_cube(&c, moe_tables_find(tables, "shares"));
     int either;
 
     if (err != MOE_OK)
@@ -188,10 +188,10 @@ static moe_err build_shares(moe_plot *p, const moe_table *t)
     return MOE_OK;
 }
 
-static moe_err build_choices(moe_plot *p, const moe_table *t)
+static moe_err build_choices(moe_plot *p, const moe_tables *tables)
 {
     moe_cube c = {0};
-    moe_err err = share_cube(&c, t);
+    moe_err err = share_cube(&c, moe_tables_find(tables, "shares"));
     int choice[3], n;
 
     if (err != MOE_OK)
@@ -203,31 +203,21 @@ static moe_err build_choices(moe_plot *p, const moe_table *t)
     return MOE_OK;
 }
 
-/* Repetition: three blocks of the same axes. */
+/* Repetition: blocks of the same axes. Intervals and the chance given the tokens
+ * stand in a table of their own, which may be missing. */
+enum { RATE, LOW, HIGH, UNIFORM, LOAD, TOKEN, N_RATE };
+enum { ALL_LABELS = 4 }; /* of the key, beside the groups */
+
 typedef struct repetition {
-    moe_cube rate, uniform, load; /* choice, layer, group */
+    moe_cube c[N_RATE]; /* choice, layer, group; may be empty from LOW on */
+    int n_group;        /* without the row of all documents               */
+    int lead;           /* the group whose interval and chances are drawn */
 } repetition;
 
 static void repetition_fini(repetition *r)
 {
-    moe_cube_fini(&r->rate);
-    moe_cube_fini(&r->uniform);
-    moe_cube_fini(&r->load);
-}
-
-static moe_err repetition_make(repetition *r, const moe_table *t)
-{
-    const char *const axes[] = {"choice", "layer", "group"};
-    moe_err err;
-
-    if ((err = moe_cube_make(&r->rate, t, "rate", axes, 3)) == MOE_OK &&
-        (err = moe_cube_make(&r->uniform, t, "chance_uniform", axes, 3)) ==
-            MOE_OK)
-        err = moe_cube_make(&r->load, t, "chance_load", axes, 3);
-    if (err == MOE_OK && r->rate.n[2] == 0)
-        err = moe_fail(MOE_ERR_FORMAT, "table %s has no rows to draw",
-                       moe_table_name(t));
-    return err;
+    for (int i = 0; i < N_RATE; i++)
+        moe_cube_fini(&r->c[i]);
 }
 
 /* Groups without the row of all documents, which is no group of its own. */
@@ -238,124 +228,202 @@ static int groups_of(const moe_cube *c, int axis)
     return all > 0 && all == c->n[axis] - 1 ? all : c->n[axis];
 }
 
-static void repeats_data(moe_plot *p, const repetition *r, int n_group)
+static moe_err repetition_make(repetition *r, const moe_tables *tables)
 {
-    wide_header(&p->csv,
-                "choice_number,choice,layer,chance,load_least,load_most",
-                r->rate.label[2], n_group);
-    for (int c = 0; c < r->rate.n[0]; c++)
-        for (int l = 0; l < r->rate.n[1]; l++) {
-            double least = NAN, most = NAN;
+    static const char *const axes[] = {"choice", "layer", "group"};
+    static const struct {
+        const char *table, *column;
+    } from[N_RATE] = {
+        [RATE] = {"repeats", "rate"},
+        [LOW] = {"repeats_tested", "rate_low"},
+        [HIGH] = {"repeats_tested", "rate_high"},
+        [UNIFORM] = {"repeats", "chance_uniform"},
+        [LOAD] = {"repeats", "chance_load"},
+        [TOKEN] = {"repeats_tested", "chance_token"},
+    };
 
-            for (int g = 0; g < n_group; g++) {
-                least = fmin(least, moe_cube_at(&r->load, c, l, g, 0));
-                most = fmax(most, moe_cube_at(&r->load, c, l, g, 0));
-            }
-            moe_buf_printf(&p->csv, "%d,", c);
-            moe_plot_field(&p->csv, r->rate.label[0][c]);
-            moe_buf_printf(&p->csv, ",%s", r->rate.label[1][l]);
-            moe_panels_number(&p->csv, moe_cube_at(&r->uniform, c, l, 0, 0));
-            moe_panels_number(&p->csv, least);
-            moe_panels_number(&p->csv, most);
-            for (int g = 0; g < n_group; g++)
-                moe_panels_number(&p->csv, moe_cube_at(&r->rate, c, l, g, 0));
-            moe_buf_puts(&p->csv, "\n");
-        }
+    for (int i = 0; i < N_RATE; i++) {
+        const moe_table *t = moe_tables_find(tables, from[i].table);
+        moe_err err;
+
+        if (t && (err = moe_cube_make(&r->c[i], t, from[i].column, axes, 3)) !=
+                     MOE_OK)
+            return err;
+    }
+    if (!r->c[RATE].value || r->c[RATE].n[2] == 0)
+        return moe_fail(MOE_ERR_FORMAT, "table repeats has no rows to draw");
+    r->n_group = groups_of(&r->c[RATE], 2);
+    r->lead = r->c[RATE].n[2] - 1;
+    return MOE_OK;
 }
 
-static void repeats_key(moe_buf *out, const moe_plot *p, const repetition *r,
-                        int n_group, int n_all, const moe_panels_box *k)
+/* Where the file has them, from 1. */
+enum {
+    REPEATS_CHOICE = 1,
+    REPEATS_LAYER = 3,
+    REPEATS_GROUP = 4,
+    REPEATS_FIRST = 6
+};
+
+static void repeats_data(moe_plot *p, const repetition *r)
 {
+    const moe_cube *rate = &r->c[RATE];
+
+    moe_buf_puts(&p->csv,
+                 "choice_number,choice,layer,group_number,group,rate,low,high,"
+                 "chance_uniform,chance_load,chance_token\n");
+    for (int c = 0; c < rate->n[0]; c++)
+        for (int g = 0; g < rate->n[2]; g++)
+            for (int l = 0; l < rate->n[1]; l++) {
+                moe_buf_printf(&p->csv, "%d,", c);
+                moe_plot_field(&p->csv, rate->label[0][c]);
+                moe_buf_printf(&p->csv, ",%s,%d,", rate->label[1][l], g);
+                moe_plot_field(&p->csv, rate->label[2][g]);
+                for (int i = 0; i < N_RATE; i++)
+                    moe_panels_number(&p->csv,
+                                      moe_cube_at(&r->c[i], c, l, g, 0));
+                moe_buf_puts(&p->csv, "\n");
+            }
+}
+
+/* How the three chance levels are drawn: gnuplot's dashes and names. */
+static const struct {
+    int which;
+    const char *dash, *name;
+} chance_lines[] = {{UNIFORM, "(7,4)", "chance, uniform"},
+                    {LOAD, "(7,2,1.5,2)", "chance by load"},
+                    {TOKEN, "(1.5,2)", "chance by token"}};
+
+static void repeats_key(moe_buf *out, const moe_plot *p, const repetition *r,
+                        const moe_panels_box *k)
+{
+    int n = moe_panels_drawn(r->n_group);
+
     moe_panels_open_key(out, p, k);
-    for (int g = 0; g < n_group; g++) {
+    for (int g = 0; g < n; g++) {
         moe_buf_puts(out, "NaN ");
         moe_panels_line(out, g);
         moe_buf_puts(out, "title ");
-        moe_panels_label(out, r->rate.label[2][g]);
+        moe_panels_label(out, r->c[RATE].label[2][g]);
         moe_buf_puts(out, ", \\\n  ");
     }
-    moe_panels_more(out, n_all);
-    moe_buf_printf(
-        out,
-        "NaN with lines lw 1 dt (5,4) lc rgb '#%06x' title 'chance', "
-        "\\\n  NaN with boxes fs solid 1 noborder lc rgb '#d0d0d0' "
-        "title 'chance given the load'\n",
-        (unsigned)moe_style_chance_rgb);
+    moe_panels_more(out, r->n_group);
+    if (r->lead == r->n_group)
+        moe_buf_puts(out, "NaN with lines lw 2 lc rgb 'black' title "
+                          "'all texts', \\\n  ");
+    for (int i = 0; i < 3; i++)
+        moe_buf_printf(out,
+                       "NaN with lines lw 1.2 dt %s lc rgb '#%06x' title "
+                       "'%s', \\\n  ",
+                       chance_lines[i].dash, (unsigned)moe_style_chance_rgb,
+                       chance_lines[i].name);
+    moe_buf_puts(out, "NaN with boxes fs solid 1 noborder lc rgb '#c8c8c8' "
+                      "title '95 % interval'\n");
     moe_panels_close_key(out);
 }
 
-static void repeats_panel(moe_buf *out, const moe_plot *p, int choice,
-                          int n_group)
+/* "'FILE' skip 1 using" the layer of one choice and group. */
+static void repeats_rows(moe_buf *out, const moe_plot *p, int choice, int group)
 {
-    const char *file = p->name;
-
-    moe_buf_printf(out,
-                   "plot '%s.csv' skip 1 using ($1==%d ? $3 : NaN):(100*$5):"
-                   "(100*$6) with filledcurves lc rgb '#d0d0d0' notitle, \\\n"
-                   "  '%s.csv' skip 1 using ($1==%d ? $3 : NaN):(100*$4) with "
-                   "lines lw 1 dt (5,4) lc rgb '#%06x' notitle",
-                   file, choice, file, choice, (unsigned)moe_style_chance_rgb);
-    for (int g = 0; g < n_group; g++) {
-        moe_buf_printf(out,
-                       ", \\\n  '%s.csv' skip 1 using ($1==%d ? $3 : "
-                       "NaN):(100*$%d) ",
-                       file, choice, g + 7);
-        moe_panels_line(out, g);
-        moe_buf_puts(out, "notitle");
-    }
-    moe_buf_puts(out, "\n");
+    moe_buf_printf(
+        out, "'%s.csv' skip 1 using ($%d==%d && $%d==%d ? $%d : NaN):", p->name,
+        REPEATS_CHOICE, choice, REPEATS_GROUP, group, REPEATS_LAYER);
 }
 
-static moe_err build_repeats(moe_plot *p, const moe_table *t)
+static void repeats_panel(moe_buf *out, const moe_plot *p, const repetition *r,
+                          int choice)
+{
+    moe_buf_puts(out, "plot ");
+    if (r->c[LOW].value) {
+        repeats_rows(out, p, choice, r->lead);
+        moe_buf_printf(out,
+                       "(100*$%d):(100*$%d) with filledcurves lc rgb '#c8c8c8' "
+                       "notitle, \\\n  ",
+                       REPEATS_FIRST + LOW, REPEATS_FIRST + HIGH);
+    }
+    for (int i = 0; i < 3; i++) {
+        repeats_rows(out, p, choice, r->lead);
+        moe_buf_printf(out,
+                       "(100*$%d) with lines lw 1.2 dt %s lc rgb '#%06x' "
+                       "notitle, \\\n  ",
+                       REPEATS_FIRST + chance_lines[i].which,
+                       chance_lines[i].dash, (unsigned)moe_style_chance_rgb);
+    }
+    for (int g = 0; g < moe_panels_drawn(r->n_group); g++) {
+        repeats_rows(out, p, choice, g);
+        moe_buf_printf(out, "(100*$%d) ", REPEATS_FIRST + RATE);
+        moe_panels_line(out, g);
+        moe_buf_puts(out, "notitle, \\\n  ");
+    }
+    repeats_rows(out, p, choice, r->lead);
+    moe_buf_printf(out, "(100*$%d) with lines lw 2 lc rgb '%s' notitle\n",
+                   REPEATS_FIRST + RATE,
+                   r->lead == r->n_group ? "black" : "#332288");
+}
+
+/* The greatest that a panel shows. */
+static double repeats_most(const repetition *r, int choice)
+{
+    const moe_cube *rate = &r->c[RATE];
+    double most = 0;
+
+    for (int l = 0; l < rate->n[1]; l++) {
+        for (int g = 0; g < moe_panels_drawn(r->n_group); g++)
+            most = fmax(most, moe_cube_at(rate, choice, l, g, 0));
+        for (int i = 0; i < N_RATE; i++)
+            most = fmax(most, moe_cube_at(&r->c[i], choice, l, r->lead, 0));
+    }
+    return most > 0 ? most : 0.01;
+}
+
+static void repeats_panels(moe_plot *p, const repetition *r)
+{
+    const moe_cube *rate = &r->c[RATE];
+    int n = moe_panels_drawn(r->n_group), n_choice = rate->n[0];
+    int across = p->width_mm < MOE_PANELS_WIDE ? 1 : n_choice;
+    int rows = (n_choice + across - 1) / across, n_layer = rate->n[1];
+    moe_panels_box k = moe_panels_key(
+        rate->label[2], n,
+        ALL_LABELS + (r->lead == r->n_group) + (n < r->n_group), p->width_mm);
+    double w =
+        (p->width_mm - MOE_PANELS_LEFT * across - MOE_PANELS_RIGHT) / across;
+    double h = 52, gap = MOE_PANELS_TITLE + MOE_PANELS_FOOT;
+
+    p->height_mm = k.height_mm + rows * (h + gap);
+    moe_panels_begin(&p->body);
+    repeats_key(&p->body, p, r, &k);
+    moe_panels_axes(&p->body);
+    moe_buf_printf(&p->body, "set xlabel 'Layer'\nset xtics %d nomirror\n",
+                   n_layer > 12 ? 5 : 1);
+    for (int c = 0; c < n_choice; c++) {
+        double most = 100 * repeats_most(r, c), step = moe_panels_step(most, 5);
+
+        moe_buf_printf(
+            &p->body,
+            "set yrange [0:%g]\nset ytics %g nomirror format '%%g %%%%'\n"
+            "set xrange [%g:%g]\n"
+            "set title '%s' offset 0,-0.7\n",
+            moe_panels_top(most, step), step,
+            strtod(rate->label[1][0], NULL) - 0.3,
+            strtod(rate->label[1][n_layer - 1], NULL) + 0.3,
+            strcmp(rate->label[0][c], "first") == 0 ? "First choice repeats"
+                                                    : "An expert in common");
+        moe_panels_place(
+            &p->body, p, MOE_PANELS_LEFT + c % across * (w + MOE_PANELS_LEFT),
+            k.height_mm + MOE_PANELS_TITLE + c / across * (h + gap), w, h);
+        repeats_panel(&p->body, p, r, c);
+    }
+    moe_panels_end(&p->body);
+}
+
+static moe_err build_repeats(moe_plot *p, const moe_tables *tables)
 {
     repetition r = {0};
-    moe_err err = repetition_make(&r, t);
+    moe_err err = repetition_make(&r, tables);
 
     if (err == MOE_OK) {
-        int n_all = groups_of(&r.rate, 2), n = moe_panels_drawn(n_all),
-            n_choice = r.rate.n[0];
-        int across = p->width_mm < MOE_PANELS_WIDE ? 1 : n_choice;
-        int rows = (n_choice + across - 1) / across, n_layer = r.rate.n[1];
-        moe_panels_box k =
-            moe_panels_key(r.rate.label[2], n, n < n_all ? 3 : 2, p->width_mm);
-        double w = (p->width_mm - MOE_PANELS_LEFT * across - MOE_PANELS_RIGHT) /
-                   across;
-        double h = 52, gap = MOE_PANELS_TITLE + MOE_PANELS_FOOT;
-
-        repeats_data(p, &r, n_all);
-        p->height_mm = k.height_mm + rows * (h + gap);
-        moe_panels_begin(&p->body);
-        repeats_key(&p->body, p, &r, n, n_all, &k);
-        moe_panels_axes(&p->body);
-        moe_buf_printf(&p->body, "set xlabel 'Layer'\nset xtics %d nomirror\n",
-                       n_layer > 12 ? 5 : 1);
-        for (int c = 0; c < n_choice; c++) {
-            const char *name = r.rate.label[0][c];
-            double most = 0, step;
-
-            for (int l = 0; l < n_layer; l++)
-                for (int g = 0; g < n; g++)
-                    most =
-                        fmax(most, fmax(moe_cube_at(&r.rate, c, l, g, 0),
-                                        moe_cube_at(&r.uniform, c, l, g, 0)));
-            step = moe_panels_step(most > 0 ? 100 * most : 1, 5);
-            moe_buf_printf(
-                &p->body,
-                "set yrange [0:%g]\nset ytics %g nomirror format '%%g %%%%'\n"
-                "set xrange [%g:%g]\n"
-                "set title '%s' offset 0,-0.7\n",
-                moe_panels_top(100 * most, step), step,
-                strtod(r.rate.label[1][0], NULL) - 0.3,
-                strtod(r.rate.label[1][n_layer - 1], NULL) + 0.3,
-                strcmp(name, "first") == 0 ? "First choice repeats"
-                                           : "An expert in common");
-            moe_panels_place(
-                &p->body, p,
-                MOE_PANELS_LEFT + c % across * (w + MOE_PANELS_LEFT),
-                k.height_mm + MOE_PANELS_TITLE + c / across * (h + gap), w, h);
-            repeats_panel(&p->body, p, c, n);
-        }
-        moe_panels_end(&p->body);
+        repeats_data(p, &r);
+        repeats_panels(p, &r);
     }
     repetition_fini(&r);
     return err;
@@ -402,10 +470,10 @@ static void heat_panel(moe_plot *p, const moe_cube *c, int g, double x,
                    p->name, g);
 }
 
-static moe_err build_heatmap(moe_plot *p, const moe_table *t)
+static moe_err build_heatmap(moe_plot *p, const moe_tables *tables)
 {
     moe_cube c = {0};
-    moe_err err = share_cube(&c, t);
+    moe_err err = share_cube(&c, moe_tables_find(tables, "shares"));
 
     if (err == MOE_OK) {
         int n = moe_panels_drawn(c.n[GROUP]), n_layer = c.n[LAYER],
@@ -501,8 +569,9 @@ static moe_err effect_data(moe_plot *p, const moe_table *t, double *most)
     return MOE_OK;
 }
 
-static moe_err build_effect(moe_plot *p, const moe_table *t)
+static moe_err build_effect(moe_plot *p, const moe_tables *tables)
 {
+    const moe_table *t = moe_tables_find(tables, "beyond");
     static const char *const label[] = {"domain alone",
                                         "domain beyond the token"};
     moe_panels_box k = moe_panels_key(label, 2, 0, p->width_mm);
@@ -566,11 +635,14 @@ static const moe_figure figures[] = {
      "shares", "shares", true, NULL, build_choices, NULL},
     {"repeats", "Repetition between adjacent tokens",
      "How often a token goes to the expert of the token before it: the same "
-     "first choice, and at least one chosen expert in common. The dashed line "
-     "is uniform chance; the shaded band is what independent tokens would give "
-     "under the load that was seen. As Figure 10 of the paper. Repetition may "
-     "come from repeated words as well as from topic: the tables also hold the "
-     "chance that is left when equal tokens swap their routes.",
+     "first choice, and at least one chosen expert in common. As Figure 10 of "
+     "the paper. The thick line is of all texts; the band is its 95 % interval "
+     "over documents. Grey lines are what chance would give all texts: uniform "
+     "routes (dashed); independent tokens under the load that was seen (dashes "
+     "and dots); and routes that equal tokens swap among themselves (dotted; "
+     "only for sets of at most two experts). What is above all three comes "
+     "neither from load nor from the words themselves; whether it comes from "
+     "topic, grammar or the router itself is not shown.",
      "repeats", "repeats", true, NULL, build_repeats, NULL},
     {"heatmap", "Shares over layers and experts",
      "Share of assignments of every expert in every layer, one panel for each "

@@ -20,9 +20,10 @@ typedef struct moe_figure {
     const char *table;    /* its name                                        */
     bool grouped;         /* draws each group: makes sense by language too   */
     /* One of the two: how the table is drawn, or a builder of its own, which
-     * fills csv, body and height of a plot whose name and width are set. */
+     * fills csv, body and height of a plot whose name and width are set from
+     * the tables of the analysis, `table` among them. */
     const moe_chart_spec *chart;
-    moe_err (*build)(moe_plot *plot, const moe_table *table);
+    moe_err (*build)(moe_plot *plot, const moe_tables *tables);
     const char
         *setting; /* that the analysis needs, "NAME.KEY=VALUE"; or NULL */
 } moe_figure;
@@ -37,9 +38,10 @@ const moe_figure *moe_figure_of_two(int i); /* NULL behind the last */
 const moe_figure *moe_figure_own(int i);
 const moe_figure *moe_figure_chart(int i);
 
-/* Fill csv, body and height of a plot whose name and width are set. */
+/* Fill csv, body and height of a plot whose name and width are set. MOE_ERR_FORMAT
+ * where the figure's table is not among the tables. */
 moe_err moe_figure_build(const moe_figure *f, moe_plot *plot,
-                         const moe_table *table) MOE_MUST_CHECK;
+                         const moe_tables *tables) MOE_MUST_CHECK;
 
 /*
  * The layers that the paper shows, as places on an axis of n layers: the first,

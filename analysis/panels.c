@@ -74,8 +74,8 @@ moe_panels_box moe_panels_key(const char *const *label, int n, int extra,
         longest = strlen(label[i]) > longest ? strlen(label[i]) : longest;
     if (longest > LABEL_MAX)
         longest = LABEL_MAX;
-    if (extra > 1 && longest < sizeof "chance given the load" - 1)
-        longest = sizeof "chance given the load" - 1;
+    if (extra > 1 && longest < sizeof "chance, uniform" - 1)
+        longest = sizeof "chance, uniform" - 1;
     if (longest < 10)
         longest = 10;
     /* A letter and the sample as gnuplot reckons them at this size. */
@@ -148,8 +148,8 @@ void moe_panels_more(moe_buf *out, int n)
     if (n > MOE_PANELS_GROUPS)
         moe_buf_printf(
             out,
-            "NaN with points pt 0 lc rgb 'white' title '%d more: see "
-            "the CSV', \\\n  ",
+            "NaN with points pt 0 lc rgb 'white' title '%d more in the CSV', "
+            "\\\n  ",
             n - MOE_PANELS_GROUPS);
 }
 

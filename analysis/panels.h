@@ -13,7 +13,7 @@
 enum {
     /* Room in mm around panels: numbers of the y axis, the edge, numbers and
      * name of the x axis, a panel's title. */
-    MOE_PANELS_LEFT = 13,
+    MOE_PANELS_LEFT = 14,
     MOE_PANELS_RIGHT = 2,
     MOE_PANELS_FOOT = 10,
     MOE_PANELS_TITLE = 5,

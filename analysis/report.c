@@ -230,7 +230,6 @@ static bool has_languages(const moe_trace *trace)
 static moe_err draw(moe_report *r, const char *dir, const moe_figure *f,
                     const moe_report_set *set)
 {
-    const moe_table *table = moe_report_drawn(set, f);
     char *name = moe_report_name(f->name, set->by);
     moe_plot plot = {.name = name, .width_mm = r->opts->width_mm};
     moe_plot_result result;
@@ -238,7 +237,8 @@ static moe_err draw(moe_report *r, const char *dir, const moe_figure *f,
 
     if (!name)
         return moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-    if (table && (err = moe_figure_build(f, &plot, table)) == MOE_OK &&
+    if (moe_report_drawn(set, f) &&
+        (err = moe_figure_build(f, &plot, &set->tables)) == MOE_OK &&
         (err = moe_plot_write(&result, &plot, dir,
                               MOE_PLOT_SVG | MOE_PLOT_PNG | MOE_PLOT_PDF)) ==
             MOE_OK) {

@@ -146,15 +146,21 @@ static void shares(moe_buf *out, const moe_report_set *set,
     free(room);
 }
 
-/* [group][layer] of one choice. */
+/* [group][layer] of one choice; the last group is all texts, where they are a
+ * group of their own. */
 static void rates(moe_buf *out, const char *name, const moe_report_set *set,
                   const moe_cube *c, int choice)
 {
+    bool all = set->rate.n[MOE_RATE_GROUP] > set->n_group;
+    int n = shown_groups(set) + all;
+
     if (!c->value)
         return;
     moe_buf_printf(out, ",\"%s\":[", name);
-    for (int g = 0; g < shown_groups(set); g++) {
-        moe_buf_puts(out, g ? ",[" : "[");
+    for (int i = 0; i < n; i++) {
+        int g = all && i == n - 1 ? set->n_group : i;
+
+        moe_buf_puts(out, i ? ",[" : "[");
         for (int l = 0; l < c->n[MOE_RATE_LAYER]; l++) {
             moe_buf_puts(out, l ? "," : "");
             moe_script_real(out, moe_cube_at(c, choice, l, g, 0), DIGITS);

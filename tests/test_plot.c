@@ -9,6 +9,7 @@
 #include "tests/cmocka.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -200,13 +201,14 @@ static moe_plot_result write_shares(const char *figure)
 {
     moe_plot plot = {.name = "test-plot", .width_mm = 85};
     moe_plot_result result = MOE_PLOT_FAILED;
-    moe_table *t = shares();
+    moe_tables tables = {0};
 
-    assert_ok(moe_figure_build(moe_figure_find(figure), &plot, t));
+    assert_ok(moe_tables_add(&tables, shares()));
+    assert_ok(moe_figure_build(moe_figure_find(figure), &plot, &tables));
     assert_true(plot.height_mm > 20 && plot.height_mm < 1000);
     assert_ok(moe_plot_write(&result, &plot, ".", MOE_PLOT_SVG));
     moe_plot_fini(&plot);
-    moe_table_free(t);
+    moe_tables_fini(&tables);
     return result;
 }
 
@@ -251,14 +253,89 @@ static void hostile_names_are_drawn_as_text(void **state)
 
 static void a_table_without_rows_is_no_figure(void **state)
 {
-    moe_table *t = moe_table_new("shares", "Shares", "none", share_columns, 5);
+    moe_tables tables = {0};
     moe_plot plot = {.name = "test-plot", .width_mm = 85};
 
     (void)state;
-    assert_fails(moe_figure_build(moe_figure_find("shares"), &plot, t),
+    assert_fails(moe_figure_build(moe_figure_find("shares"), &plot, &tables),
+                 MOE_ERR_FORMAT, "no table shares");
+    assert_ok(moe_tables_add(
+        &tables, moe_table_new("shares", "Shares", "none", share_columns, 5)));
+    assert_fails(moe_figure_build(moe_figure_find("shares"), &plot, &tables),
                  MOE_ERR_FORMAT, "no rows");
     moe_plot_fini(&plot);
-    moe_table_free(t);
+    moe_tables_fini(&tables);
+}
+
+static const moe_column rate_columns[] = {
+    {"layer", NULL, "", MOE_CELL_INT, MOE_SHOW_PLAIN, 0},
+    {"group", NULL, "", MOE_CELL_TEXT, MOE_SHOW_PLAIN, 0},
+    {"choice", NULL, "", MOE_CELL_TEXT, MOE_SHOW_PLAIN, 0},
+    {"rate", NULL, "", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"chance_uniform", NULL, "", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"chance_load", NULL, "", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+};
+
+static const moe_column tested_columns[] = {
+    {"layer", NULL, "", MOE_CELL_INT, MOE_SHOW_PLAIN, 0},
+    {"group", NULL, "", MOE_CELL_TEXT, MOE_SHOW_PLAIN, 0},
+    {"choice", NULL, "", MOE_CELL_TEXT, MOE_SHOW_PLAIN, 0},
+    {"rate_low", NULL, "", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"rate_high", NULL, "", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"chance_token", NULL, "", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+};
+
+/* Groups "a", "b" and all of them, at one layer: rates of 2, 4 and 3 eighths. */
+static void add_rates(moe_tables *to, const char *name,
+                      const moe_column *columns, const double offset[3])
+{
+    static const char *const group[3] = {"a", "b", "(all)"};
+    static const double rate[3] = {2, 4, 3};
+    moe_table *t = moe_table_new(name, "Rates", "none", columns, 6);
+
+    assert_non_null(t);
+    for (int g = 0; g < 3; g++) {
+        moe_table_int(t, 5);
+        moe_table_text(t, group[g]);
+        moe_table_text(t, "first");
+        for (int i = 0; i < 3; i++)
+            moe_table_real(t, (rate[g] + offset[i]) / 8);
+    }
+    assert_ok(moe_tables_add(to, t));
+}
+
+static void
+repetition_is_drawn_with_its_interval_and_three_chances(void **state)
+{
+    const moe_figure *f = moe_figure_find("repeats");
+    moe_plot plot = {.name = "test-plot", .width_mm = 85};
+    moe_tables tables = {0};
+
+    (void)state;
+    add_rates(&tables, "repeats", rate_columns, (double[]){0, -1, -2});
+    assert_ok(moe_figure_build(f, &plot, &tables));
+    assert_non_null(strstr(plot.csv.data, "0,first,5,2,(all),0.375,,,0.25,"
+                                          "0.125,\n"));
+    assert_null(strstr(plot.body.data, "filledcurves"));
+    moe_plot_fini(&plot);
+
+    plot = (moe_plot){.name = "test-plot", .width_mm = 85};
+    add_rates(&tables, "repeats_tested", tested_columns,
+              (double[]){-0.5, 0.5, 1});
+    assert_ok(moe_figure_build(f, &plot, &tables));
+    assert_non_null(strstr(plot.csv.data, "0,first,5,1,b,0.5,0.4375,0.5625,"
+                                          "0.375,0.25,0.625\n"));
+    assert_non_null(strstr(plot.body.data, "$4==2 ? $3 : NaN):(100*$7):(100*$8)"
+                                           " with filledcurves"));
+    for (int column = 9; column <= 11; column++) {
+        char line[64];
+
+        snprintf(line, sizeof line, "$4==2 ? $3 : NaN):(100*$%d) with lines",
+                 column);
+        assert_non_null(strstr(plot.body.data, line));
+    }
+    moe_plot_fini(&plot);
+    moe_tables_fini(&tables);
 }
 
 int main(void)
@@ -277,6 +354,8 @@ int main(void)
         cmocka_unit_test(without_gnuplot_data_and_script_are_written),
         cmocka_unit_test(hostile_names_are_drawn_as_text),
         cmocka_unit_test(a_table_without_rows_is_no_figure),
+        cmocka_unit_test(
+            repetition_is_drawn_with_its_interval_and_three_chances),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,73 +131,115 @@ function lineOf(values, x, y) {
   return path;
 }
 
+/* The group whose interval and chances are drawn: the one that is alone, else all
+ * texts, which stand behind the groups. */
+function leadOf(set, state) {
+  return state.only !== null ? state.only : set.repeats[0].rate.length - 1;
+}
+
+const LEVELS = [["uniform", "7 4", "chance, uniform: every expert as likely"],
+  ["load", "7 2 1.5 2", "chance by load: independent tokens, load as seen"],
+  ["token", "1.5 2.5", "chance by token: equal tokens swap routes"]];
+
+/* What the lines beside the groups are, in words. */
+function repeatsKey(set, state) {
+  const lead = leadOf(set, state), kind = set.repeats[0];
+  const name = lead < set.groups.length ? set.groups[lead] : "all texts";
+  const sample = (...marks) => make("svg", { width: 30, height: 14,
+    "aria-hidden": "true" }, marks);
+  const item = (text, ...marks) => make("li", null, sample(...marks),
+    make("span", null, text));
+  const band = kind.low ? make("rect", { x: 1, y: 1, width: 28, height: 12,
+    class: "band", fill: leadColour(set, lead) }) : null;
+  return make("ul", { class: "legend words" },
+    item([isolate(name), kind.low ? ", with its 95 % interval over documents" : ""],
+      band, make("path", { d: "M1 7H29", class: "series lead",
+        stroke: leadColour(set, lead) })),
+    LEVELS.filter(([which]) => which === "uniform" || kind[which])
+      .map(([which, dash, text]) => item(text, make("path", { d: "M1 7H29",
+        class: "level", "stroke-dasharray": dash }))));
+}
+
+const leadColour = (set, lead) => lead < set.groups.length
+  ? visible(STYLE.groups[lead].c) : "var(--ink)";
+
+/* The line of one group. */
+function repeatsLine(set, kind, g, lead, x, y) {
+  const style = STYLE.groups[g], colour = leadColour(set, g);
+  const all = g >= set.groups.length, part = make("g");
+  part.append(make("path", { d: lineOf(kind.rate[g], x, y),
+    class: g === lead ? "series lead" : "series", stroke: colour,
+    "stroke-dasharray": all ? null : style.d || null }));
+  kind.rate[g].forEach((v, s) => {
+    if (v === null) return;
+    const r = DATA.layers.length > 20 ? 2.8 : 3.8;
+    const mark = all ? make("circle", { cx: x(s), cy: y(v), r: r - 1,
+      fill: colour }) : pointShape(style.p, x(s), y(v), r, colour);
+    const known = kind.low && kind.low[g][s] !== null;
+    mark.setAttribute("data-tip", (all ? "all texts" : set.groups[g]) +
+      `\nlayer ${DATA.layers[s]}: ${percent(v, 2)}` + (known ? "\n95 %: " +
+        `${percent(kind.low[g][s])} to ${percent(kind.high[g][s])}` : "") +
+      `\nchance, uniform: ${percent(kind.chance, 2)}` +
+      (kind.load ? `\nby load: ${percent(kind.load[g][s], 2)}` : "") +
+      (kind.token ? `\nby token: ${percent(kind.token[g][s], 2)}` : ""));
+    part.append(mark);
+  });
+  return part;
+}
+
+/* The interval of the leading group, as a band, and its chance levels. */
+function repeatsLead(svg, set, kind, lead, x, y, ends) {
+  const known = kind.low ? DATA.layers.map((_, s) => s)
+    .filter((s) => kind.low[lead][s] !== null) : [];
+  const at = (row) => (s) => `${x(s)},${y(row[lead][s])}`;
+  const wide = known.length === 1 ? 6 : 0; /* one layer has no area */
+  if (wide)
+    svg.append(make("rect", { class: "band", fill: leadColour(set, lead),
+      x: x(known[0]) - wide, width: 2 * wide, y: y(kind.high[lead][known[0]]),
+      height: y(kind.low[lead][known[0]]) - y(kind.high[lead][known[0]]) }));
+  else if (known.length)
+    svg.append(make("polygon", { class: "band", fill: leadColour(set, lead),
+      points: known.map(at(kind.high)).concat(known.reverse().map(at(kind.low)))
+        .join(" ") }));
+  for (const [which, dash] of LEVELS) {
+    const row = which === "uniform" ? DATA.layers.map(() => kind.chance)
+      : kind[which] && kind[which][lead];
+    if (!row) continue;
+    const one = row.length === 1 && row[0] !== null;
+    svg.append(make("path", { class: "level", "stroke-dasharray": dash,
+      d: which === "uniform" || one
+        ? `M${ends[0]} ${y(row[0])}H${ends[1]}` : lineOf(row, x, y) }));
+  }
+}
+
 /* Lines over the layers: one panel for each way of counting. */
 function drawRepeats(box, set, state) {
   const width = box.clientWidth, kinds = set.repeats;
   const narrow = width < 680, grid = narrow ? 1 : kinds.length;
   const left = 50, panelW = (width - left * grid) / grid;
-  const panelH = 270, top = 28, foot = 40;
+  const panelH = 300, top = 28, foot = 40;
   const height = Math.ceil(kinds.length / grid) * (panelH + top + foot);
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
     height, "aria-label": box.dataset.label });
-  const L = DATA.layers.length;
+  const L = DATA.layers.length, lead = leadOf(set, state);
   kinds.forEach((kind, i) => {
     const x0 = left + (i % grid) * (panelW + left);
     const y0 = Math.floor(i / grid) * (panelH + top + foot) + top;
-    let most = 0;
-    for (const part of [kind.rate, kind.high, kind.load])
-      for (const row of part || []) most = Math.max(most, ...row);
-    const values = ticks(Math.max(most, kind.chance), 5);
-    const high = values[values.length - 1];
+    let most = kind.chance;
+    for (const row of kind.rate) most = Math.max(most, ...row);
+    for (const part of [kind.high, kind.load, kind.token])
+      if (part) most = Math.max(most, ...part[lead]);
+    const values = ticks(most, 5), high = values[values.length - 1];
     const y = (v) => y0 + panelH - v / high * panelH;
     const x = (s) => x0 + 12 + (L > 1 ? s * (panelW - 24) / (L - 1)
       : (panelW - 24) / 2);
     yAxis(svg, x0, x0 + panelW, y, values, true);
     svg.append(make("text", { x: x0, y: y0 - 11, class: "panel-title" },
       kind.title));
-    if (kind.load) {
-      const some = kind.load.filter((_, g) =>
-        state.only === null || state.only === g);
-      const low = [], up = [];
-      for (let s = 0; s < L; s++) {
-        const at = some.map((row) => row[s]).filter((v) => v !== null);
-        if (!at.length) continue;
-        low.unshift(`${x(s)},${y(Math.min(...at)) + 0.8}`);
-        up.push(`${x(s)},${y(Math.max(...at)) - 0.8}`);
-      }
-      svg.append(make("polygon", { class: "load",
-        points: up.concat(low).join(" "),
-        "data-tip": "chance given the load of the experts" }));
-    }
-    svg.append(make("line", { class: "chance", x1: x0, x2: x0 + panelW,
-      y1: y(kind.chance), y2: y(kind.chance),
-      "data-tip": `chance ${percent(kind.chance, 2)}` }));
-    set.groups.forEach((name, g) => {
-      const style = STYLE.groups[g], colour = visible(style.c);
-      const off = state.only !== null && state.only !== g;
-      const part = make("g", { class: off ? "dim" : null });
-      if (state.only === g && kind.token)
-        part.append(make("path", { class: "tokenchance", stroke: colour,
-          d: lineOf(kind.token[g], x, y),
-          "data-tip": `${name}: chance when equal tokens swap routes` }));
-      part.append(make("path", { d: lineOf(kind.rate[g], x, y),
-        class: "series", stroke: colour, "stroke-dasharray": style.d || null }));
-      kind.rate[g].forEach((v, s) => {
-        if (v === null) return;
-        const lo = kind.low && kind.low[g][s], hi = kind.high && kind.high[g][s];
-        const known = lo !== null && lo !== undefined;
-        if (known && state.only === g)
-          part.append(make("path", { stroke: colour, "stroke-width": 1.4,
-            d: `M${x(s)} ${y(lo)}V${y(hi)}M${x(s) - 4} ${y(lo)}h8` +
-              `M${x(s) - 4} ${y(hi)}h8` }));
-        const mark = pointShape(style.p, x(s), y(v), L > 40 ? 2.6 : 3.8, colour);
-        mark.setAttribute("data-tip", `${name}\nlayer ${DATA.layers[s]}: ` +
-          percent(v, 2) + (known ? `\n95 %: ${percent(lo)} to ${percent(hi)}` : "") +
-          `\nchance ${percent(kind.chance, 2)}` +
-          (kind.load ? `, given the load ${percent(kind.load[g][s], 2)}` : "") +
-          (kind.token ? `, given the tokens ${percent(kind.token[g][s], 2)}` : ""));
-        part.append(mark);
-      });
+    repeatsLead(svg, set, kind, lead, x, y, [x0, x0 + panelW]);
+    kind.rate.forEach((_, g) => {
+      const part = repeatsLine(set, kind, g, lead, x, y);
+      if (state.only !== null && state.only !== g) part.classList.add("dim");
       svg.append(part);
     });
     const step = Math.ceil(L * 24 / panelW);
@@ -207,9 +249,9 @@ function drawRepeats(box, set, state) {
         y: y0 + panelH + 16, "text-anchor": "middle", class: "minor" },
       String(layer))),
       make("text", { x: x0 + panelW / 2, y: y0 + panelH + 33,
-        "text-anchor": "middle", class: "chance-label" },
-      "layer (dashed: chance; shaded: given the load" +
-        (kind.token && state.only !== null ? "; dotted: given the tokens)" : ")"))));
+        "text-anchor": "middle", class: "chance-label" }, "layer" +
+        (kind.token && kind.token[lead].some((v) => v !== null) || !kind.token
+          ? "" : " (chance by token is not computed for sets of so many)"))));
   });
   box.replaceChildren(svg);
 }
@@ -316,8 +358,9 @@ function interactive(figure) {
   function redraw(focus) {
     draw();
     if (kind === "heatmap") return;
-    key.replaceChildren(legend(sets[state.set], state, redraw,
-      kind === "repeats"));
+    key.replaceChildren(...[legend(sets[state.set], state, redraw,
+      kind === "repeats"), kind === "repeats"
+      ? repeatsKey(sets[state.set], state) : null].filter(Boolean));
     if (typeof focus === "number") key.querySelectorAll("button")[focus].focus();
   }
   function controls() {
