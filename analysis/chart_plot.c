@@ -305,6 +305,8 @@ static void plot_matrix(moe_plot *p, const moe_chart *c)
     double w =
         fmin(60, (p->width_mm - left * across - MOE_PANELS_RIGHT) / across);
     double h = w * c->n_series / c->n_x, gap = MOE_PANELS_TITLE + 9;
+    double half =
+        moe_panels_square(c->n_series > c->n_x ? c->n_series : c->n_x);
 
     matrix_data(p, c);
     p->height_mm = rows * (h + gap) + bar_mm;
@@ -332,9 +334,9 @@ static void plot_matrix(moe_plot *p, const moe_chart *c)
         moe_buf_printf(
             &p->body,
             "plot '%s.csv' skip 1 using ($1==%d ? $4 : "
-            "NaN):3:(0.48):(0.48):(%g*$7) with boxxyerror fs solid noborder lc "
+            "NaN):3:(%g):(%g):(%g*$7) with boxxyerror fs solid noborder lc "
             "palette notitle\n",
-            p->name, panel[i], times(c));
+            p->name, panel[i], half, half, times(c));
     }
     moe_panels_end(&p->body);
 }

@@ -460,14 +460,17 @@ static void heat_layers(moe_buf *out, const moe_cube *c, int every, bool shown)
 static void heat_panel(moe_plot *p, const moe_cube *c, int g, double x,
                        double y, double w, double h)
 {
+    double half = moe_panels_square(c->n[LAYER] > c->n[EXPERT] ? c->n[LAYER]
+                                                               : c->n[EXPERT]);
+
     moe_panels_place(&p->body, p, x, y, w, h);
     moe_buf_puts(&p->body, "set title ");
     moe_panels_label(&p->body, c->label[GROUP][g]);
     moe_buf_printf(&p->body,
                    " offset 0,-0.7\nplot '%s.csv' skip 1 using ($1==%d ? $5 : "
-                   "NaN):3:(0.48):(0.47):(100*$6) with boxxyerror fs solid "
+                   "NaN):3:(%g):(%g):(100*$6) with boxxyerror fs solid "
                    "noborder lc palette notitle\n",
-                   p->name, g);
+                   p->name, g, half, half);
 }
 
 static moe_err build_heatmap(moe_plot *p, const moe_tables *tables)
@@ -478,8 +481,9 @@ static moe_err build_heatmap(moe_plot *p, const moe_tables *tables)
     if (err == MOE_OK) {
         int n = moe_panels_drawn(c.n[GROUP]), n_layer = c.n[LAYER],
             n_expert = c.n[EXPERT];
-        int across = p->width_mm < MOE_PANELS_WIDE ? 2 : 4;
-        int rows = (n + across - 1) / across;
+        int most_across = p->width_mm < MOE_PANELS_WIDE ? 2 : 4;
+        int rows = (n + most_across - 1) / most_across;
+        int across = (n + rows - 1) / rows; /* 9 panels as 3 by 3 */
         int every = n_layer > 12 ? 5 : 1, expert_step = (n_expert + 7) / 8;
         double w = (p->width_mm - MOE_PANELS_LEFT - MOE_PANELS_RIGHT -
                     6 * (across - 1)) /

@@ -168,6 +168,11 @@ void moe_panels_palette(moe_buf *out, const uint32_t *rgb, int n)
     moe_buf_puts(out, ")\n");
 }
 
+double moe_panels_square(int n)
+{
+    return n <= 12 ? 0.48 : 0.52;
+}
+
 void moe_panels_number(moe_buf *csv, double v)
 {
     char number[32];

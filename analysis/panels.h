@@ -65,6 +65,10 @@ void moe_panels_palette(moe_buf *out, const uint32_t *rgb, int n);
 double moe_panels_step(double top, int n);
 double moe_panels_top(double top, double step);
 
+/* Half the side of a square of a matrix whose squares are 1 apart: few have gaps
+ * between them; many overlap, or gaps would be stripes. */
+double moe_panels_square(int n);
+
 /* Append a comma and a number to a CSV line; nothing behind it if not finite. */
 void moe_panels_number(moe_buf *csv, double v);
 

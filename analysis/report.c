@@ -288,62 +288,83 @@ static void put_dictionary(FILE *to, const char *prefix, const moe_table *t,
     moe_buf_fini(&line);
 }
 
-static moe_err write_table(const char *dir, const char *prefix,
+/* The folder of tables, and the two files that say what they are: one for people
+ * and one for programs (CSV on the Web). */
+typedef struct tables_folder {
+    const char *dir;
+    moe_outfile dictionary, metadata;
+    bool any; /* a table is in them */
+} tables_folder;
+
+static moe_err write_table(tables_folder *to, const char *prefix,
                            const moe_table *t, const char *by)
 {
-    char *path =
-        moe_format("%s/%s%s-%s.csv", dir, prefix, moe_table_name(t), by);
+    char *name = moe_format("%s%s-%s.csv", prefix, moe_table_name(t), by);
+    char *path = name ? moe_path_join(to->dir, name) : NULL;
     moe_outfile out = {0};
-    moe_err err;
+    moe_err err = path ? moe_outfile_open(&out, path)
+                       : moe_fail(MOE_ERR_NOMEM, "report: out of memory");
 
-    if (!path)
-        return moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-    if ((err = moe_outfile_open(&out, path)) == MOE_OK) {
+    if (err == MOE_OK) {
         moe_table_write_csv(t, out.stream);
         err = moe_outfile_commit(&out);
     }
+    if (err == MOE_OK) {
+        put_dictionary(to->dictionary.stream, prefix, t, by);
+        moe_csvw_table(t, name, !to->any, to->metadata.stream);
+        to->any = true;
+    }
     moe_outfile_abort(&out);
     free(path);
+    free(name);
     return err;
 }
 
-static moe_err write_sets(const moe_report *r, const char *dir,
-                          FILE *dictionary, const char *prefix)
+static moe_err write_sets(const moe_report *r, tables_folder *to,
+                          const char *prefix)
 {
     moe_err err = MOE_OK;
 
     for (int i = 0; i < r->n_set && err == MOE_OK; i++)
-        for (int t = 0; t < r->set[i].tables.n && err == MOE_OK; t++) {
-            const moe_table *table = r->set[i].tables.item[t];
+        for (int t = 0; t < r->set[i].tables.n && err == MOE_OK; t++)
+            err =
+                write_table(to, prefix, r->set[i].tables.item[t], r->set[i].by);
+    return err;
+}
 
-            put_dictionary(dictionary, prefix, table, r->set[i].by);
-            err = write_table(dir, prefix, table, r->set[i].by);
-        }
+static moe_err open_in(moe_outfile *out, const char *dir, const char *name)
+{
+    char *path = moe_path_join(dir, name);
+    moe_err err = path ? moe_outfile_open(out, path)
+                       : moe_fail(MOE_ERR_NOMEM, "report: out of memory");
+
+    free(path);
     return err;
 }
 
 static moe_err write_tables(const moe_report *r)
 {
     char *dir = moe_path_join(r->dir, "tables");
-    char *path = dir ? moe_path_join(dir, "dictionary.csv") : NULL;
-    moe_outfile out = {0};
-    moe_err err;
+    tables_folder to = {.dir = dir};
+    moe_err err = dir ? moe_path_mkdir(dir)
+                      : moe_fail(MOE_ERR_NOMEM, "report: out of memory");
 
-    if (!path)
-        err = moe_fail(MOE_ERR_NOMEM, "report: out of memory");
-    else if ((err = moe_path_mkdir(dir)) == MOE_OK)
-        err = moe_outfile_open(&out, path);
-    if (err == MOE_OK) {
-        fputs("file,column,meaning,definition\n", out.stream);
-        err = write_sets(r, dir, out.stream, "");
+    if (err == MOE_OK &&
+        (err = open_in(&to.dictionary, dir, "dictionary.csv")) == MOE_OK &&
+        (err = open_in(&to.metadata, dir, "csv-metadata.json")) == MOE_OK) {
+        fputs("file,column,meaning,definition\n", to.dictionary.stream);
+        moe_csvw_begin(to.metadata.stream);
+        err = write_sets(r, &to, "");
+        if (err == MOE_OK && r->other)
+            err = write_sets(r->other, &to, "b-");
+        moe_csvw_end(to.metadata.stream);
+        if (err == MOE_OK &&
+            (err = moe_outfile_commit(&to.dictionary)) == MOE_OK)
+            err = moe_outfile_commit(&to.metadata);
     }
-    if (err == MOE_OK && r->other)
-        err = write_sets(r->other, dir, out.stream, "b-");
-    if (err == MOE_OK)
-        err = moe_outfile_commit(&out);
-    moe_outfile_abort(&out);
+    moe_outfile_abort(&to.dictionary);
+    moe_outfile_abort(&to.metadata);
     free(dir);
-    free(path);
     return err;
 }
 

@@ -10,6 +10,7 @@ libanalysis_a_SOURCES += \
 	%D%/plot.c %D%/plot.h \
 	%D%/published.c %D%/published.h \
 	%D%/report.c %D%/report.h %D%/report_internal.h \
+	%D%/report_absent.c \
 	%D%/report_charts.c \
 	%D%/report_data.c \
 	%D%/report_findings.c \

@@ -27,6 +27,9 @@ const moe_table *moe_report_drawn(const moe_report_set *set,
     if (!t || moe_table_rows(t) == 0 ||
         (f->chart && !moe_chart_has(f->chart, t)))
         return NULL;
+    /* One domain tells nothing of itself. */
+    if (strcmp(f->table, "beyond") == 0 && set->n_group < 2)
+        return NULL;
     return t;
 }
 

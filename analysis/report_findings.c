@@ -110,7 +110,8 @@ static void repetition(moe_buf *out, const moe_report_set *set, int group)
         return;
     moe_buf_printf(out,
                    "<li>A token goes to the expert of the token before it "
-                   "most often in layer %s: ",
+                   "%sin layer %s: ",
+                   c->n[MOE_RATE_LAYER] > 1 ? "most often " : "",
                    c->label[MOE_RATE_LAYER][top]);
     rate_of_pairs(out, set, first, top, group);
     moe_buf_puts(out, "; ");
@@ -314,23 +315,24 @@ static void association(moe_buf *out, const moe_table *t)
 {
     int64_t top = extreme(t, "v", true), low = extreme(t, "v", false);
 
-    if (top < 0 || top == low)
+    if (top < 0)
         return;
-    moe_buf_printf(
-        out,
-        "<li>Layer %.0f tells domains apart most: Cramer\xe2\x80\x99s "
-        "V of domain and expert is <strong>%.3f</strong>",
-        moe_report_number(t, top, "layer"), moe_report_number(t, top, "v"));
+    moe_buf_printf(out,
+                   "<li>Layer %.0f tells domains apart%s: Cramer\xe2\x80\x99s "
+                   "V of domain and expert is <strong>%.3f</strong>",
+                   moe_report_number(t, top, "layer"),
+                   top == low ? "" : " most", moe_report_number(t, top, "v"));
     moe_report_interval(out, moe_report_number(t, top, "v_low"),
                         moe_report_number(t, top, "v_high"), 3);
-    moe_buf_printf(out,
-                   ", where documents with shuffled labels give %.3f; in layer "
-                   "%.0f it is least, <strong>%.3f</strong>",
-                   moe_report_number(t, top, "v_null"),
-                   moe_report_number(t, low, "layer"),
-                   moe_report_number(t, low, "v"));
-    moe_report_interval(out, moe_report_number(t, low, "v_low"),
-                        moe_report_number(t, low, "v_high"), 3);
+    moe_buf_printf(out, ", where documents with shuffled labels give %.3f",
+                   moe_report_number(t, top, "v_null"));
+    if (top != low) {
+        moe_buf_printf(
+            out, "; in layer %.0f it is least, <strong>%.3f</strong>",
+            moe_report_number(t, low, "layer"), moe_report_number(t, low, "v"));
+        moe_report_interval(out, moe_report_number(t, low, "v_low"),
+                            moe_report_number(t, low, "v_high"), 3);
+    }
     moe_buf_puts(out,
                  ". Words alone may do this. <a href=\"#effect\">Domain or "
                  "words?</a></li>\n");
@@ -340,9 +342,11 @@ static void association(moe_buf *out, const moe_table *t)
 static void beyond(moe_buf *out, const moe_table *t)
 {
     int64_t top = extreme(t, "beyond", true);
+    char tokens[32];
 
-    if (top < 0)
+    if (top < 0 || !isfinite(moe_report_number(t, top, "domain")))
         return;
+    moe_page_grouped(tokens, (int64_t)moe_report_number(t, top, "n"));
     moe_buf_printf(out,
                    "<li>Beyond the token itself, the domain tells most about "
                    "the expert in layer %.0f: <strong>%.3f</strong> bits",
@@ -352,10 +356,9 @@ static void beyond(moe_buf *out, const moe_table *t)
                         moe_report_number(t, top, "high"), 3);
     moe_buf_printf(out,
                    ", where shuffles among equal tokens would leave 0; without "
-                   "regard to the token it tells %.3f (%.0f tokens). <a "
+                   "regard to the token it tells %.3f (%s tokens). <a "
                    "href=\"#effect\">Domain or words?</a></li>\n",
-                   moe_report_number(t, top, "domain"),
-                   moe_report_number(t, top, "n"));
+                   moe_report_number(t, top, "domain"), tokens);
 }
 
 /* A share of a table with its interval. */
@@ -372,6 +375,7 @@ static void share(moe_buf *out, const moe_table *t, int64_t row)
 static void explained(moe_buf *out, const moe_table *t)
 {
     int64_t end[2] = {-1, -1};
+    char tokens[32];
 
     for (int64_t row = 0; t && row < moe_table_rows(t); row++)
         if (text_is(t, row, "factor", "token") &&
@@ -379,19 +383,20 @@ static void explained(moe_buf *out, const moe_table *t)
             end[0] = end[0] < 0 ? row : end[0];
             end[1] = row;
         }
-    if (end[0] == end[1])
+    if (end[0] < 0)
         return;
+    moe_page_grouped(tokens, (int64_t)moe_report_number(t, end[0], "n"));
     moe_buf_puts(out, "<li>The token alone explains ");
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (end[0] == end[1] ? 1 : 2); i++) {
         moe_buf_puts(out, i ? " and " : "");
         share(out, t, end[i]);
         moe_buf_printf(out, " of the first choice in layer %.0f",
                        moe_report_number(t, end[i], "layer"));
     }
     moe_buf_printf(out,
-                   " (of its entropy, chance subtracted; %.0f tokens). <a "
+                   " (of its entropy, chance subtracted; %s tokens). <a "
                    "href=\"#effect\">Domain or words?</a></li>\n",
-                   moe_report_number(t, end[0], "n"));
+                   tokens);
 }
 
 /* Rows of the margin under 0.1, of all tokens or of one group each. */
@@ -407,6 +412,7 @@ static bool near_tie(const moe_table *t, int64_t row, bool all)
 static void confidence(moe_buf *out, const moe_table *t)
 {
     int64_t top = -1, least = -1, most = -1;
+    char count[32], tokens[32];
 
     for (int64_t row = 0; t && row < moe_table_rows(t); row++)
         if (near_tie(t, row, true) &&
@@ -427,15 +433,16 @@ static void confidence(moe_buf *out, const moe_table *t)
     }
     if (least < 0 || least == most)
         return;
+    moe_page_grouped(count, (int64_t)moe_report_number(t, top, "count"));
+    moe_page_grouped(tokens, (int64_t)moe_report_number(t, top, "n"));
     moe_buf_printf(out, "<li>The router is least sure in layer %.0f: ",
                    moe_report_number(t, top, "layer"));
     share(out, t, top);
     moe_buf_printf(out,
-                   " of its choices (%.0f of %.0f) have a margin under 0.1 "
+                   " of its choices (%s of %s) have a margin under 0.1 "
                    "between the last expert chosen and the first one left out, "
                    "from ",
-                   moe_report_number(t, top, "count"),
-                   moe_report_number(t, top, "n"));
+                   count, tokens);
     share(out, t, least);
     moe_buf_puts(out, " in ");
     moe_report_em(out,
@@ -506,9 +513,10 @@ void moe_report_findings(moe_buf *out, const moe_report *r)
 
     moe_page_grouped(tokens, moe_trace_n_tok(r->trace));
     moe_buf_printf(out,
-                   "<p class=\"note\">From %lld documents and %s tokens; BOS "
+                   "<p class=\"note\">From %lld document%s and %s tokens; BOS "
                    "tokens are %s.</p>\n<ol class=\"findings\">\n",
-                   (long long)moe_trace_n_doc(r->trace), tokens,
+                   (long long)moe_trace_n_doc(r->trace),
+                   moe_page_plural(moe_trace_n_doc(r->trace)), tokens,
                    r->opts->study.with_bos ? "counted" : "not counted");
     if (set->rate.value) {
         repetition(out, set, group);
@@ -521,7 +529,10 @@ void moe_report_findings(moe_buf *out, const moe_report *r)
         languages(out, &r->set[1], &r->pairs);
     explained(out, moe_tables_find(tables, "explained"));
     confidence(out, moe_tables_find(tables, "near_ties"));
-    moe_buf_puts(out, "</ol>\n<p class=\"note\">Intervals are over documents: "
+    moe_buf_puts(out, "</ol>\n");
+    if (moe_trace_n_doc(r->trace) < 2)
+        return;
+    moe_buf_puts(out, "<p class=\"note\">Intervals are over documents: "
                       "they say how far another choice of such texts would "
                       "move a number, not what another training run would. "
                       "Layers and texts at either end are picked after the "

@@ -58,6 +58,12 @@ char *moe_report_name(const char *figure, const char *by);
 /* The data of charts and explorer as one JSON object. */
 void moe_report_data(moe_buf *out, const void *report);
 
+/* What the page does not show because the trace does not hold it: a list, or
+ * nothing. And two of the questions that it asks of the trace. */
+void moe_report_absent(moe_buf *out, const moe_report *r);
+bool moe_report_has_text(const moe_report *r);
+bool moe_report_has_losses(const moe_report *r);
+
 /* List items, one for each finding that the numbers carry. */
 void moe_report_findings(moe_buf *out, const moe_report *r);
 

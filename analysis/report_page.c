@@ -11,7 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TABLE_ROWS = 60, MAX_SVG = 400 << 10, EIGHT_TOKENS = 110 };
+enum {
+    TABLE_ROWS = 60,
+    MAX_SVG = 400 << 10,
+    EIGHT_TOKENS = 110, /* of a text as in Figure 8 */
+    EIGHT_KEYS = 64     /* experts in its key       */
+};
 
 /* A value of the run in a sentence; "not recorded" where there is none. */
 static void put_fact(moe_buf *out, const moe_trace *trace, const char *before,
@@ -99,6 +104,7 @@ static moe_err run_section(moe_buf *out, const moe_page_part *part,
         moe_buf_puts(out, "</td></tr>\n");
     }
     moe_buf_puts(out, "</tbody></table></div></details>\n");
+    moe_report_absent(out, r);
     return MOE_OK;
 }
 
@@ -157,7 +163,10 @@ static moe_err corpus_section(moe_buf *out, const moe_page_part *part,
         char tokens[32], bytes[32];
 
         moe_page_grouped(tokens, list[i].n_tok);
-        moe_page_grouped(bytes, list[i].n_bytes);
+        if (list[i].n_bytes > 0)
+            moe_page_grouped(bytes, list[i].n_bytes);
+        else
+            snprintf(bytes, sizeof bytes, "\xe2\x80\x93");
         moe_buf_puts(out, "<tr><th scope=\"row\">");
         moe_html_bdi(out, *list[i].like->domain ? list[i].like->domain
                                                 : "(unknown)");
@@ -166,7 +175,7 @@ static moe_err corpus_section(moe_buf *out, const moe_page_part *part,
                                                   : "(unknown)");
         moe_buf_printf(out, "</td><td>%lld</td><td>%s</td><td>%s</td>",
                        (long long)list[i].n_doc, tokens, bytes);
-        if (list[i].n_tok > 0)
+        if (list[i].n_tok > 0 && list[i].n_bytes > 0)
             moe_buf_printf(out, "<td>%.2f</td></tr>\n",
                            (double)list[i].n_bytes / (double)list[i].n_tok);
         else
@@ -179,7 +188,7 @@ static moe_err corpus_section(moe_buf *out, const moe_page_part *part,
                        "domains and languages are not in this "
                        "table.</p>\n",
                        (long long)left_out);
-    if (perplexity && moe_table_rows(perplexity) > 0) {
+    if (moe_report_has_losses(r)) {
         moe_buf_puts(out, "<h3 id=\"perplexity\">How well the model predicts "
                           "them</h3>\n");
         moe_report_table(out, perplexity, TABLE_ROWS, "perplexity-domain");
@@ -217,6 +226,7 @@ static void put_numbers(moe_buf *out, const moe_report *r, const char *figure)
 /* What the domain, the token and its neighbours tell about the expert. */
 static void effect_tables(moe_buf *out, const moe_report *r)
 {
+    bool one = r->set[0].n_group < 2;
     static const char *const names[][2] = {{"beyond", "beyond-domain"},
                                            {"explained", "explained-domain"},
                                            {"domains", "domains-domain"}};
@@ -224,8 +234,13 @@ static void effect_tables(moe_buf *out, const moe_report *r)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const moe_table *t = moe_tables_find(&r->set[0].tables, names[i][0]);
 
-        if (t)
-            moe_report_table(out, t, TABLE_ROWS, names[i][1]);
+        if (!t || (one && strcmp(names[i][0], "explained") != 0))
+            continue;
+        moe_buf_puts(out, "<details><summary>");
+        moe_html_text(out, moe_table_title(t));
+        moe_buf_puts(out, "</summary>\n");
+        moe_report_table(out, t, TABLE_ROWS, names[i][1]);
+        moe_buf_puts(out, "</details>\n");
     }
 }
 
@@ -239,6 +254,10 @@ static moe_err figure_section(moe_buf *out, const moe_page_part *part,
     bool plain = heatmap || !f->grouped; /* no script draws it anew */
     moe_err err = MOE_OK;
 
+    if (!moe_report_has(r, f)) {
+        effect_tables(out, r);
+        return MOE_OK;
+    }
     moe_buf_printf(out, "<figure%s%s\" data-label=\"%s\"><figcaption>",
                    plain ? " class=\"static" : " data-chart=\"",
                    plain ? "" : figure, f->title);
@@ -296,7 +315,8 @@ static void put_token(moe_buf *out, const moe_report *r, int64_t t, int slot)
     if (expert == MOE_SAMPLE_UNKNOWN)
         moe_buf_puts(out, "<span class=\"none\">");
     else
-        moe_buf_printf(out, "<span class=\"e%d\">", expert);
+        moe_buf_printf(out, "<span class=\"e%d\" data-tip=\"expert %d\">",
+                       expert, expert);
     /* A break at the end stands behind the token, or its colour would wrap. */
     ends = text.size > 0 && text.data[text.size - 1] == '\n';
     if (ends)
@@ -335,6 +355,7 @@ static void eight(moe_buf *out, const moe_report *r)
     const moe_sample *s = &r->sample;
     int picked[3], layer[3], n = pick_eight(picked, s);
     int n_layer = moe_figure_layers(layer, s->n_slot);
+    int n_expert = r->shape->n_expert;
     bool used[256] = {false};
 
     moe_buf_puts(out,
@@ -343,10 +364,20 @@ static void eight(moe_buf *out, const moe_report *r)
                  "last layer. As Figure 8 of the paper. A short text shows "
                  "what may be looked for, not how often it occurs: see "
                  "repetition for that.</figcaption>\n<ul class=\"keys\">");
-    for (int e = 0; e < r->shape->n_expert && e < 16; e++)
-        moe_buf_printf(out, "<li><span class=\"e%d\">expert %d</span></li>", e,
-                       e);
-    moe_buf_puts(out, "</ul>\n<div class=\"eight\">\n");
+    for (int e = 0; e < n_expert && e < EIGHT_KEYS; e++)
+        moe_buf_printf(out, "<li><span class=\"e%d\">%s%d</span></li>", e,
+                       n_expert > MOE_PALETTE_DISTINCT ? "" : "expert ", e);
+    moe_buf_puts(out, "</ul>\n");
+    if (n_expert > MOE_PALETTE_DISTINCT)
+        moe_buf_printf(
+            out,
+            "<p class=\"note\">Only the first %d colours can be told "
+            "apart by everybody; pointing at a token names its "
+            "expert.%s</p>\n",
+            (int)MOE_PALETTE_DISTINCT,
+            n_expert > EIGHT_KEYS ? " The key has the first experts only."
+                                  : "");
+    moe_buf_puts(out, "<div class=\"eight\">\n");
     for (int i = 0; i < n; i++)
         for (int l = 0; l < n_layer; l++) {
             const moe_sample_doc *d = &s->doc[picked[i]];
@@ -368,10 +399,10 @@ static void eight(moe_buf *out, const moe_report *r)
             moe_buf_puts(out, "</div></div>\n");
         }
     moe_buf_puts(out, "</div>\n<style>");
-    for (int e = 0; e < r->shape->n_expert; e++) {
+    for (int e = 0; e < n_expert; e++) {
         moe_color c = moe_palette(e), ink = moe_palette_text(c);
 
-        if (e < 16 || (e < 256 && used[e]))
+        if (e < EIGHT_KEYS || (e < 256 && used[e]))
             moe_buf_printf(out,
                            ".e%d{background:#%02x%02x%02x;color:#%02x%02x%02x "
                            "!important}",
@@ -395,10 +426,13 @@ static moe_err explore_section(moe_buf *out, const moe_page_part *part,
         "turn from every domain and language. Colour is the expert; choose the "
         "layer, the choice, or one expert to see alone. Control characters and "
         "bytes that are no text are shown as symbols.</p>\n<div "
-        "id=\"explorer\" class=\"explorer js-only\"></div>\n<h3>As in "
-        "the paper: first, middle and last layer</h3>\n",
+        "id=\"explorer\" class=\"explorer js-only\"></div>\n",
         s->n_doc, (long long)moe_trace_n_doc(r->trace), tokens);
-    eight(out, r);
+    if (moe_report_has_text(r)) {
+        moe_buf_puts(out, "<h3>As in the paper: first, middle and last "
+                          "layer</h3>\n");
+        eight(out, r);
+    }
     return MOE_OK;
 }
 
@@ -424,7 +458,15 @@ static moe_err method_section(moe_buf *out, const moe_page_part *part,
 
     (void)part;
     moe_buf_puts(out, "<ol class=\"steps\">\n");
-    if (command) {
+    if (command && moe_trace_get(r->trace, "importer")) {
+        put_fact(out, r->trace,
+                 "<li>Import the same file (digest: ", "source_digest",
+                 ") with ");
+        put_fact(out, r->trace, "", "program", ":\n<pre>");
+        moe_html_text(out, command);
+        moe_buf_puts(out, "</pre>\nHow its routes were made is for the program "
+                          "to tell that recorded them.</li>\n");
+    } else if (command) {
         put_fact(out, r->trace,
                  "<li>Trace the same model and texts (digests: "
                  "<a href=\"#run\">What was run</a>) with ",
@@ -465,6 +507,15 @@ static moe_err findings_section(moe_buf *out, const moe_page_part *part,
 static bool has_figure(const moe_page_part *part, const void *report)
 {
     return moe_report_has(report, moe_figure_find(part->id));
+}
+
+/* The figure, or what the token explains: that can be told of one domain too. */
+static bool has_effect(const moe_page_part *part, const void *report)
+{
+    const moe_report *r = report;
+    const moe_table *t = moe_tables_find(&r->set[0].tables, "explained");
+
+    return has_figure(part, report) || (t && moe_table_rows(t) > 0);
 }
 
 static bool has_rates(const moe_page_part *part, const void *report)
@@ -545,7 +596,7 @@ static const moe_page_part parts[] = {
     {"repeats", "Repetition", has_figure, figure_section},
     {"distance", "Repetition at a distance", has_charts, chart_section},
     {"paper", "Beside the paper", has_rates, moe_report_paper},
-    {"effect", "Domain or words?", has_figure, figure_section},
+    {"effect", "Domain or words?", has_effect, figure_section},
     {"words", "Tokens of each expert", has_words, words_section},
     {"languages", "Languages", has_charts, chart_section},
     {"structure", "Between experts and layers", has_charts, chart_section},
@@ -567,12 +618,14 @@ static void put_top(moe_buf *out, const void *report)
     moe_buf_puts(out, "<h1>How <bdi>");
     moe_html_text(out, moe_page_model(r->trace, "the model"));
     moe_buf_printf(out,
-                   "</bdi> routes its tokens</h1>\n<p class=\"lead\">%d layers "
-                   "of %d experts, %d for each token; %lld documents, %s "
-                   "tokens. Which experts does the router choose, and do "
-                   "domain, language or the token before matter?</p>",
-                   s->n_router, s->n_expert, s->top_k,
-                   (long long)moe_trace_n_doc(r->trace), tokens);
+                   "</bdi> routes its tokens</h1>\n<p class=\"lead\">%d "
+                   "layer%s of %d experts, %d for each token; %lld "
+                   "document%s, %s tokens. Which experts does the router "
+                   "choose, and do domain, language or the token before "
+                   "matter?</p>",
+                   s->n_router, moe_page_plural(s->n_router), s->n_expert,
+                   s->top_k, (long long)moe_trace_n_doc(r->trace),
+                   moe_page_plural(moe_trace_n_doc(r->trace)), tokens);
 }
 
 moe_err moe_report_page(moe_buf *out, const moe_report *r)

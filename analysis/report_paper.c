@@ -144,13 +144,14 @@ moe_err moe_report_paper(moe_buf *out, const moe_page_part *part,
         "same rates of this run.</p>\n<p class=\"warn\"><strong>This is no "
         "replication.</strong> The paper looked at Mixtral 8x7B (32 layers, 8 "
         "experts, 2 per token) on texts of The Pile. This run looked at %s "
-        "model of %d layers, %d experts and %d per token, on texts of its "
+        "model of %d layer%s, %d experts and %d per token, on texts of its "
         "own: ",
         r->shape->n_layer == 32 && r->shape->n_expert == 8 &&
                 r->shape->top_k == 2
             ? "a"
             : "another, a",
-        r->shape->n_layer, r->shape->n_expert, r->shape->top_k);
+        r->shape->n_layer, moe_page_plural(r->shape->n_layer),
+        r->shape->n_expert, r->shape->top_k);
     moe_buf_puts(out,
                  "a domain of the same name holds other texts than the "
                  "paper\xe2\x80\x99s, and one marked * only stands in for "

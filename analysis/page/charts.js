@@ -91,13 +91,17 @@ function drawShares(box, set, rows, columns, state) {
     svg.append(make("text", { x: x0, y: y0 - 7, class: "panel-title" },
       `Layer ${DATA.layers[slot]}` +
       (columns.length > 1 ? `, ${DATA.choices[c]}` : "")));
-    const n = set.groups.length, cell = panelW / E, bar = cell * 0.86 / n;
+    const cell = panelW / E, all = set.groups.length;
+    /* bars too thin to be seen alone take the place of the others */
+    const alone = state.only !== null && cell * 0.86 / all < 4;
+    const n = alone ? 1 : all, bar = cell * 0.86 / n;
     set.groups.forEach((name, g) => {
+      if (alone && g !== state.only) return;
       const colour = STYLE.groups[g].c, edge = visible(colour);
       for (let e = 0; e < E; e++) {
         const v = set.shares[c][g][slot][e];
         if (v === null) continue;
-        svg.append(make("rect", { x: x0 + e * cell + cell * 0.07 + g * bar,
+        svg.append(make("rect", { x: x0 + e * cell + cell * 0.07 + (alone ? 0 : g * bar),
           y: y(v), width: Math.max(0.5, bar - (bar > 3 ? 0.8 : 0)),
           height: Math.max(0, y(0) - y(v)), fill: colour,
           stroke: edge === colour ? null : edge, "stroke-width": 0.6,
@@ -300,17 +304,62 @@ function drawHeat(box, set, state) {
   svg.append(make("g", { class: "axis" }, Array.from({ length: E }, (_, e) =>
     e % step ? null : make("text", { x: left + (e + 0.5) * cellW, y: foot + 16,
       "text-anchor": "middle", class: "minor" }, String(e)))));
+  heatKey(svg, left, foot + 28, width, b ? (t) => colourOf((2 * t - 1) * most)
+    : (t) => colourOf(t * most), b ? [`\u2212${(100 * most).toFixed(1)}`, "0",
+    `+${(100 * most).toFixed(1)} points`] : ["0", "", percent(most)],
+  b ? "Difference of the shares" : `Share of assignments (chance: ${percent(1 / E)})`);
+  box.replaceChildren(svg);
+}
+
+/* Colours from one end of the scale to the other, and what they mean. */
+function heatKey(svg, left, y, width, colourAt, ends, title) {
   const keyW = Math.min(260, width - left), parts = 40;
   for (let i = 0; i < parts; i++)
-    svg.append(make("rect", { x: left + i * keyW / parts, y: foot + 34,
-      width: keyW / parts + 0.5, height: 12, fill: hexOf(b
-        ? colourOf((2 * i / (parts - 1) - 1) * most)
-        : colourOf(i / (parts - 1) * most)) }));
-  const ends = b ? [`\u2212${(100 * most).toFixed(1)}`, "0",
-    `+${(100 * most).toFixed(1)} points`] : ["0", "", percent(most)];
+    svg.append(make("rect", { x: left + i * keyW / parts, y: y + 18, height: 12,
+      width: keyW / parts + 0.5, fill: hexOf(colourAt(i / (parts - 1))) }));
   svg.append(make("g", { class: "axis" }, ends.map((text, i) =>
-    make("text", { x: left + i * keyW / 2, y: foot + 62, class: "minor",
-      "text-anchor": ["start", "middle", "end"][i] }, text))));
+    make("text", { x: left + i * keyW / 2, y: y + 46, class: "minor",
+      "text-anchor": ["start", "middle", "end"][i] }, text)),
+  make("text", { x: left, y: y + 12, class: "chance-label" }, title)));
+}
+
+/* All groups of a set side by side, where gnuplot's drawing is too large for the
+ * page. Squares of one shade are one path. */
+function drawOverview(box, set) {
+  const SHADES = 48, E = DATA.experts, L = DATA.layers.length, left = 30;
+  const width = box.clientWidth, n = set.groups.length;
+  const rows = Math.ceil(n / Math.max(1, Math.floor(width / 230)));
+  const grid = Math.ceil(n / rows), w = width / grid - left - 8;
+  const cellW = w / E, cellH = Math.max(3, Math.min(14, 160 / L)), top = 24;
+  const panelH = top + L * cellH + 30, height = rows * panelH + 52;
+  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
+    height, "aria-label": box.getAttribute("aria-label") });
+  const share = set.shares[set.shares.length - 1];
+  const most = Math.max(1 / E, ...share.flat(2));
+  set.groups.forEach((name, g) => {
+    const x0 = g % grid * (width / grid) + left;
+    const y0 = Math.floor(g / grid) * panelH + top;
+    const paths = Array.from({ length: SHADES }, () => "");
+    for (let s = 0; s < L; s++)
+      for (let e = 0; e < E; e++) {
+        const v = share[g][s][e];
+        if (v !== null)
+          paths[Math.round(v / most * (SHADES - 1))] +=
+            `M${(x0 + e * cellW).toFixed(1)} ${(y0 + s * cellH).toFixed(1)}` +
+            `h${(cellW + 0.4).toFixed(1)}v${(cellH + 0.4).toFixed(1)}` +
+            `h-${(cellW + 0.4).toFixed(1)}z`;
+      }
+    svg.append(make("text", { x: x0, y: y0 - 7, class: "panel-title" }, name),
+      paths.map((d, i) => d && make("path", { d,
+        fill: hexOf(ramp(STYLE.sequential, i / (SHADES - 1))) })).filter(Boolean),
+      make("g", { class: "axis" }, [0, L - 1].map((s) => make("text", { x: x0 - 5,
+        y: y0 + (s + 0.5) * cellH + 4, "text-anchor": "end", class: "minor" },
+      String(DATA.layers[s]))), [0, E - 1].map((e) => make("text", {
+        x: x0 + (e + 0.5) * cellW, y: y0 + L * cellH + 14, class: "minor",
+        "text-anchor": e ? "end" : "start" }, (e ? "" : "expert ") + e))));
+  });
+  heatKey(svg, left, height - 50, width, (t) => ramp(STYLE.sequential, t),
+    ["0", "", percent(most)], `Share of assignments (chance: ${percent(1 / E)})`);
   box.replaceChildren(svg);
 }
 
@@ -370,17 +419,18 @@ function interactive(figure) {
         (v) => { Object.assign(state, { set: Number(v), only: null,
           ...pairOf(sets[v]) });
           controls(); redraw(); }));
-    if (kind === "shares" || kind === "choices")
+    if ((kind === "shares" || kind === "choices") && last > 0)
       all.push(choice("Layers", [["paper", "first, middle, last"]].concat(
         DATA.layers.map((layer, s) => [s, "layer " + layer])), state.rows,
       (v) => { state.rows = v; draw(); }));
     if (kind === "heatmap") {
       const names = set.groups.map((name, g) => [g, name]);
-      all.push(choice("Share of", names, state.a,
-        (v) => { state.a = Number(v); draw(); }),
-      choice("minus", [["", "nothing"]].concat(names), String(state.b),
-        (v) => { state.b = v === "" ? "" : Number(v); draw(); }),
-      choice("Choice", DATA.choices.map((c, i) => [i, c]), state.choice,
+      if (names.length > 1)
+        all.push(choice("Share of", names, state.a,
+          (v) => { state.a = Number(v); draw(); }),
+        choice("minus", [["", "nothing"]].concat(names), String(state.b),
+          (v) => { state.b = v === "" ? "" : Number(v); draw(); }));
+      all.push(choice("Choice", DATA.choices.map((c, i) => [i, c]), state.choice,
         (v) => { state.choice = Number(v); draw(); }));
     }
     bar.replaceChildren(...all);
@@ -392,3 +442,10 @@ function interactive(figure) {
 }
 
 document.querySelectorAll("figure[data-chart]").forEach(interactive);
+document.querySelectorAll("#heatmap figure.static .canvas").forEach((box, i) => {
+  const set = DATA.sets[i];
+  if (!set || !set.shares || box.querySelector("svg")) return;
+  const draw = () => { if (box.clientWidth) drawOverview(box, set); };
+  draw();
+  follow(box, draw);
+});

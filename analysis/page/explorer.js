@@ -2,7 +2,9 @@
  * expert that took it. The paper's Figure 8, for every layer and choice. */
 
 const X = DATA.explorer;
-const RANKS = ["first", "second", "third", "fourth"];
+const RANKS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh",
+  "eighth"];
+const KEYS = 24; /* experts that have a button */
 const NONE = 65535; /* unknown number; an expert that is not known */
 
 function explorer(root) {
@@ -24,7 +26,7 @@ function explorer(root) {
   const told = make("p", { class: "told", role: "status" });
   const keys = make("ul", { class: "keys", "aria-label": "Experts" });
   const source = make("p", { class: "note" });
-  let spans = [], first = 0;
+  let spans = [], first = 0, alonePick = null;
 
   const beginnings = new Set(X.bos); /* tokens that begin a window */
   const expertAt = (t, s, r, run = state.run) => {
@@ -90,7 +92,8 @@ function explorer(root) {
       if (e !== NONE) used[e]++;
     }
     const order = Array.from({ length: E }, (_, e) => e);
-    if (E > 24) order.sort((a, b) => used[b] - used[a]).splice(24);
+    if (E > KEYS) order.sort((a, b) => used[b] - used[a]).splice(KEYS);
+    if (alonePick) alonePick.value = state.only === null ? "" : state.only;
     keys.replaceChildren(...order.map((e) => make("li", null,
       make("button", { type: "button", "data-expert": e,
         "aria-pressed": state.only === e ? "true" : "false",
@@ -298,6 +301,11 @@ function explorer(root) {
     if (next >= 0 && next < spans.length) spans[next].focus();
   });
 
+  /* The buttons are of those that take most of the excerpt: the list has all. */
+  const alone = E > KEYS ? choice("Expert alone", [["", "all experts"]].concat(
+    Array.from({ length: E }, (_, e) => [e, "expert " + e])), "",
+  (v) => { state.only = v === "" ? null : Number(v); paint(); }) : null;
+  alonePick = alone && alone.querySelector("select");
   const layerName = make("output", null, "layer " + DATA.layers[state.slot]);
   const slider = make("input", { type: "range", min: 0, max: S - 1, step: 1,
     value: state.slot, "aria-label": "Layer",
@@ -331,7 +339,7 @@ function explorer(root) {
       choice("Choice", Array.from({ length: Math.max(...runs.map((run) => run.k)) },
         (_, r) => [r, RANKS[r] || `choice ${r + 1}`]), 0,
         (v) => { state.rank = Number(v); paint(); }),
-      make("label", null, "Search (Enter: next match)", search),
+      alone, make("label", null, "Search (Enter: next match)", search),
       hasGate ? tick("gate as strength", "gates") : null,
       tick("numbers", "numbers")),
     keys, said, told,

@@ -58,7 +58,9 @@ function drawSeries(part, chart, p, s, x, y, lone) {
       part.append(make("path", { stroke: colour, "stroke-width": 1.4,
         d: `M${x(i)} ${y(low[i])}V${y(high[i])}M${x(i) - 3} ${y(low[i])}h6` +
           `M${x(i) - 3} ${y(high[i])}h6` }));
-    const mark = pointShape(style.p, x(i), y(v), many ? 2.2 : 3.6, colour);
+    const mark = pointShape(style.p, x(i), y(v), 3.6, colour);
+    /* of many, some marks are seen; all can be pointed at */
+    if (many && i % Math.ceil(row.length / 16)) mark.setAttribute("opacity", 0);
     const panel = chart.panels[p] === "" ? ""
       : `${chart.panel_title} ${chart.panels[p]}`.trim() + ", ";
     mark.setAttribute("data-tip", `${chart.series[s]}\n${panel}` +
@@ -174,7 +176,8 @@ function drawMatrix(box, chart, state) {
         svg.append(make("text", { class: "cell-value", fill: inkOn(rgb),
           "pointer-events": "none", x: x0 + (b + 0.5) * cell,
           y: y0 + (a + 0.5) * cell },
-        chart.percent ? (100 * v).toFixed(0) : v.toFixed(2)));
+        chart.percent ? (100 * v).toFixed(chart.reach < 0.2 ? 1 : 0)
+          : v.toFixed(chart.reach < 0.01 ? 4 : chart.reach < 0.1 ? 3 : 2)));
     }));
     svg.append(make("g", { class: "axis" },
       rows.map((r, a) => a % every ? null : make("text", { x: x0 - 6,

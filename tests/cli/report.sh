@@ -18,7 +18,8 @@ awk 'BEGIN {
 # The whole report, and nothing but its own files.
 [ "$("$moetrace" report run.db -o out -q)" = out/index.html ] ||
     fail "the name of the page is not printed"
-for f in index.html tables/dictionary.csv tables/shares-domain.csv \
+for f in index.html tables/dictionary.csv tables/csv-metadata.json \
+    tables/shares-domain.csv \
     tables/shares-language.csv tables/repeats-domain.csv \
     figures/shares-domain.csv figures/choices-language.csv \
     figures/repeats-domain.gp figures/heatmap-language.gp; do
@@ -28,6 +29,17 @@ ls -A | grep -q tmp && fail "a part folder is left"
 "$moetrace" analyze run.db shares --csv >shares.csv
 cmp -s shares.csv out/tables/shares-domain.csv ||
     fail "tables/shares-domain.csv is not what analyze writes"
+
+# Every table is described for programs: CSV on the Web, as analyze writes it.
+(cd out/tables && ls -- *.csv | grep -v '^dictionary.csv$') >want
+sed -n 's/^ *"url": "\(.*\)",$/\1/p' out/tables/csv-metadata.json | sort >got
+cmp -s want got || fail "csv-metadata.json describes: $(diff want got)"
+"$moetrace" analyze run.db shares --csv -o s.csv
+sed -n '/"columns"/,/\]/p' s.csv-metadata.json >want
+[ -s want ] || fail "analyze describes no columns"
+awk '/"url": "shares-domain.csv"/ { on = 1 } on' out/tables/csv-metadata.json |
+    sed -n '/"columns"/,/\]/{p;/\]/q}' >got
+cmp -s want got || fail "the columns of shares are described otherwise"
 
 # The same command gives the same files.
 cp -r out first
@@ -59,6 +71,25 @@ awk -F, 'NR == 1 || $2 < 30' routes.csv >fewer.csv
     fail "the refusal of other tokens says: $(cat err)"
 [ ! -e no ] && [ ! -e no.tmp ] || fail "a refusal leaves a folder"
 "$moetrace" report run.db other.db run.db -o no -q 2>err && fail "three traces"
+
+# What a trace does not hold is said, and no number is made up for it.
+grep -q 'holds no margins' out/index.html || fail "no word of missing margins"
+grep -qE 'holds no (gates|token ids)|one document' out/index.html &&
+    fail "something is said to be missing that is there"
+cut -d, -f1-5 routes.csv | awk -F, 'NR == 1 || ($1 == 0 && $3 == 0)' >poor.csv
+"$moetrace" import csv poor.csv -q -o poor.db
+"$moetrace" report poor.db -o poor -q >/dev/null
+tr '\n' ' ' <poor/index.html >page
+for what in 'holds no token ids' 'holds no gates' 'holds no margins' \
+    'of one domain' 'in one language' 'One layer has a router' \
+    'one document' 'fewer tokens than a micro-batch' '>1 layer of 4 experts' \
+    'Import the same file'; do
+    grep -q "$what" page || fail "of the poorest trace: no word '$what'"
+done
+for what in '[^a-z]nan[^a-z]' 'id="confidence"' 'id="words"' 'id="effect"' \
+    'Intervals are over documents'; do
+    grep -q "$what" page && fail "of the poorest trace: '$what'"
+done
 
 # What is there stays there.
 "$moetrace" report run.db -o out 2>err && fail "an existing folder is replaced"
