@@ -71,6 +71,7 @@ static void share_panel(moe_buf *out, const moe_plot *p, const moe_cube *c,
                         int layer, int choice)
 {
     int n = moe_panels_drawn(c->n[GROUP]), n_expert = c->n[EXPERT];
+    int first = (layer * c->n[CHOICE] + choice) * n_expert; /* its rows */
     double bar = 0.86 / n;
 
     moe_buf_printf(out,
@@ -79,10 +80,10 @@ static void share_panel(moe_buf *out, const moe_plot *p, const moe_cube *c,
                    bar, n * n_expert > 160 ? "noborder" : "border -1");
     for (int g = 0; g < n; g++)
         moe_buf_printf(out,
-                       "'%s.csv' skip 1 using ($1==%s && $2==%d ? $4%+.5f : "
-                       "NaN):(100*$%d) with boxes lw 0.25 lc rgb '#%06x' "
+                       "'%s.csv' skip 1 every ::%d::%d using ($4%+.5f):"
+                       "(100*$%d) with boxes lw 0.25 lc rgb '#%06x' "
                        "notitle, \\\n  ",
-                       p->name, c->label[LAYER][layer], choice,
+                       p->name, first, first + n_expert - 1,
                        (g - (n - 1) / 2.0) * bar, g + 5,
                        (unsigned)moe_style_group(g).rgb);
     moe_buf_printf(out,

@@ -350,8 +350,8 @@ function drawOverview(box, set) {
             `h-${(cellW + 0.4).toFixed(1)}z`;
       }
     svg.append(make("text", { x: x0, y: y0 - 7, class: "panel-title" }, name),
-      paths.map((d, i) => d && make("path", { d,
-        fill: hexOf(ramp(STYLE.sequential, i / (SHADES - 1))) })).filter(Boolean),
+      ...paths.map((d, i) => make("path", { d,
+        fill: hexOf(ramp(STYLE.sequential, i / (SHADES - 1))) })),
       make("g", { class: "axis" }, [0, L - 1].map((s) => make("text", { x: x0 - 5,
         y: y0 + (s + 0.5) * cellH + 4, "text-anchor": "end", class: "minor" },
       String(DATA.layers[s]))), [0, E - 1].map((e) => make("text", {
