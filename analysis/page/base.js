@@ -56,8 +56,8 @@ function onPaper(draw) {
     window.addEventListener(name, () => { printing = value; draw(); });
 }
 const inkOn = (rgb) =>
-  contrast(rgb, [17, 17, 17]) > contrast(rgb, [255, 255, 255])
-    ? "#111111" : "#ffffff";
+  contrast(rgb, [0, 0, 0]) > contrast(rgb, [255, 255, 255])
+    ? "#000000" : "#ffffff";
 
 /* A colour of the style, moved until it stands out from the paper (3 to 1). */
 function visible(hex) {
