@@ -423,9 +423,10 @@ static moe_err spread(row *out, work *w)
     int64_t *list = moe_calloc((size_t)r->n_doc, sizeof *list);
     int64_t n = list ? compared(list, w) : 0;
     double *square = moe_calloc((size_t)n * (size_t)n, sizeof *square);
+    const int64_t **rows = moe_calloc((size_t)n, sizeof *rows);
     moe_err err;
 
-    if (!list || !square) {
+    if (!list || !square || !rows) {
         err = moe_fail(MOE_ERR_NOMEM,
                        "domains: out of memory for distances of "
                        "%lld documents",
@@ -434,18 +435,17 @@ static moe_err spread(row *out, work *w)
     }
     for (int64_t i = 0; i < n; i++) {
         w->label[i] = r->docs[list[i]].group;
-        for (int64_t j = 0; j < i; j++)
-            square[i * n + j] = square[j * n + i] =
-                moe_stats_js(w->either + list[i] * w->n_expert,
-                             w->either + list[j] * w->n_expert, w->n_expert);
+        rows[i] = w->either + list[i] * w->n_expert;
     }
-    err = moe_stats_permanova(&out->spread, square, w->label, n, w->n_group,
-                              w->s->study->opts->n_resample,
-                              (uint64_t)w->s->study->opts->seed);
+    if ((err = moe_stats_js_pairs(square, rows, n, w->n_expert)) == MOE_OK)
+        err = moe_stats_permanova(&out->spread, square, w->label, n, w->n_group,
+                                  w->s->study->opts->n_resample,
+                                  (uint64_t)w->s->study->opts->seed);
 
 done:
     free(list);
     free(square);
+    free(rows);
     return err;
 }
 

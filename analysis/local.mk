@@ -29,6 +29,7 @@ libanalysis_a_SOURCES = \
 	%D%/palette.c %D%/palette.h \
 	%D%/partners.c %D%/partners.h \
 	%D%/repeat.c %D%/repeat.h \
+	%D%/permanova.c \
 	%D%/planes.c %D%/planes.h \
 	%D%/survive.c %D%/survive.h \
 	%D%/random.c %D%/random.h \

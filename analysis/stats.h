@@ -43,6 +43,9 @@ double moe_stats_jain(const int64_t *count, int64_t n);
 /* Jensen-Shannon divergence in bits, 0 to 1, of two rows of counts, each divided
  * by its sum first (Lin 1991). Its square root is the distance. */
 double moe_stats_js(const int64_t *a, const int64_t *b, int64_t n);
+/* The same for each two of n rows, square [n, n], with fewer logarithms. */
+moe_err moe_stats_js_pairs(double *square, const int64_t *const *row, int64_t n,
+                           int64_t n_col) MOE_MUST_CHECK;
 /* Over the mean of the entropies of the two; NaN where both are 0. */
 double moe_stats_relative_js(const int64_t *a, const int64_t *b, int64_t n);
 

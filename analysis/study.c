@@ -500,9 +500,11 @@ static moe_err failed_part(const pass *p)
     return MOE_OK;
 }
 
-/* What the parts counted comes together in the first. */
-static moe_err merge_parts(pass *p, int a)
+/* What the parts counted comes together in the first, for all analyses before
+ * any of them finishes: memory for the parts is then free again. */
+static moe_err merge_parts(void *user, int64_t a)
 {
+    pass *p = user;
     moe_err err = MOE_OK;
 
     for (int i = 1; i < p->n_part && err == MOE_OK; i++) {
@@ -537,10 +539,9 @@ static moe_err finish_one(void *user, int64_t a)
 {
     pass *p = user;
     void **state = &p->parts[0].state[a];
-    moe_err err;
+    moe_err err = p->run[a]->finish(*state, &p->tables[a]);
 
-    if ((err = merge_parts(p, (int)a)) == MOE_OK &&
-        (err = p->run[a]->finish(*state, &p->tables[a])) == MOE_OK)
+    if (err == MOE_OK)
         err = note_tables(p, (int)a);
     p->run[a]->end(*state);
     *state = NULL;
@@ -554,7 +555,8 @@ static moe_err finish_all(pass *p, moe_tables *out)
     p->tables = moe_calloc((size_t)p->n, sizeof *p->tables);
     if (!p->tables)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for tables");
-    err = moe_crew_run(p->study->crew, p->n, finish_one, p);
+    if ((err = moe_crew_run(p->study->crew, p->n, merge_parts, p)) == MOE_OK)
+        err = moe_crew_run(p->study->crew, p->n, finish_one, p);
     for (int a = 0; a < p->n && err == MOE_OK; a++)
         for (int t = 0; t < p->tables[a].n && err == MOE_OK; t++) {
             err = moe_tables_add(out, p->tables[a].item[t]); /* or frees it */

@@ -116,6 +116,25 @@ static void jensen_shannon_agrees_with_scipy(void **state)
     assert_true(isnan(moe_stats_js(left, none, 2)));
 }
 
+static void pairs_of_rows_are_as_far_apart_as_two_alone(void **state)
+{
+    static const int64_t row[4][3] = {
+        {5, 1, 9}, {2, 7, 3}, {0, 0, 0}, {4, 0, 1}};
+    const int64_t *rows[4] = {row[0], row[1], row[2], row[3]};
+    double square[16];
+
+    (void)state;
+    assert_ok(moe_stats_js_pairs(square, rows, 4, 3));
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++) {
+            if (i != j && (i == 2 || j == 2))
+                assert_true(isnan(square[i * 4 + j]));
+            else
+                assert_close(square[i * 4 + j],
+                             i == j ? 0 : moe_stats_js(row[i], row[j], 3), 0);
+        }
+}
+
 /* numpy: abs(g[:,None] - g).sum() / (2 n^2 mean(g)); sum(g)^2 / (n sum(g^2)) */
 static void spread_of_load_agrees_with_numpy(void **state)
 {
@@ -462,6 +481,7 @@ int main(void)
         cmocka_unit_test(information_row_by_row_is_that_of_the_whole_table),
         cmocka_unit_test(entropies_agree_with_scipy_and_numpy),
         cmocka_unit_test(jensen_shannon_agrees_with_scipy),
+        cmocka_unit_test(pairs_of_rows_are_as_far_apart_as_two_alone),
         cmocka_unit_test(spread_of_load_agrees_with_numpy),
         cmocka_unit_test(quantiles_are_those_of_type_7),
         cmocka_unit_test(q_values_agree_with_r),
