@@ -3,6 +3,7 @@
 
 #include "analysis/analysis.h"
 
+#include "analysis/blocks.h"
 #include "analysis/tally.h"
 #include "engine/base/mem.h"
 
@@ -17,7 +18,12 @@ static const char formula[] =
     "sum x^2). effective = 2^H experts, H the entropy of x/n in bits, plug-in. "
     "Even load, the chance level of many tokens: 1, 0, 1, E. All work on one "
     "expert: E, 1 - 1/E, 1/E, 1. Few "
-    "tokens look uneven by chance alone. Jain, Chiu and Hawe 1984, DEC-TR-301.";
+    "tokens look uneven by chance alone. Intervals: 95 %, jackknife over "
+    "blocks "
+    "of documents (Efron 1982), from the lower to the upper of the ends with "
+    "and "
+    "without the bias taken off, and cut at 0. Jain, Chiu and "
+    "Hawe 1984, DEC-TR-301.";
 
 static const char load_formula[] =
     "load = assignments to the expert, any of the k choices (either) / mean "
@@ -37,6 +43,9 @@ static const moe_column columns[] = {
     {"gini_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"jain", NULL, "Jain's index, 1/E to 1", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"effective", NULL, "2^H, experts", MOE_CELL_REAL, MOE_SHOW_PLAIN, 3},
+    {"effective_low", "from", "its 95 % interval", MOE_CELL_REAL,
+     MOE_SHOW_PLAIN, 3},
+    {"effective_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 3},
     {"n", NULL, "assignments", MOE_CELL_INT, 0, 0},
 };
 
@@ -54,12 +63,14 @@ static const moe_column load_columns[] = {
 
 enum {
     N_COLUMN = sizeof columns / sizeof *columns,
-    N_LOAD = sizeof load_columns / sizeof *load_columns
+    N_LOAD = sizeof load_columns / sizeof *load_columns,
+    N_KIND = 2 /* prompt (with BOS) and generated tokens */
 };
 
 typedef struct state {
     const moe_study *study;
-    moe_tally tally; /* [n_slot, n_expert] */
+    moe_blocks blocks; /* [n_slot] rows of [N_KIND, n_expert] */
+    bool generated;    /* some tokens were                    */
 } state;
 
 static void end(void *user)
@@ -67,7 +78,7 @@ static void end(void *user)
     state *s = user;
 
     if (s)
-        moe_tally_fini(&s->tally);
+        moe_blocks_fini(&s->blocks);
     free(s);
 }
 
@@ -79,9 +90,8 @@ static moe_err begin(void **out, const moe_study *study)
     if (!s)
         return moe_fail(MOE_ERR_NOMEM, "balance: out of memory");
     s->study = study;
-    err = moe_tally_init(&s->tally, study,
-                         (int64_t)study->n_slot * study->shape->n_expert,
-                         study->shape->top_k);
+    err = moe_blocks_init(&s->blocks, study, study->n_slot,
+                          (int64_t)N_KIND * study->shape->n_expert);
     if (err != MOE_OK) {
         end(s);
         return err;
@@ -95,22 +105,20 @@ static moe_err window(void *user, const moe_span *span)
     state *s = user;
     const moe_trace_shape *shape = s->study->shape;
     int k = shape->top_k;
-    uint32_t *row;
-    moe_err err = moe_tally_row(&row, &s->tally, span->doc);
 
-    if (err != MOE_OK)
-        return err;
-    for (int64_t t = 0; t < span->n_tok; t++) {
-        const int32_t *token = span->expert + t * (int64_t)shape->n_router * k;
-        uint32_t *count =
-            row + moe_tally_kind(&s->tally, span, t) * s->tally.width;
+    for (int i = 0; i < s->study->n_slot; i++) {
+        uint32_t *count = moe_blocks_of(&s->blocks, i, span->doc);
+        const int32_t *expert = span->expert + (int64_t)s->study->slot[i] * k;
 
-        for (int i = 0; i < s->study->n_slot; i++, count += shape->n_expert) {
-            const int32_t *expert = token + (int64_t)s->study->slot[i] * k;
+        for (int64_t t = 0; t < span->n_tok; t++) {
+            bool generated =
+                span->phase && span->phase[t] == MOE_PHASE_GENERATED;
 
             for (int r = 0; r < k; r++)
                 if (expert[r] >= 0)
-                    count[expert[r]]++;
+                    count[generated * shape->n_expert + expert[r]]++;
+            s->generated = s->generated || generated;
+            expert += (int64_t)shape->n_router * k;
         }
     }
     return MOE_OK;
@@ -118,124 +126,143 @@ static moe_err window(void *user, const moe_span *span)
 
 static moe_err merge(void *user, void *other)
 {
+    state *s = user;
     const state *o = other;
 
-    return moe_tally_merge(&((state *)user)->tally, &o->tally);
+    s->generated = s->generated || o->generated;
+    moe_blocks_merge(&s->blocks, &o->blocks);
+    return MOE_OK;
 }
 
 /* ---- tables ---- */
 
-typedef struct work {
+/* A layer in a group and a phase, and scratch. */
+typedef struct cell {
     const state *s;
-    moe_interval *gini; /* [n_slot, groups, phases] */
-} work;
+    int slot, group, phase;
+    uint32_t *sum;            /* [N_KIND, n_expert] of the group            */
+    int64_t *count, *rest;    /* [n_expert] of the phase; without a block   */
+    double *gini, *effective; /* [blocks] without each                      */
+} cell;
 
-/* draw is [n_resample]. */
-static moe_err interval_of(moe_interval *out, const moe_tally *t,
-                           moe_tally_cell cell, int64_t from, int n_expert,
-                           double *draw)
+/* Of a phase, less those of `less` where it is not NULL. */
+static void choose(int64_t *out, const cell *c, const uint32_t *less)
 {
-    int64_t n = t->study->opts->n_resample;
-    moe_tally_draws draws;
-    moe_err err = moe_tally_load(&draws, t, cell, from, n_expert);
-
-    if (err != MOE_OK)
-        return err;
-    for (int64_t i = 0; i < n; i++)
-        draw[i] = moe_stats_gini(moe_tally_draw(&draws, i), n_expert);
-    *out = moe_stats_interval(draw, n, moe_tally_units(t, cell.group));
-    moe_tally_draws_fini(&draws);
-    return MOE_OK;
-}
-
-static moe_err intervals_of_layer(void *user, int64_t slot)
-{
-    const work *w = user;
-    const moe_tally *t = &w->s->tally;
-    int n_expert = w->s->study->shape->n_expert;
-    int n_group = moe_tally_n_group(t), n_phase = moe_tally_n_phase(t);
-    double *draw =
-        moe_calloc((size_t)w->s->study->opts->n_resample, sizeof *draw);
-    moe_err err = MOE_OK;
-
-    if (!draw)
-        err = moe_fail(MOE_ERR_NOMEM, "balance: out of memory");
-    for (int g = 0; g < n_group; g++)
-        for (int p = 0; p < n_phase && err == MOE_OK; p++)
-            err = interval_of(&w->gini[(slot * n_group + g) * n_phase + p], t,
-                              (moe_tally_cell){g, p}, slot * n_expert, n_expert,
-                              draw);
-    free(draw);
-    return err;
-}
-
-static void put_cell(moe_table *t, const state *s, int slot,
-                     moe_tally_cell cell, const int64_t *count,
-                     moe_interval gini)
-{
-    int n_expert = s->study->shape->n_expert;
-    int64_t n = 0, most = 0;
+    int n_expert = c->s->study->shape->n_expert;
 
     for (int e = 0; e < n_expert; e++) {
-        n += count[e];
-        most = count[e] > most ? count[e] : most;
+        out[e] = 0;
+        for (int kind = 0; kind < N_KIND; kind++)
+            if (c->phase == 0 || c->phase == kind + 1) {
+                int64_t at = (int64_t)kind * n_expert + e;
+
+                out[e] += (int64_t)c->sum[at] - (less ? less[at] : 0);
+            }
     }
-    moe_table_int(t, moe_study_layer(s->study, slot));
-    moe_table_text(t, moe_tally_group(&s->tally, cell.group));
-    moe_table_text(t, moe_tally_phase(cell.phase));
+}
+
+static double effective_of(const int64_t *count, int n_expert)
+{
+    return exp2(moe_stats_entropy(count, n_expert));
+}
+
+static void put_place(moe_table *t, const cell *c)
+{
+    const moe_study *study = c->s->study;
+
+    moe_table_int(t, moe_study_layer(study, c->slot));
+    moe_table_text(t, c->group < study->n_group ? study->group[c->group]
+                                                : "(all)");
+    moe_table_text(t, moe_tally_phase(c->phase));
+}
+
+/* With and without the bias taken off, which of few documents is no more than a
+ * guess. */
+static moe_interval interval_of(const cell *c, double value,
+                                const double *without)
+{
+    const moe_blocks *b = &c->s->blocks;
+    moe_interval as_is =
+        moe_blocks_interval(b, c->group, value, without, false);
+    moe_interval less = moe_blocks_interval(b, c->group, value, without, true);
+
+    return (moe_interval){as_is.low > less.low ? less.low
+                          : as_is.low < 0      ? 0
+                                               : as_is.low,
+                          as_is.high > less.high ? as_is.high : less.high};
+}
+
+static void put_balance(moe_table *t, const cell *c)
+{
+    const moe_blocks *b = &c->s->blocks;
+    int n_expert = c->s->study->shape->n_expert, from, to;
+    double gini = moe_stats_gini(c->count, n_expert);
+    double effective = effective_of(c->count, n_expert);
+    int64_t n = 0, most = 0;
+    moe_interval of_gini, of_effective;
+
+    for (int e = 0; e < n_expert; e++) {
+        n += c->count[e];
+        most = c->count[e] > most ? c->count[e] : most;
+    }
+    moe_blocks_range(&from, &to, b, c->group);
+    for (int i = from; i < to; i++) {
+        choose(c->rest, c, moe_blocks_at(b, c->slot, i));
+        c->gini[i] = moe_stats_gini(c->rest, n_expert);
+        c->effective[i] = effective_of(c->rest, n_expert);
+    }
+    of_gini = interval_of(c, gini, c->gini);
+    of_effective = interval_of(c, effective, c->effective);
+    put_place(t, c);
     moe_table_real(t, n ? (double)most * n_expert / (double)n : NAN);
-    moe_table_real(t, moe_stats_gini(count, n_expert));
-    moe_table_real(t, gini.low);
-    moe_table_real(t, gini.high);
-    moe_table_real(t, moe_stats_jain(count, n_expert));
-    moe_table_real(t, exp2(moe_stats_entropy(count, n_expert)));
+    moe_table_real(t, gini);
+    moe_table_real(t, of_gini.low);
+    moe_table_real(t, of_gini.high);
+    moe_table_real(t, moe_stats_jain(c->count, n_expert));
+    moe_table_real(t, effective);
+    moe_table_real(t, of_effective.low);
+    moe_table_real(t, of_effective.high);
     moe_table_int(t, n);
 }
 
-static void put_loads(moe_table *t, const state *s, int slot,
-                      moe_tally_cell cell, const int64_t *count)
+static void put_loads(moe_table *t, const cell *c)
 {
-    int n_expert = s->study->shape->n_expert;
+    int n_expert = c->s->study->shape->n_expert;
     int64_t n = 0;
 
     for (int e = 0; e < n_expert; e++)
-        n += count[e];
+        n += c->count[e];
     for (int e = 0; e < n_expert; e++) {
-        moe_table_int(t, moe_study_layer(s->study, slot));
-        moe_table_text(t, moe_tally_group(&s->tally, cell.group));
-        moe_table_text(t, moe_tally_phase(cell.phase));
+        put_place(t, c);
         moe_table_int(t, e);
-        moe_table_real(t, n ? (double)count[e] * n_expert / (double)n : NAN);
-        moe_table_int(t, count[e]);
+        moe_table_real(t, n ? (double)c->count[e] * n_expert / (double)n : NAN);
+        moe_table_int(t, c->count[e]);
         moe_table_int(t, n);
     }
 }
 
-static moe_err put_tables(moe_tables *out, const work *w, int64_t *count)
+static moe_err put_tables(moe_tables *out, cell *c)
 {
-    const state *s = w->s;
-    int n_expert = s->study->shape->n_expert;
-    int n_group = moe_tally_n_group(&s->tally);
-    int n_phase = moe_tally_n_phase(&s->tally);
+    const moe_study *study = c->s->study;
+    int n_phase = c->s->generated ? 3 : 1;
     moe_table *t = moe_table_new("balance", "Balance of load over the experts",
                                  formula, columns, N_COLUMN);
     moe_table *load = moe_table_new("load", "Load of each expert", load_formula,
                                     load_columns, N_LOAD);
     moe_err err;
 
-    for (int i = 0; t && load && i < s->study->n_slot; i++)
-        for (int g = 0; g < n_group; g++)
-            for (int p = 0; p < n_phase; p++) {
-                moe_tally_cell cell = {g, p};
-
-                moe_tally_sum(count, &s->tally, cell, (int64_t)i * n_expert,
-                              n_expert);
-                put_cell(t, s, i, cell, count,
-                         w->gini[(i * n_group + g) * n_phase + p]);
-                put_loads(load, s, i, cell, count);
+    for (c->slot = 0; t && load && c->slot < study->n_slot; c->slot++)
+        for (c->group = 0; c->group < study->n_group + (study->n_group > 1);
+             c->group++) {
+            moe_blocks_sum(c->sum, &c->s->blocks, c->slot, c->group);
+            for (c->phase = 0; c->phase < n_phase; c->phase++) {
+                choose(c->count, c, NULL);
+                put_balance(t, c);
+                put_loads(load, c);
             }
+        }
     if (t)
-        moe_tally_note(t, &s->tally);
+        moe_blocks_note(t, &c->s->blocks);
     if ((err = moe_tables_add(out, t)) != MOE_OK) {
         moe_table_free(load);
         return err;
@@ -245,24 +272,24 @@ static moe_err put_tables(moe_tables *out, const work *w, int64_t *count)
 
 static moe_err finish(void *user, moe_tables *out)
 {
-    state *s = user;
-    work w = {.s = s};
-    int64_t *count =
-        moe_calloc((size_t)s->study->shape->n_expert, sizeof *count);
-    moe_err err = moe_tally_seal(&s->tally);
+    const state *s = user;
+    size_t n_expert = (size_t)s->study->shape->n_expert;
+    size_t n_block = (size_t)s->blocks.n;
+    cell c = {.s = s,
+              .sum = moe_calloc(n_expert, N_KIND * sizeof *c.sum),
+              .count = moe_calloc(n_expert, sizeof *c.count),
+              .rest = moe_calloc(n_expert, sizeof *c.rest),
+              .gini = moe_calloc(n_block, sizeof *c.gini),
+              .effective = moe_calloc(n_block, sizeof *c.effective)};
+    moe_err err = c.sum && c.count && c.rest && c.gini && c.effective
+                      ? put_tables(out, &c)
+                      : moe_fail(MOE_ERR_NOMEM, "balance: out of memory");
 
-    w.gini = moe_calloc(
-        (size_t)s->study->n_slot,
-        (size_t)(moe_tally_n_group(&s->tally) * moe_tally_n_phase(&s->tally)) *
-            sizeof *w.gini);
-    if (err == MOE_OK && (!count || !w.gini))
-        err = moe_fail(MOE_ERR_NOMEM, "balance: out of memory");
-    if (err == MOE_OK &&
-        (err = moe_study_parallel(s->study, s->study->n_slot,
-                                  intervals_of_layer, &w)) == MOE_OK)
-        err = put_tables(out, &w, count);
-    free(w.gini);
-    free(count);
+    free(c.sum);
+    free(c.count);
+    free(c.rest);
+    free(c.gini);
+    free(c.effective);
     return err;
 }
 

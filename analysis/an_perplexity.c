@@ -3,6 +3,7 @@
 
 #include "analysis/analysis.h"
 
+#include "analysis/blocks.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -14,16 +15,23 @@ static const char formula[] =
     "/ "
     "ln 2 / bytes of the documents, which does not depend on how the text is "
     "cut into tokens. Chance: a model that knows nothing of V token ids "
-    "has a perplexity of V. The first token of a window has no prediction.";
+    "has a perplexity of V. Intervals: 95 %, jackknife over blocks of "
+    "documents "
+    "(Efron 1982); of the perplexity, exp of the ends of that of mean_nll. The "
+    "first token of a window has no prediction.";
 
 static const moe_column columns[] = {
     {"group", NULL, "domain or language; (all): all documents", MOE_CELL_TEXT,
      0, 0},
     {"mean_nll", NULL, "mean negative log likelihood, nats per token",
      MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"nll_low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"nll_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"perplexity", NULL, "exp(mean_nll)", MOE_CELL_REAL, MOE_SHOW_PLAIN, 3},
     {"bits_per_byte", NULL, "bits of information per byte of text",
      MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"bits_low", "from", "its 95 % interval", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"bits_high", "to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"n", NULL, "tokens with a prediction", MOE_CELL_INT, 0, 0},
     {"documents", NULL, "documents with such tokens", MOE_CELL_INT, 0, 0},
 };
@@ -37,29 +45,35 @@ typedef struct tally {
 
 typedef struct state {
     const moe_study *study;
-    tally *doc; /* [n_doc] */
+    tally *doc;        /* [n_doc] */
+    moe_blocks blocks; /* of documents */
 } state;
 
 static void end(void *user)
 {
     state *s = user;
 
-    if (s)
+    if (s) {
         free(s->doc);
+        moe_blocks_fini(&s->blocks);
+    }
     free(s);
 }
 
 static moe_err begin(void **out, const moe_study *study)
 {
     state *s = moe_calloc(1, sizeof *s);
+    moe_err err;
 
     if (s) {
         s->study = study;
         s->doc = moe_calloc((size_t)study->n_doc, sizeof *s->doc);
     }
-    if (!s || !s->doc) {
+    err = s && s->doc ? moe_blocks_init(&s->blocks, study, 0, 0)
+                      : moe_fail(MOE_ERR_NOMEM, "perplexity: out of memory");
+    if (err != MOE_OK) {
         end(s);
-        return moe_fail(MOE_ERR_NOMEM, "perplexity: out of memory");
+        return err;
     }
     *out = s;
     return MOE_OK;
@@ -90,52 +104,93 @@ static moe_err merge(void *user, void *other)
     return MOE_OK;
 }
 
-static void put_row(moe_table *t, const char *label, const tally *sum)
+static void add(tally *to, const state *s, int64_t doc)
 {
-    double mean = sum->n ? sum->nll / (double)sum->n : NAN;
+    const tally *of = &s->doc[doc];
 
-    moe_table_text(t, label);
-    moe_table_real(t, mean);
-    moe_table_real(t, exp(mean));
-    moe_table_real(t,
-                   sum->bytes ? sum->nll / (log(2) * (double)sum->bytes) : NAN);
-    moe_table_int(t, sum->n);
-    moe_table_int(t, sum->documents);
+    if (!of->n)
+        return;
+    to->nll += of->nll;
+    to->n += of->n;
+    to->documents++;
+    to->bytes += moe_trace_doc_at(s->study->trace, doc)->n_bytes;
 }
 
-static tally sum_of(const state *s, int group)
+static double mean_of(double nll, int64_t n)
 {
+    return n > 0 ? nll / (double)n : NAN;
+}
+
+static double bits_of(double nll, int64_t n_bytes)
+{
+    return n_bytes > 0 ? nll / (log(2) * (double)n_bytes) : NAN;
+}
+
+typedef struct work {
+    const state *s;
+    tally *block;        /* [blocks] sums over their documents */
+    double *nats, *bits; /* [blocks] means without each        */
+} work;
+
+static void put_row(moe_table *t, const work *w, int group)
+{
+    const moe_study *study = w->s->study;
+    const moe_blocks *b = &w->s->blocks;
     tally sum = {0};
+    moe_interval nats, bits;
+    int from, to;
 
-    for (int64_t d = 0; d < s->study->n_doc; d++) {
-        int g = s->study->doc_group[d];
+    for (int64_t d = 0; d < study->n_doc; d++)
+        if (study->doc_group[d] >= 0 &&
+            (group == study->n_group || study->doc_group[d] == group))
+            add(&sum, w->s, d);
+    moe_blocks_range(&from, &to, b, group);
+    for (int i = from; i < to; i++) {
+        const tally *of = &w->block[i];
 
-        if (g < 0 || (group >= 0 && g != group) || !s->doc[d].n)
-            continue;
-        sum.nll += s->doc[d].nll;
-        sum.n += s->doc[d].n;
-        sum.documents++;
-        sum.bytes += moe_trace_doc_at(s->study->trace, d)->n_bytes;
+        w->nats[i] = mean_of(sum.nll - of->nll, sum.n - of->n);
+        w->bits[i] = bits_of(sum.nll - of->nll, sum.bytes - of->bytes);
     }
-    return sum;
+    nats =
+        moe_blocks_interval(b, group, mean_of(sum.nll, sum.n), w->nats, false);
+    bits = moe_blocks_interval(b, group, bits_of(sum.nll, sum.bytes), w->bits,
+                               false);
+    moe_table_text(t, group < study->n_group ? study->group[group] : "(all)");
+    moe_table_real(t, mean_of(sum.nll, sum.n));
+    moe_table_real(t, nats.low);
+    moe_table_real(t, nats.high);
+    moe_table_real(t, exp(mean_of(sum.nll, sum.n)));
+    moe_table_real(t, bits_of(sum.nll, sum.bytes));
+    moe_table_real(t, bits.low);
+    moe_table_real(t, bits.high);
+    moe_table_int(t, sum.n);
+    moe_table_int(t, sum.documents);
 }
 
 static moe_err finish(void *user, moe_tables *out)
 {
     const state *s = user;
-    moe_table *t =
-        moe_table_new("perplexity", "Perplexity", formula, columns, N_COLUMN);
+    size_t n = (size_t)s->blocks.n;
+    work w = {.s = s,
+              .block = moe_calloc(n, sizeof *w.block),
+              .nats = moe_calloc(n, sizeof *w.nats),
+              .bits = moe_calloc(n, sizeof *w.bits)};
+    moe_table *t = NULL;
 
-    for (int g = 0; t && g < s->study->n_group; g++) {
-        tally sum = sum_of(s, g);
-
-        put_row(t, s->study->group[g], &sum);
+    if (w.block && w.nats && w.bits)
+        t = moe_table_new("perplexity", "Perplexity", formula, columns,
+                          N_COLUMN);
+    if (t) {
+        for (int64_t d = 0; d < s->study->n_doc; d++)
+            if (s->blocks.of[d] >= 0)
+                add(&w.block[s->blocks.of[d]], s, d);
+        for (int g = 0; g < s->study->n_group + (s->study->n_group > 1); g++)
+            put_row(t, &w, g);
+        moe_blocks_note(t, &s->blocks);
     }
-    if (t && s->study->n_group > 1) {
-        tally sum = sum_of(s, -1);
-
-        put_row(t, "(all)", &sum);
-    }
+    free(w.block);
+    free(w.nats);
+    free(w.bits);
     return moe_tables_add(out, t);
 }
 

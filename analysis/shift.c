@@ -120,16 +120,11 @@ static void halve(moe_shift *s, work *w, int64_t n)
 static moe_interval interval_of(const moe_shift *s, double *tv, int64_t n,
                                 moe_units units)
 {
-    double mean = mean_of(tv, n), squares = 0, wide, apart;
+    double mean, wide = moe_stats_wide(&mean, tv, n, units), apart;
     moe_interval i;
 
-    for (int64_t d = 0; d < n; d++)
-        squares += (tv[d] - mean) * (tv[d] - mean);
-    if (n < 2 || units.n <= units.n_stratum)
+    if (isnan(wide))
         return (moe_interval){NAN, NAN};
-    wide = sqrt(squares / (double)(n - 1) * (double)units.n /
-                (double)(units.n - units.n_stratum)) *
-           moe_stats_t975((double)(units.n - units.n_stratum));
     apart = sqrt(fmax(0, s->tv * s->tv - s->chance * s->chance));
     i = moe_stats_unbiased(tv, n, s->tv, units);
     return (moe_interval){s->p > 0.05 ? 0 : fmax(0, apart - wide),

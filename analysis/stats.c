@@ -617,6 +617,17 @@ moe_interval moe_stats_unbiased(double *draw, int64_t n, double value,
                           i.high - 2 * (mean - value)};
 }
 
+double moe_stats_wide(double *mean, const double *draw, int64_t n,
+                      moe_units units)
+{
+    double deviation;
+
+    if (moments(mean, &deviation, draw, n) < 2 || units.n <= units.n_stratum)
+        return NAN;
+    return deviation * narrowness(units) *
+           moe_stats_t975((double)(units.n - units.n_stratum));
+}
+
 moe_interval moe_stats_studentised(double *t, int64_t n, double value,
                                    double error)
 {

@@ -136,6 +136,12 @@ moe_interval moe_stats_interval(double *draw, int64_t n, moe_units units);
 moe_interval moe_stats_unbiased(double *draw, int64_t n, double value,
                                 moe_units units);
 
+/* Half of the interval of Student's law: t times the standard error, which is the
+ * deviation of the draws times sqrt(units / freedom). NaN where there is none.
+ * *mean is that of the draws. */
+double moe_stats_wide(double *mean, const double *draw, int64_t n,
+                      moe_units units);
+
 /*
  * The studentised 95 % interval (Davison and Hinkley 1997, section 5.2.1) of a
  * value with that standard error: t are the draws less the value and their bias,

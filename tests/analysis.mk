@@ -54,3 +54,7 @@ check_PROGRAMS += tests/test_coverage_rates
 tests_test_coverage_rates_SOURCES = tests/test_coverage_rates.c tests/world.c \
 	tests/world.h
 tests_test_coverage_rates_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/test_coverage_serving
+tests_test_coverage_serving_SOURCES = tests/test_coverage_serving.c \
+	tests/world.c tests/world.h
+tests_test_coverage_serving_LDADD = $(ANALYSIS_LIBS)

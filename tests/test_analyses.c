@@ -625,6 +625,46 @@ static void perplexity_is_the_exponential_of_the_mean(void **state)
     moe_trace_close_read(trace);
 }
 
+static float rising_nll(void *user, int doc, int64_t token)
+{
+    (void)user;
+    (void)token;
+    return (float)(doc + 1);
+}
+
+/* Documents of as many tokens and bytes have the means 1, 2 and 3: scipy 1.10.1,
+ * t.ppf(0.975, 2) / sqrt(3) on either side of 2. */
+static void intervals_of_losses_are_the_jackknife_over_documents(void **state)
+{
+    static const routed_doc three[] = {
+        {"a", "en", 4, 0}, {"a", "en", 4, 0}, {"a", "en", 4, 0}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 8,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = three,
+                      .n_doc = 3,
+                      .route = uniform_route,
+                      .nll = rising_nll};
+    double wide = 4.302652729911275 / sqrt(3);
+    moe_study_opts opts = {0};
+    moe_trace *trace;
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    trace = routed_open(file, &p);
+    routed_study(&tables, trace, "perplexity", &opts, 2);
+    t = tables.item[0];
+    assert_close(routed_get(t, "group=a", "nll_low"), 2 - wide, 1e-9);
+    assert_close(routed_get(t, "group=a", "nll_high"), 2 + wide, 1e-9);
+    assert_close(routed_get(t, "group=a", "bits_high"), (2 + wide) / log(2),
+                 1e-9);
+    moe_tables_fini(&tables);
+    routed_same(trace, "perplexity", &opts, 3);
+    moe_trace_close_read(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -643,6 +683,7 @@ int main(void)
         cmocka_unit_test(specialisation_is_that_counted_by_hand),
         cmocka_unit_test(as_in_the_code_of_olmoe_first_choices_alone_count),
         cmocka_unit_test(perplexity_is_the_exponential_of_the_mean),
+        cmocka_unit_test(intervals_of_losses_are_the_jackknife_over_documents),
         cmocka_unit_test(coloured_text_holds_every_token_and_no_foreign_markup),
     };
     int failed = cmocka_run_group_tests_name("analyses", tests, NULL, NULL);

@@ -512,39 +512,58 @@ static void intervals_between_languages_hold_the_truth(void **state)
 
 /* ---- tests where there is no effect ---- */
 
-static void tests_without_an_effect_err_at_their_stated_rate(void **state)
+typedef struct null_scores {
+    score chi, spread, none;
+} null_scores;
+
+/* uniform: independent routes without favourites, of uniform law. */
+static void score_null(null_scores *s, bool uniform)
 {
-    score chi = {.name = "domains: p of chi-square"};
-    score spread = {.name = "domains: p of PERMANOVA"};
-    score none = {.name = "domains: v of no effect"};
     moe_study_opts opts = {.seed = 1, .n_resample = 199};
 
-    (void)state;
     for (int i = 0; i < score_rounds(1000, N_LAYER); i++) {
         world w = world_clustered(N_LAYER);
         moe_tables tables = {0};
         moe_trace *trace;
         const moe_table *t;
 
+        for (int e = 0; e < E && uniform; e++)
+            w.law[0][e] = 1.0 / E;
+        if (uniform)
+            w.favour = w.stick = 0;
         memcpy(w.law[1], w.law[0], sizeof w.law[1]);
         world_draw(&w, (uint64_t)i + 600);
         trace = world_open(&w, file);
         routed_study(&tables, trace, "domains", &opts, 2);
         t = moe_tables_find(&tables, "domains");
         for (int64_t r = 0; r < moe_table_rows(t); r++) {
-            score_small(&chi, t, r, "p");
-            score_interval(&none, t, r, "v_low", "v_high", 0);
+            score_small(&s->chi, t, r, "p");
+            score_interval(&s->none, t, r, "v_low", "v_high", 0);
         }
         t = moe_tables_find(&tables, "domains_spread");
         for (int64_t r = 0; r < moe_table_rows(t); r++)
-            score_small(&spread, t, r, "p");
+            score_small(&s->spread, t, r, "p");
         moe_tables_fini(&tables);
         moe_trace_close_read(trace);
         world_free(&w);
     }
-    score_check(&chi, 0.03, 0.07);
-    score_check(&spread, 0.03, 0.07);
-    score_check(&none, 0.93, 1); /* no interval reaches below 0 */
+    score_check(&s->chi, 0.03, 0.07);
+    score_check(&s->spread, 0.03, 0.07);
+    score_check(&s->none, 0.93, 1); /* no interval reaches below 0 */
+}
+
+static void tests_without_an_effect_err_at_their_stated_rate(void **state)
+{
+    null_scores clustered = {{.name = "domains: p of chi-square"},
+                             {.name = "domains: p of PERMANOVA"},
+                             {.name = "domains: v of no effect"}};
+    null_scores uniform = {{.name = "uniform: p of chi-square"},
+                           {.name = "uniform: p of PERMANOVA"},
+                           {.name = "uniform: v of no effect"}};
+
+    (void)state;
+    score_null(&clustered, false);
+    score_null(&uniform, true);
 }
 
 static void q_values_without_an_effect_are_rarely_small(void **state)

@@ -83,14 +83,16 @@ static void intervals_of_shares_hold_the_truth(void **state)
     score_check(&many, 0.93, 0.97);
 }
 
-/* ---- paths ---- */
+/* ---- paths, and losses ---- */
 
 /* Through three layers that know nothing of each other: 512 paths, of which 16
  * documents of 84 tokens have seen some. */
-static void intervals_of_paths_hold_the_truth(void **state)
+static void intervals_of_paths_and_losses_hold_the_truth(void **state)
 {
     score paths[] = {{.name = "paths: effective_2"},
                      {.name = "paths: effective_2, of 8"}};
+    score losses[] = {{.name = "perplexity: mean_nll"},
+                      {.name = "perplexity: mean_nll, of 8"}};
     moe_study_opts opts = {.seed = 1};
 
     (void)state;
@@ -103,7 +105,7 @@ static void intervals_of_paths_hold_the_truth(void **state)
         w.n_doc = i % 2 ? 16 : 32;
         world_draw(&w, (uint64_t)i + 8000);
         trace = world_open(&w, file);
-        routed_study(&tables, trace, "paths", &opts, 2);
+        routed_study(&tables, trace, "paths,perplexity", &opts, 2);
         t = moe_tables_find(&tables, "paths");
         for (int64_t r = 0; r < moe_table_rows(t); r++) {
             const double *law = w.law[world_is(t, r, "group", "b")];
@@ -115,12 +117,18 @@ static void intervals_of_paths_hold_the_truth(void **state)
                 score_interval(&paths[i % 2], t, r, "effective_2_low",
                                "effective_2_high", pow(same, -3));
         }
+        t = moe_tables_find(&tables, "perplexity");
+        for (int64_t r = 0; r < moe_table_rows(t); r++)
+            if (!of_all(t, r))
+                score_interval(&losses[i % 2], t, r, "nll_low", "nll_high", 1);
         moe_tables_fini(&tables);
         moe_trace_close_read(trace);
         world_free(&w);
     }
-    score_check(&paths[0], 0.93, 0.97);
-    score_check(&paths[1], 0.93, 0.97);
+    for (int i = 0; i < 2; i++) {
+        score_check(&paths[i], 0.93, 0.98);
+        score_check(&losses[i], 0.93, 0.97);
+    }
 }
 
 /* ---- how sure the router is ---- */
@@ -337,7 +345,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(intervals_of_shares_hold_the_truth),
-        cmocka_unit_test(intervals_of_paths_hold_the_truth),
+        cmocka_unit_test(intervals_of_paths_and_losses_hold_the_truth),
         cmocka_unit_test(intervals_of_confidence_hold_the_truth),
         cmocka_unit_test(intervals_of_two_traces_hold_the_truth),
         cmocka_unit_test(shares_that_stay_are_not_told_apart),
