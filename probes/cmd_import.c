@@ -136,8 +136,9 @@ int moe_cmd_import(int argc, char **argv)
         rc = moe_cli_usage_error(&use, "more than %d files", UINT16_MAX);
     else if ((rc = check_options(&use, format, &o)) == 0)
         rc = moe_cli_end(
-            &use, moe_import_run(format, &o, (const char *const *)(arg + 1),
-                                 n - 1, out, force, command ? command : ""));
+            &use,
+            moe_import_run(format, &o, (const char *const *)(arg + 1), n - 1,
+                           out, force, command ? command : "", moe_commit));
 
 done:
     free(command);

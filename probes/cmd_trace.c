@@ -17,6 +17,7 @@
 #include "probes/facts.h"
 #include "probes/ranks.h"
 #include "probes/recorder.h"
+#include "probes/trace_publish.h"
 #include "probes/trace_read.h"
 #include "probes/tracer.h"
 
@@ -503,6 +504,8 @@ static moe_err run(job *j, const char *model, const moe_corpus_opts *corpus)
     moe_err err;
 
     j->start_s = moe_clock_s();
+    if (j->force && (err = moe_trace_may_write(output, true)) != MOE_OK)
+        return err;
     if ((err = moe_ranks_open(&j->ranks, output, j->resume, j->force)) !=
         MOE_OK)
         return err;

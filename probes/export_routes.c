@@ -103,6 +103,8 @@ moe_err moe_export_routes(const moe_trace *t, const char *path, bool force)
     if (!force && strcmp(path, "-") != 0 && moe_path_exists(path))
         return moe_fail(MOE_ERR_IO, "%s: exists already; --force replaces it",
                         path);
+    if (moe_path_same(path, moe_trace_path(t)))
+        return moe_fail(MOE_ERR_IO, "%s: is the trace that is read", path);
     if ((err = moe_outfile_open(&out, path)) == MOE_OK &&
         (err = put_all(out.stream, t)) == MOE_OK)
         err = moe_outfile_commit(&out);

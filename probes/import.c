@@ -143,6 +143,8 @@ static moe_err provenance(moe_import *job)
     moe_clock_utc(now);
     if ((err = moe_trace_set(job->writer, "program", PACKAGE_STRING)) !=
             MOE_OK ||
+        (*job->commit &&
+         (err = moe_trace_set(job->writer, "commit", job->commit)) != MOE_OK) ||
         (err = moe_trace_set(job->writer, "command", job->command)) != MOE_OK ||
         (err = moe_trace_set(job->writer, "started", now)) != MOE_OK ||
         (err = moe_trace_set(job->writer, "importer", job->format)) != MOE_OK)
@@ -169,13 +171,14 @@ moe_err moe_import_begin(moe_import *job, const moe_trace_shape *shape)
 
 moe_err moe_import_run(const moe_importer *format, const moe_import_opts *opts,
                        const char *const *path, int n_path, const char *out,
-                       bool force, const char *command)
+                       bool force, const char *command, const char *commit)
 {
     moe_import job = {.opts = opts,
                       .path = path,
                       .n_path = n_path,
                       .format = format->name,
-                      .command = command};
+                      .command = command,
+                      .commit = commit};
     char *temporary = NULL;
     moe_err err;
 

@@ -31,7 +31,7 @@ typedef struct moe_import {
     const char *const *path; /* [n_path] sources */
     int n_path;
     moe_trace_writer *writer; /* NULL until moe_import_begin */
-    const char *temporary, *format, *command;
+    const char *temporary, *format, *command, *commit;
 } moe_import;
 
 typedef struct moe_importer {
@@ -47,11 +47,13 @@ const moe_importer *moe_importer_find(const char *name);
 /*
  * Make the trace OUT of the sources. It appears under its name when it is whole;
  * an existing one is refused unless `force`, and stays as it is on failure.
- * `command` is what the run's provenance says, beside each source's SHA-256.
+ * `command` and, unless it is "", `commit` are what the run's provenance says,
+ * beside each source's SHA-256.
  */
 moe_err moe_import_run(const moe_importer *format, const moe_import_opts *opts,
                        const char *const *path, int n_path, const char *out,
-                       bool force, const char *command) MOE_MUST_CHECK;
+                       bool force, const char *command,
+                       const char *commit) MOE_MUST_CHECK;
 
 /* For formats: the shape is known, so the database can begin. Sets the run's
  * provenance. */

@@ -159,7 +159,9 @@ static moe_err get_weight(float *out, const json_t *weights, size_t n_choice,
     if (!json_is_number(value))
         return moe_fail(MOE_ERR_FORMAT, "weight %zu is not a number", rank);
     *out = (float)json_number_value(value);
-    return MOE_OK;
+    return isfinite(*out) ? MOE_OK
+                          : moe_fail(MOE_ERR_FORMAT, "weight %zu is %g", rank,
+                                     json_number_value(value));
 }
 
 static moe_err add_choices(reader *r, moe_cell *cell, const json_t *experts,
@@ -174,10 +176,15 @@ static moe_err add_choices(reader *r, moe_cell *cell, const json_t *experts,
         const json_t *value = json_array_get(experts, i);
         json_int_t e = json_integer_value(value);
 
-        if (!json_is_integer(value) || e < -1 || e > UINT16_MAX)
+        if (!json_is_integer(value))
             return moe_fail(MOE_ERR_FORMAT,
-                            "expert %zu is not a number between 0 and %d", i,
-                            UINT16_MAX);
+                            "the expert at rank %zu is not a whole number", i);
+        if (e < -1 || e > UINT16_MAX)
+            return moe_fail(MOE_ERR_FORMAT,
+                            "expert %" JSON_INTEGER_FORMAT
+                            " at rank %zu is not "
+                            "between 0 and %d",
+                            e, i, UINT16_MAX);
         if (e < 0 && !r->job->opts->allow_gaps)
             return moe_fail(MOE_ERR_FORMAT,
                             "expert -1 at rank %zu; --allow-gaps takes it as "

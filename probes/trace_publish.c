@@ -13,7 +13,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static moe_err may_write(const char *path, bool force)
+/* A database, whole or damaged, or an empty file: what may be replaced. Anything
+ * else was named by mistake, and could be what is to be read. */
+static bool is_ours(const char *path)
+{
+    static const char magic[] = "SQLite format 3"; /* and its zero */
+    char start[sizeof magic];
+    FILE *f = fopen(path, "rbe");
+    size_t n = f ? fread(start, 1, sizeof start, f) : 1;
+
+    if (f)
+        fclose(f);
+    return n == 0 ||
+           (n == sizeof start && memcmp(start, magic, sizeof start) == 0);
+}
+
+moe_err moe_trace_may_write(const char *path, bool force)
 {
     struct stat info;
 
@@ -30,12 +45,16 @@ static moe_err may_write(const char *path, bool force)
         return moe_fail(MOE_ERR_IO, "%s: not a regular file", path);
     if (access(path, W_OK) != 0)
         return moe_fail(MOE_ERR_IO, "%s: %s", path, strerror(errno));
+    if (!is_ours(path))
+        return moe_fail(MOE_ERR_IO,
+                        "%s: not a database: --force replaces traces only",
+                        path);
     return MOE_OK;
 }
 
 moe_err moe_trace_reserve(char **temporary, const char *path, bool force)
 {
-    moe_err err = may_write(path, force);
+    moe_err err = moe_trace_may_write(path, force);
     char *target = NULL, *name;
 
     if (err != MOE_OK || (err = moe_path_follow(&target, path)) != MOE_OK)
@@ -79,7 +98,7 @@ static moe_err remove_journals(const char *path)
 moe_err moe_trace_publish(const char *temporary, const char *path, bool force)
 {
     char *target = NULL;
-    moe_err err = may_write(path, force);
+    moe_err err = moe_trace_may_write(path, force);
 
     if (err == MOE_OK && (err = make_durable(temporary)) == MOE_OK &&
         (err = moe_path_follow(&target, path)) == MOE_OK &&

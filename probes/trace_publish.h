@@ -6,9 +6,13 @@
 
 #include <stdbool.h>
 
+/* May a trace take this name? One that exists is replaced with `force` alone, and
+ * what is no database never. */
+moe_err moe_trace_may_write(const char *path, bool force) MOE_MUST_CHECK;
+
 /* The name under which a trace for PATH is made: "PATH.tmp", free() it; where
- * PATH is a symbolic link, beside what it leads to. An existing PATH is an error
- * unless `force`. */
+ * PATH is a symbolic link, beside what it leads to. PATH must be one that may be
+ * written. */
 moe_err moe_trace_reserve(char **temporary, const char *path,
                           bool force) MOE_MUST_CHECK;
 

@@ -64,7 +64,7 @@ static void import_routes(const planted *p, bool sorted)
                                .allow_repeats = true};
 
     assert_ok(moe_import_run(moe_importer_find("csv"), &o, path, 1, AGAIN, true,
-                             "test"));
+                             "test", "abc-dirty"));
 }
 
 /* Rows of a view that stand in one trace and not in the other. */

@@ -34,7 +34,7 @@ static moe_err import(const char *format, const moe_import_opts *o)
     static const moe_import_opts none = {0};
 
     return moe_import_run(moe_importer_find(format), o ? o : &none, path, 1,
-                          TRACE, true, "test");
+                          TRACE, true, "test", "abc-dirty");
 }
 
 static moe_err import_csv(const char *text, const moe_import_opts *o)
@@ -289,12 +289,12 @@ static void an_existing_trace_and_missing_sources_are_told(void **state)
 
     (void)state;
     assert_ok(import_csv(HEADER "4,0,0,0,1\n", NULL));
-    assert_fails(
-        moe_import_run(moe_importer_find("csv"), &o, path, 1, TRACE, true, ""),
-        MOE_ERR_IO, "test-import.none: No such file");
-    assert_fails(
-        moe_import_run(moe_importer_find("csv"), &o, path, 1, TRACE, false, ""),
-        MOE_ERR_IO, TRACE ": exists already");
+    assert_fails(moe_import_run(moe_importer_find("csv"), &o, path, 1, TRACE,
+                                true, "", ""),
+                 MOE_ERR_IO, "test-import.none: No such file");
+    assert_fails(moe_import_run(moe_importer_find("csv"), &o, path, 1, TRACE,
+                                false, "", ""),
+                 MOE_ERR_IO, TRACE ": exists already");
     assert_true(query("SELECT document FROM document") == 4);
 }
 

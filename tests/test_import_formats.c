@@ -53,7 +53,7 @@ static moe_err import_from(const char *format, const char *path,
                            const moe_import_opts *o)
 {
     return moe_import_run(moe_importer_find(format), o, &path, 1, TRACE, true,
-                          "");
+                          "", "");
 }
 
 static moe_err import_text(const char *format, const char *text,
@@ -187,9 +187,14 @@ static void faults_of_json_lines_are_told(void **state)
          "experts is not a list"},
         {"{\"layer\": 0, \"token\": 0, \"experts\": []}", ":1: 0 experts"},
         {"{\"layer\": 0, \"token\": 0, \"experts\": [\"1\"]}",
-         "expert 0 is not a number"},
+         "the expert at rank 0 is not a whole number"},
         {"{\"layer\": 0, \"token\": 0, \"experts\": [-1]}", "--allow-gaps"},
-        {"{\"layer\": 0, \"token\": 0, \"experts\": [1.5]}", "is not a number"},
+        {"{\"layer\": 0, \"token\": 0, \"experts\": [1.5]}",
+         "the expert at rank 0 is not a whole number"},
+        {"{\"layer\": 0, \"token\": 0, \"experts\": [70000]}",
+         "expert 70000 at rank 0 is not between 0 and 65535"},
+        {"{\"layer\": 0, \"token\": 0, \"experts\": [-2]}",
+         "expert -2 at rank 0 is not between 0 and 65535"},
         {"{\"layer\": -2, \"token\": 0, \"experts\": [1]}", "layer -2"},
         {"{\"layer\": 0, \"token\": \"the\", \"experts\": [1]}",
          "position is not a whole number"},
@@ -199,6 +204,8 @@ static void faults_of_json_lines_are_told(void **state)
          "2 weights for 1 choices, expert 5"},
         {"{\"layer\": 0, \"token\": 0, \"experts\": [0], \"weights\": [\"a\"]}",
          "weight 0 is not a number"},
+        {"{\"layer\": 0, \"token\": 0, \"experts\": [0], \"weights\": [1e99]}",
+         "weight 0 is 1e+99"},
         {"{\"layer\": 0, \"token\": 0, \"experts\": [0], \"weights\": [-1]}",
          "gate is -1"},
         {"{}\n", "no routes"},

@@ -267,6 +267,11 @@ static void an_existing_file_is_kept_unless_forced(void **state)
     assert_ok(moe_file_read(&bytes, &n, FILE_NAME, 100));
     assert_string_equal(bytes, "mine");
     free(bytes);
+    assert_fails(moe_trace_create(&w, FILE_NAME, true, &p.shape), MOE_ERR_IO,
+                 "not a database");
+    f = fopen(FILE_NAME, "w");
+    assert_non_null(f);
+    fclose(f);
     assert_ok(moe_trace_create(&w, FILE_NAME, true, &p.shape));
     for (int d = 0; d < p.n_doc; d++)
         assert_ok(planted_document(w, &p, d));

@@ -279,6 +279,14 @@ int moe_path_exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
+bool moe_path_same(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
 char *moe_path_join(const char *dir, const char *name)
 {
     size_t n = strlen(dir);

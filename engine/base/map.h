@@ -48,6 +48,8 @@ const char *moe_input_name(const char *path);
 
 int moe_path_is_dir(const char *path);
 int moe_path_exists(const char *path);
+/* Both are there, and one file. */
+bool moe_path_same(const char *a, const char *b);
 /* "DIR/NAME", or NAME alone when it is absolute or DIR is "". NULL: no memory. */
 char *moe_path_join(const char *dir, const char *name);
 /* Where PATH leads when it is a symbolic link, also to what is not there yet;

@@ -112,6 +112,22 @@ refused 'not of one run: model_digest sha256:[0-9a-f]* and sha256:' \
 refused 'shard 2/2 is missing' merge -f -o out.db first.db
 refused 'are both shard 1/2' merge -f -o out.db first.db first.db
 
+# what is no trace is not replaced: least of all what is to be read
+refused 'corpus.jsonl: not a database' trace -q model1 corpus.jsonl -f -o corpus.jsonl
+refused 'config.json: not a database' \
+    trace -q model1 corpus.jsonl -f -o model1/config.json
+refused 'expert.npy: not a database' import vllm x/expert.npy -f -o x/expert.npy
+refused 'good.db: is the trace that is read' \
+    export good.db --routes-csv good.db -f
+# numbers that cannot be
+printf '{"layer": 0, "token_index": 0, "experts": [1, 70000]}\n' >wide.jsonl
+printf '{"layer": 0, "token_index": 0, "experts": [1], "gating_probs": [1e300]}\n' \
+    >infinite.jsonl
+find . -type f -exec cksum {} + | sort -k 3 >../moetrace.before
+refused 'wide.jsonl:1: expert 70000 at rank 1 is not between 0 and 65535' \
+    import jsonl wide.jsonl -o new.db
+refused 'infinite.jsonl:1: weight 0 is 1e+300' import jsonl infinite.jsonl -o new.db
+
 # told FILE TEXT: by whatever reads a trace
 told()
 {
