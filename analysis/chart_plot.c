@@ -204,7 +204,7 @@ static void plot_lines(moe_plot *p, const moe_chart *c)
     moe_panels_box k = moe_panels_key(
         c->series, moe_panels_drawn(c->n_series),
         (c->chance != NULL) + (c->n_series > MOE_PANELS_GROUPS), p->width_mm);
-    double left = MOE_PANELS_LEFT + 3;
+    double left = MOE_PANELS_LEFT + (c->spec->percent ? 5 : 3);
     double w = (p->width_mm - left * across - MOE_PANELS_RIGHT) / across;
     double h = 46, gap = MOE_PANELS_TITLE + MOE_PANELS_FOOT;
 

@@ -121,7 +121,8 @@ static void share_panels(moe_plot *p, const moe_cube *c, const int *choice,
     double w =
         (p->width_mm - MOE_PANELS_LEFT - MOE_PANELS_RIGHT - 3 * (across - 1)) /
         across;
-    double h = 27, gap = 5, most = 0, step;
+    /* nine panels in a column are to fit a page */
+    double h = across < n_choice ? 16 : 27, gap = 5, most = 0, step;
 
     p->height_mm = k.height_mm + rows * (MOE_PANELS_TITLE + h + gap) +
                    MOE_PANELS_FOOT - gap;
@@ -485,13 +486,15 @@ static moe_err build_heatmap(moe_plot *p, const moe_tables *tables)
         int most_across = p->width_mm < MOE_PANELS_WIDE ? 2 : 4;
         int rows = (n + most_across - 1) / most_across;
         int across = (n + rows - 1) / rows; /* 9 panels as 3 by 3 */
-        int every = n_layer > 12 ? 5 : 1, expert_step = (n_expert + 7) / 8;
+        int every = n_layer > 12 ? 5 : 1, expert_step = 1;
         double w = (p->width_mm - MOE_PANELS_LEFT - MOE_PANELS_RIGHT -
                     6 * (across - 1)) /
                    across;
         double h = fmin(60, fmax(24, 2.0 * n_layer)), bar_mm = 15;
         double most = 100 * moe_cube_max(&c), step;
 
+        while (expert_step * w < 6.0 * n_expert) /* 6 mm a number */
+            expert_step *= 2;
         heat_data(p, &c, c.n[CHOICE] - 1);
         p->height_mm = rows * (MOE_PANELS_TITLE + h + 8) + bar_mm;
         moe_panels_begin(&p->body);

@@ -317,11 +317,13 @@ static void association(moe_buf *out, const moe_table *t)
 
     if (top < 0)
         return;
-    moe_buf_printf(out,
-                   "<li>Layer %.0f tells domains apart%s: Cramer\xe2\x80\x99s "
-                   "V of domain and expert is <strong>%.3f</strong>",
-                   moe_report_number(t, top, "layer"),
-                   top == low ? "" : " most", moe_report_number(t, top, "v"));
+    moe_buf_printf(
+        out,
+        "<li>Layer %.0f tells domains apart%s: Cramer\xe2\x80\x99s "
+        "V of domain and expert (0: independent, 1: one follows from the "
+        "other) is <strong>%.3f</strong>",
+        moe_report_number(t, top, "layer"), top == low ? "" : " most",
+        moe_report_number(t, top, "v"));
     moe_report_interval(out, moe_report_number(t, top, "v_low"),
                         moe_report_number(t, top, "v_high"), 3);
     moe_buf_printf(out, ", where documents with shuffled labels give %.3f",
@@ -514,7 +516,8 @@ void moe_report_findings(moe_buf *out, const moe_report *r)
     moe_page_grouped(tokens, moe_trace_n_tok(r->trace));
     moe_buf_printf(out,
                    "<p class=\"note\">From %lld document%s and %s tokens; BOS "
-                   "tokens are %s.</p>\n<ol class=\"findings\">\n",
+                   "tokens (they mark the beginning of a window) are "
+                   "%s.</p>\n<ol class=\"findings\">\n",
                    (long long)moe_trace_n_doc(r->trace),
                    moe_page_plural(moe_trace_n_doc(r->trace)), tokens,
                    r->opts->study.with_bos ? "counted" : "not counted");

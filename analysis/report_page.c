@@ -274,7 +274,7 @@ static moe_err figure_section(moe_buf *out, const moe_page_part *part,
         free(name);
         free(label);
     }
-    if (f->grouped && r->n_set > 1)
+    if (strcmp(figure, "shares") == 0 && r->n_set > 1)
         moe_buf_puts(out,
                      "<p class=\"note\">Texts by language differ in domain "
                      "too, where a domain is not there in every "

@@ -135,10 +135,19 @@ static void find_group(moe_buf *out, const moe_report_set *set, int64_t layer)
     moe_buf_puts(out, ". <a href=\"#more\">Agreement of routes</a></li>\n");
 }
 
+/* A count of a table, grouped. */
+static const char *grouped_cell(char out[32], const moe_table *t, int64_t row,
+                                const char *column)
+{
+    moe_page_grouped(out, (int64_t)moe_report_number(t, row, column));
+    return out;
+}
+
 /* Flips of that layer, of the smallest margins and of those from 0.1 to 1. */
 static void find_flips(moe_buf *out, const moe_table *t, int64_t layer)
 {
     const char *all = t ? all_of(t) : NULL;
+    char count[32], tokens[32];
     int64_t near = -1, far = -1;
 
     for (int64_t row = 0; t && row < moe_table_rows(t); row++) {
@@ -162,18 +171,18 @@ static void find_flips(moe_buf *out, const moe_table *t, int64_t layer)
     moe_report_interval(out, 100 * moe_report_number(t, near, "flips_low"),
                         100 * moe_report_number(t, near, "flips_high"), 1);
     moe_buf_printf(out,
-                   " are routed otherwise (%.0f of %.0f); of those with a "
+                   " are routed otherwise (%s of %s); of those with a "
                    "margin from 0.1 to 1, <strong>%.3f\xc2\xa0%%</strong>",
-                   moe_report_number(t, near, "count"),
-                   moe_report_number(t, near, "n"),
+                   grouped_cell(count, t, near, "count"),
+                   grouped_cell(tokens, t, near, "n"),
                    100 * moe_report_number(t, far, "flips"));
     moe_report_interval(out, 100 * moe_report_number(t, far, "flips_low"),
                         100 * moe_report_number(t, far, "flips_high"), 3);
     moe_buf_printf(out,
-                   " (%.0f of %.0f). <a href=\"#fig-flips\">Which choices "
+                   " (%s of %s). <a href=\"#fig-flips\">Which choices "
                    "flip</a></li>\n",
-                   moe_report_number(t, far, "count"),
-                   moe_report_number(t, far, "n"));
+                   grouped_cell(count, t, far, "count"),
+                   grouped_cell(tokens, t, far, "n"));
 }
 
 /* How far shares move, and in how many layers further than by chance. */

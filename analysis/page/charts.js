@@ -276,6 +276,7 @@ function drawHeat(box, set, state) {
       if (b) most = Math.max(most === 1 / E ? 0 : most, Math.abs(a[s][e] - b[s][e]));
       else for (const group of share) most = Math.max(most, group[s][e]);
   most = most || 1;
+  const digits = most >= 0.01 ? 1 : most >= 0.001 ? 2 : 3;
   const nameA = set.groups[state.a], nameB = b ? set.groups[state.b] : "";
   const colourOf = (v) => b ? ramp(STYLE.diverging, 0.5 + v / most / 2)
     : ramp(STYLE.sequential, v / most);
@@ -292,12 +293,12 @@ function drawHeat(box, set, state) {
         height: cellH + 0.5, fill: hexOf(rgb),
         "data-tip": `layer ${DATA.layers[s]}, expert ${e}\n` + (b
           ? `${nameA}: ${percent(a[s][e], 2)}\n${nameB}: ${percent(b[s][e], 2)}\n` +
-            `difference: ${(100 * v).toFixed(2)} points`
+            `difference: ${(100 * v).toFixed(digits + 1)} points`
           : `${nameA}: ${percent(v, 2)}\nchance: ${percent(1 / E, 2)}`) }));
       if (cellW >= 34 && cellH >= 16)
         svg.append(make("text", { class: "cell-value", fill: inkOn(rgb),
           "pointer-events": "none", x: left + (e + 0.5) * cellW,
-          y: y + cellH / 2 }, (100 * v).toFixed(1)));
+          y: y + cellH / 2 }, (100 * v).toFixed(digits)));
     }
   }
   const foot = top + L * cellH, step = Math.ceil(22 / cellW);
@@ -305,8 +306,8 @@ function drawHeat(box, set, state) {
     e % step ? null : make("text", { x: left + (e + 0.5) * cellW, y: foot + 16,
       "text-anchor": "middle", class: "minor" }, String(e)))));
   heatKey(svg, left, foot + 28, width, b ? (t) => colourOf((2 * t - 1) * most)
-    : (t) => colourOf(t * most), b ? [`\u2212${(100 * most).toFixed(1)}`, "0",
-    `+${(100 * most).toFixed(1)} points`] : ["0", "", percent(most)],
+    : (t) => colourOf(t * most), b ? [`\u2212${(100 * most).toFixed(digits)}`,
+    "0", `+${(100 * most).toFixed(digits)} points`] : ["0", "", percent(most)],
   b ? "Difference of the shares" : `Share of assignments (chance: ${percent(1 / E)})`);
   box.replaceChildren(svg);
 }
