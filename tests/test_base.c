@@ -220,6 +220,15 @@ static void a_link_stays_and_what_it_leads_to_is_written(void **state)
     unlink("base-link");
 }
 
+static void why_a_folder_cannot_be_made_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(symlink("base-nowhere", "base-link"), 0);
+    assert_fails(moe_path_mkdir("base-link"), MOE_ERR_IO,
+                 "base-link: cannot make the folder: File exists");
+    unlink("base-link");
+}
+
 static void a_device_is_written_and_not_replaced(void **state)
 {
     struct stat st;
@@ -339,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_usage_error_gives_2),
         cmocka_unit_test(an_output_file_appears_only_when_committed),
         cmocka_unit_test(a_link_stays_and_what_it_leads_to_is_written),
+        cmocka_unit_test(why_a_folder_cannot_be_made_is_told),
         cmocka_unit_test(a_device_is_written_and_not_replaced),
         cmocka_unit_test(a_digest_is_sha_256),
         cmocka_unit_test(json_values_are_checked_by_kind_and_range),

@@ -356,9 +356,13 @@ moe_err moe_path_mkdir(const char *path)
         if (was != '/' && was != '\0')
             continue;
         *p = '\0';
-        if (mkdir(part, 0777) != 0 && !moe_path_is_dir(part))
-            err = moe_fail(MOE_ERR_IO, "%s: cannot make the folder: %s", part,
-                           strerror(errno));
+        if (mkdir(part, 0777) != 0) {
+            const int reason = errno;
+
+            if (!moe_path_is_dir(part))
+                err = moe_fail(MOE_ERR_IO, "%s: cannot make the folder: %s",
+                               part, strerror(reason));
+        }
         *p = was;
         if (was == '\0')
             break;
