@@ -255,7 +255,7 @@ function drawRepeats(box, set, state) {
       make("text", { x: x0 + panelW / 2, y: y0 + panelH + 33,
         "text-anchor": "middle", class: "chance-label" }, "layer" +
         (kind.token && kind.token[lead].some((v) => v !== null) || !kind.token
-          ? "" : " (chance by token is not computed for sets of so many)"))));
+          ? "" : " (no chance by token for so many sets)"))));
   });
   box.replaceChildren(svg);
 }
