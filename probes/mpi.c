@@ -5,18 +5,24 @@
 #include "engine/base/mem.h"
 
 #include <mpi.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct moe_mpi {
-    bool started;
+    bool started, serving;
     int rank, size, local;
     MPI_Win window; /* of numbers in the memory of rank 0 */
     int64_t *number, alone;
+    pthread_t server;
+    pthread_mutex_t lock; /* of rank 0's calls while it serves */
+    atomic_bool over;
 };
 
-enum { NEXT, N_ENDED, N_FAILED, N_NUMBER };
+enum { NEXT, N_ENDED, N_FAILED, N_NUMBER, PAUSE_NS = 1000000 };
 
 /* A process that mpirun did not start would start a runtime of its own. */
 static bool was_launched(void)
@@ -39,9 +45,38 @@ static int64_t fetch_and_add(moe_mpi *m, int which, int64_t n)
 {
     int64_t was;
 
+    pthread_mutex_lock(&m->lock);
     MPI_Fetch_and_op(&n, &was, MPI_INT64_T, 0, which, MPI_SUM, m->window);
     MPI_Win_flush(0, m->window);
+    pthread_mutex_unlock(&m->lock);
     return was;
+}
+
+/* Over a network the numbers are given out by rank 0's library, which works only
+ * while it is called: a rank that computes would let the others wait. */
+static void *serve(void *user)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    moe_mpi *m = user;
+    int arrived;
+
+    while (!atomic_load(&m->over)) {
+        pthread_mutex_lock(&m->lock);
+        MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &arrived,
+                   MPI_STATUS_IGNORE);
+        pthread_mutex_unlock(&m->lock);
+        nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+static void stop_serving(moe_mpi *m)
+{
+    if (!m->serving)
+        return;
+    atomic_store(&m->over, true);
+    pthread_join(m->server, NULL);
+    m->serving = false;
 }
 
 moe_err moe_mpi_open(moe_mpi **out)
@@ -53,8 +88,12 @@ moe_err moe_mpi_open(moe_mpi **out)
     if (!m)
         return moe_fail(MOE_ERR_NOMEM, "out of memory");
     m->size = m->local = 1;
+    pthread_mutex_init(&m->lock, NULL);
     if (was_launched()) {
-        MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+        /* Open MPI 4's windows over rdma cannot be made where machines are
+         * joined by TCP alone. */
+        setenv("OMPI_MCA_osc", "^rdma", 0);
+        MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
         m->started = true;
         MPI_Comm_rank(MPI_COMM_WORLD, &m->rank);
         MPI_Comm_size(MPI_COMM_WORLD, &m->size);
@@ -70,6 +109,9 @@ moe_err moe_mpi_open(moe_mpi **out)
             m->number[i] = 0;
         MPI_Barrier(MPI_COMM_WORLD);
         MPI_Win_lock_all(0, m->window);
+        m->serving = m->rank == 0 && m->local < m->size &&
+                     provided >= MPI_THREAD_SERIALIZED &&
+                     pthread_create(&m->server, NULL, serve, m) == 0;
     }
     *out = m;
     return MOE_OK;
@@ -77,11 +119,15 @@ moe_err moe_mpi_open(moe_mpi **out)
 
 void moe_mpi_close(moe_mpi *m)
 {
-    if (m && m->started && !survives()) {
+    if (!m)
+        return;
+    stop_serving(m);
+    if (m->started && !survives()) {
         MPI_Win_unlock_all(m->window);
         MPI_Win_free(&m->window);
         MPI_Finalize();
     }
+    pthread_mutex_destroy(&m->lock);
     free(m);
 }
 
@@ -109,8 +155,11 @@ int moe_mpi_meet(moe_mpi *m, moe_err err)
 {
     int failed = err != MOE_OK, sum = failed;
 
-    if (m->started)
+    if (m->started) {
+        pthread_mutex_lock(&m->lock);
         MPI_Allreduce(&failed, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+        pthread_mutex_unlock(&m->lock);
+    }
     return sum;
 }
 

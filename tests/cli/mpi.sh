@@ -65,6 +65,12 @@ if ranks 2 -o run.db 2>err || ! grep -q 'run.db: exists already' err; then
 fi
 ranks 2 -o run.db --force
 same run.db
+# what machines have between them: no memory in common
+OMPI_MCA_btl=tcp,self OMPI_MCA_osc=pt2pt
+export OMPI_MCA_btl OMPI_MCA_osc
+ranks 3 -o apart.db
+unset OMPI_MCA_btl OMPI_MCA_osc
+same apart.db
 
 # more ranks than documents, and a sample
 head -2 corpus.jsonl >two.jsonl
