@@ -117,7 +117,6 @@ static double by_sum(const moe_logs *t, int64_t rest, int64_t marked,
 /* As many neighbours at once, of which each weight is the product of the steps
  * up to its own. */
 typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
-typedef int64_t places __attribute__((vector_size(LANES * sizeof(int64_t))));
 
 /* The same where all numbers are inside of the tables, so that no division is
  * needed. Beyond the last x a step is 0, and so are weights: the tables have
@@ -127,8 +126,6 @@ static double by_lanes(const moe_logs *t, int64_t rest, int64_t marked,
                        int64_t drawn, int64_t mode)
 {
     const lanes one = {1, 1, 1, 1}, count = {0, 1, 2, 3};
-    const places by_one = {LANES, 0, 1, 2}, by_two = {LANES, LANES, 0, 1};
-    const places turned = {3, 2, 1, 0}, last = {3, 3, 3, 3};
     lanes sum = {0}, weights = {0}, weight, step, p, q;
 
     weight = one;
@@ -137,9 +134,9 @@ static double by_lanes(const moe_logs *t, int64_t rest, int64_t marked,
         memcpy(&q, t->inverse + rest + mode + 1 + i, sizeof q);
         step = ((double)(marked - mode - i) - count) *
                ((double)(drawn - mode - i) - count) * (p * q);
-        step *= __builtin_shuffle(step, one, by_one);
-        step *= __builtin_shuffle(step, one, by_two);
-        weight = step * __builtin_shuffle(weight, last);
+        step *= (lanes){1, step[0], step[1], step[2]};
+        step *= (lanes){1, 1, step[0], step[1]};
+        weight = step * weight[LANES - 1];
         memcpy(&p, t->x_log_x + mode + 1 + i, sizeof p);
         weights += weight;
         sum += weight * p;
@@ -150,12 +147,12 @@ static double by_lanes(const moe_logs *t, int64_t rest, int64_t marked,
         memcpy(&q, t->inverse + drawn - mode + 1 + i, sizeof q);
         step = ((double)(mode - i) - count) *
                ((double)(rest + mode - i) - count) * (p * q);
-        step *= __builtin_shuffle(step, one, by_one);
-        step *= __builtin_shuffle(step, one, by_two);
-        weight = step * __builtin_shuffle(weight, last);
+        step *= (lanes){1, step[0], step[1], step[2]};
+        step *= (lanes){1, 1, step[0], step[1]};
+        weight = step * weight[LANES - 1];
         memcpy(&p, t->x_log_x + mode - LANES - i, sizeof p);
         weights += weight;
-        sum += weight * __builtin_shuffle(p, turned);
+        sum += weight * (lanes){p[3], p[2], p[1], p[0]};
     }
     return (t->x_log_x[mode] + (sum[0] + sum[1] + (sum[2] + sum[3]))) /
            (1 + (weights[0] + weights[1] + (weights[2] + weights[3])));
