@@ -202,10 +202,8 @@ static void means_of_a_class_are_those_planted(void **state)
     moe_trace_close_read(trace);
 }
 
-/* The means of the three documents are 2 less 1, 2 and 3 times 1.95 / 4, so the
- * standard error of theirs is 1.95 / 4 / sqrt(3). The same in R: t.test() of the
- * three means has the upper end 2.2360171. */
-static void intervals_of_means_are_the_jackknife_over_documents(void **state)
+/* The confidence of three documents of four tokens, whose margins fall. */
+static moe_trace *study_three(moe_tables *out)
 {
     static const routed_doc three[] = {
         {"a", "en", 4, 0}, {"a", "en", 4, 0}, {"a", "en", 4, 0}};
@@ -217,14 +215,24 @@ static void intervals_of_means_are_the_jackknife_over_documents(void **state)
                       .n_doc = 3,
                       .route = pair_route,
                       .odds = rising_odds};
+    const moe_study_opts opts = {.seed = 1};
     moe_trace *trace = routed_open(file, &p);
-    moe_study_opts opts = {.seed = 1};
+
+    routed_study(out, trace, "confidence", &opts, 1);
+    return trace;
+}
+
+/* The means of the three documents are 2 less 1, 2 and 3 times 1.95 / 4, so the
+ * standard error of theirs is 1.95 / 4 / sqrt(3). The same in R: t.test() of the
+ * three means has the upper end 2.2360171. */
+static void intervals_of_means_are_the_jackknife_over_documents(void **state)
+{
     moe_tables tables = {0};
+    moe_trace *trace = study_three(&tables);
     double wide = 4.302652729911275 * 1.95 / 4 / sqrt(3);
     const moe_table *t;
 
     (void)state;
-    routed_study(&tables, trace, "confidence", &opts, 1);
     t = moe_tables_find(&tables, "confidence");
     assert_close(routed_get(t, "what=margin", "mean"), 1.025, 1e-7);
     assert_close(routed_get(t, "what=margin", "mean_high"), 1.025 + wide, 1e-7);
@@ -240,24 +248,13 @@ static void intervals_of_means_are_the_jackknife_over_documents(void **state)
  * -log(5/3), so t.ppf(0.975, 2) * sqrt(2 / 3 * 2) * log(5/3) on either side. */
 static void intervals_of_near_ties_are_the_jackknife_of_log_odds(void **state)
 {
-    static const routed_doc three[] = {
-        {"a", "en", 4, 0}, {"a", "en", 4, 0}, {"a", "en", 4, 0}};
-    const routed p = {.n_layer = 1,
-                      .n_expert = 4,
-                      .top_k = 2,
-                      .n_vocab = 10,
-                      .docs = three,
-                      .n_doc = 3,
-                      .route = pair_route,
-                      .odds = rising_odds};
-    moe_trace *trace = routed_open(file, &p);
-    moe_study_opts opts = {.seed = 1};
     moe_tables tables = {0};
+    moe_trace *trace = study_three(&tables);
+    const moe_study_opts opts = {.seed = 1};
     double wide = 4.302652729911275 * sqrt(4.0 / 3) * log(5.0 / 3);
     const moe_table *t;
 
     (void)state;
-    routed_study(&tables, trace, "confidence", &opts, 1);
     t = moe_tables_find(&tables, "near_ties");
     assert_close(routed_get(t, "threshold=0.1", "share"), 0.5, 1e-15);
     assert_close(routed_get(t, "threshold=0.1", "low"), 1 / (1 + exp(wide)),
