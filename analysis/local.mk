@@ -25,6 +25,7 @@ libanalysis_a_SOURCES = \
 	%D%/glyph.c %D%/glyph.h \
 	%D%/halves.c %D%/halves.h \
 	%D%/kinds.c %D%/kinds.h \
+	%D%/logs.c %D%/logs.h \
 	%D%/meet.c %D%/meet.h \
 	%D%/palette.c %D%/palette.h \
 	%D%/partners.c %D%/partners.h \

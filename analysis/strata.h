@@ -5,36 +5,10 @@
 #ifndef MOE_ANALYSIS_STRATA_H
 #define MOE_ANALYSIS_STRATA_H
 
+#include "analysis/logs.h"
 #include "engine/base/error.h"
 
-#include <math.h>
 #include <stdint.h>
-
-/* x log2 x and 1 / x for whole numbers x; larger ones than there is room for are
- * computed when they are needed. */
-typedef struct moe_logs {
-    int64_t size;
-    double *x_log_x; /* [size] */
-    double *inverse; /* [size] */
-} moe_logs;
-
-/* For numbers up to `most`, and at most 2^20 of them. */
-moe_err moe_logs_make(moe_logs *out, int64_t most) MOE_MUST_CHECK;
-void moe_logs_fini(moe_logs *t);
-
-static inline double moe_logs_of(const moe_logs *t, int64_t x)
-{
-    return x < t->size ? t->x_log_x[x] : (double)x * log2((double)x);
-}
-
-/*
- * Mean of x log2 x for the number of marked items, m of all N, among n drawn
- * without replacement. Where the mean of x is over 20, six moments of x stand
- * for its law (off by less than 1e-4, and less than 1e-6 of the mean), else the
- * sum runs until weights are under 1e-13 of the largest.
- */
-double moe_logs_mean(const moe_logs *t, int64_t all, int64_t marked,
-                     int64_t drawn);
 
 /* Observations sorted by class, level and place; the values come later, so that
  * one order serves all layers. */

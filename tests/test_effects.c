@@ -4,6 +4,7 @@
 #include "tests/routed.h"
 
 #include "analysis/halves.h"
+#include "analysis/logs.h"
 #include "analysis/stats.h"
 #include "analysis/strata.h"
 #include "engine/base/mem.h"
@@ -14,6 +15,40 @@
 #include <unistd.h>
 
 static const char file[] = "effects-test.db";
+
+static void logarithms_of_many_are_those_of_each(void **state)
+{
+    enum { N = 23 };
+
+    (void)state;
+    for (int64_t n = 0; n <= N; n++) {
+        double x[N + 1], got[N + 1];
+
+        for (int64_t i = 0; i <= N; i++) {
+            /* far apart, about 1, whole */
+            x[i] = i % 3 == 0   ? exp(50 * (double)(i - n)) + (double)n / 1e3
+                   : i % 3 == 1 ? 1 + (double)(n - 10) / 1e3
+                                : (double)(i + n);
+            got[i] = -7;
+        }
+        moe_x_log_x(got, x, n);
+        for (int64_t i = 0; i < n; i++)
+            assert_close(got[i], x[i] * log2(x[i]),
+                         1e-15 * fabs(x[i] * log2(x[i])));
+        assert_true(got[n] == -7);
+        moe_x_log_x(x, x, n); /* in place */
+        assert_memory_equal(x, got, (size_t)n * sizeof *x);
+    }
+    for (int i = 0; i < 60; i++) { /* exact */
+        double x = ldexp(1, i - 30), got;
+
+        moe_x_log_x(&got, &x, 1);
+        assert_true(got == x * (i - 30));
+        x = 0;
+        moe_x_log_x(&got, &x, 1);
+        assert_true(got == 0);
+    }
+}
 
 /* scipy 1.10.1: (hypergeom(N, m, n).pmf(k) * k * log2(k)).sum() */
 static void counts_by_chance_are_hypergeometric(void **state)
@@ -534,6 +569,7 @@ static void cells_of_table_5_survive_what_they_should(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logarithms_of_many_are_those_of_each),
         cmocka_unit_test(counts_by_chance_are_hypergeometric),
         cmocka_unit_test(counts_by_chance_need_no_more_than_the_table),
         cmocka_unit_test(one_class_is_a_contingency_table),

@@ -1,0 +1,45 @@
+/*
+ * x log2 x: of many numbers at once, of whole numbers from a table, and its mean
+ * for counts that chance deals out.
+ */
+#ifndef MOE_ANALYSIS_LOGS_H
+#define MOE_ANALYSIS_LOGS_H
+
+#include "engine/base/error.h"
+
+#include <math.h>
+#include <stdint.h>
+
+enum { MOE_LOGS_WIDE = 8 }; /* numbers that are computed together */
+
+/* x log2 x of n numbers, 0 at 0, right to 1e-15 of log2 x and the same on every
+ * machine; none is under 1e-300. In place too. */
+void moe_x_log_x(double *out, const double *x, int64_t n);
+
+/* x log2 x and 1 / x for whole numbers x; larger ones than there is room for are
+ * computed when they are needed. */
+typedef struct moe_logs {
+    int64_t size;
+    double *x_log_x; /* [size] */
+    double *inverse; /* [size] */
+} moe_logs;
+
+/* For numbers up to `most`, and at most 2^20 of them. */
+moe_err moe_logs_make(moe_logs *out, int64_t most) MOE_MUST_CHECK;
+void moe_logs_fini(moe_logs *t);
+
+static inline double moe_logs_of(const moe_logs *t, int64_t x)
+{
+    return x < t->size ? t->x_log_x[x] : (double)x * log2((double)x);
+}
+
+/*
+ * Mean of x log2 x for the number of marked items, m of all N, among n drawn
+ * without replacement. Where the mean of x is over 20, six moments of x stand
+ * for its law (off by less than 1e-4, and less than 1e-6 of the mean), else the
+ * sum runs until weights are under 1e-13 of the largest.
+ */
+double moe_logs_mean(const moe_logs *t, int64_t all, int64_t marked,
+                     int64_t drawn);
+
+#endif
