@@ -106,9 +106,7 @@ enum {
     N_COLUMN = sizeof columns / sizeof *columns,
     N_DEPTH = sizeof depth_columns / sizeof *depth_columns,
     N_TOKEN = sizeof token_columns / sizeof *token_columns,
-    BOOTSTRAP = 0x1a49, /* streams of random numbers */
-    PERMUTE,
-    TOKENS,
+    TOKENS = 0x1a4b, /* stream of random numbers */
     N_THIRD = 3
 };
 
@@ -231,17 +229,12 @@ static moe_err merge(void *user, void *other)
 
 /* ---- two languages in one domain ---- */
 
-typedef struct cell {
-    double relative, divergence, chance, p;
-    moe_interval interval;
-    int64_t n[2];
-} cell;
-
 typedef struct comparison {
     int domain; /* n_domain: all */
     int language[2];
-    int64_t n[2]; /* sets, or documents of each */
-    cell *cells;  /* [n_slot]                   */
+    int64_t n[2];            /* sets, or documents of each */
+    moe_versus_layer *cells; /* [n_slot] */
+    moe_interval *interval;  /* [n_slot] of relative */
     double third[N_THIRD];
     double late, middle; /* contrasts */
     moe_interval late_interval, middle_interval;
@@ -258,7 +251,7 @@ typedef struct work {
     int64_t n[2];
     int64_t *row[2]; /* [n_doc] of a document, on its side; -1 */
     moe_versus versus;
-    double *draw;  /* [n_draw]          */
+    double *draw;  /* [n_slot, n_draw]  */
     double *third; /* [N_THIRD, n_draw] */
 } work;
 
@@ -315,50 +308,39 @@ static moe_err work_make(work *w, const state *s, const comparison *c)
 {
     size_t n_doc = (size_t)s->study->n_doc;
     size_t n_draw = (size_t)s->study->opts->n_resample;
+    size_t n_slot = (size_t)s->study->n_slot;
     moe_err err;
 
     *w = (work){.s = s};
     w->row[0] = moe_calloc(n_doc, sizeof *w->row[0]);
     w->row[1] = moe_calloc(n_doc, sizeof *w->row[1]);
-    w->draw = moe_calloc(n_draw, sizeof *w->draw);
+    w->draw = moe_calloc(n_slot, n_draw * sizeof *w->draw);
     w->third = moe_calloc(n_draw, N_THIRD * sizeof *w->third);
     if (!w->row[0] || !w->row[1] || !w->draw || !w->third)
         err = moe_fail(MOE_ERR_NOMEM, "languages: out of memory");
     else if ((err = number_rows(w, c)) == MOE_OK)
-        err = moe_versus_init(&w->versus, s->study->shape->n_expert, s->paired,
-                              w->n[0], w->n[1]);
+        err = moe_versus_init(&w->versus, s->study->n_slot,
+                              s->study->shape->n_expert, s->paired, w->n[0],
+                              w->n[1]);
     if (err != MOE_OK)
         work_fini(w);
     return err;
 }
 
-static void fill_layer(work *w, int slot)
+static const moe_interval unknown = {NAN, NAN};
+
+static void fill_rows(work *w)
 {
     const state *s = w->s;
-    int n_expert = w->versus.width;
 
-    moe_versus_clear(&w->versus);
     for (int side = 0; side < 2; side++)
         for (int64_t d = 0; d < s->study->n_doc; d++) {
             int64_t row = w->row[side][d];
 
-            for (int e = 0; row >= 0 && e < n_expert; e++)
-                w->versus.count[side][row * n_expert + e] +=
-                    s->count[d][(int64_t)slot * n_expert + e];
+            for (int64_t i = 0; row >= 0 && i < per_doc(s); i++)
+                w->versus.count[side][row * per_doc(s) + i] += s->count[d][i];
         }
 }
-
-static void observe(cell *c, moe_versus *v)
-{
-    c->relative = moe_versus_relative(v);
-    c->divergence = moe_stats_js(v->sum, v->sum + v->width, v->width);
-    for (int e = 0; e < v->width; e++) {
-        c->n[0] += v->sum[e];
-        c->n[1] += v->sum[v->width + e];
-    }
-}
-
-static const moe_interval unknown = {NAN, NAN};
 
 static int third_of(const state *s, int slot)
 {
@@ -371,33 +353,29 @@ static bool can_draw(const work *w)
     return w->n[0] >= 2 && w->n[1] >= 2 && w->s->study->opts->n_resample > 0;
 }
 
-static void do_cell(cell *c, work *w, int slot, double weight)
+/* size: layers of each third. */
+static void do_cells(comparison *c, work *w, const int *size)
 {
-    int64_t n_draw = w->s->study->opts->n_resample, as_large = 0;
-    uint64_t seed = (uint64_t)w->s->study->opts->seed;
-    double *third = w->third + third_of(w->s, slot) * n_draw;
+    const moe_study *study = w->s->study;
+    int64_t n_draw = can_draw(w) ? study->opts->n_resample : 0;
 
-    fill_layer(w, slot);
-    observe(c, &w->versus);
-    c->interval = unknown;
-    c->chance = c->p = NAN;
-    if (!can_draw(w))
-        return;
-    c->chance = 0;
-    for (int64_t b = 0; b < n_draw; b++) {
-        double null = moe_versus_swap(&w->versus, seed + PERMUTE, b);
+    fill_rows(w);
+    moe_versus_compare(c->cells, w->draw, &w->versus, n_draw,
+                       (uint64_t)study->opts->seed);
+    for (int i = 0; i < study->n_slot; i++) {
+        double *draw = w->draw + i * n_draw;
+        int t = third_of(w->s, i);
+        moe_interval interval = unknown;
 
-        c->chance += null / (double)n_draw;
-        as_large += null >= c->relative * (1 - 1e-12);
-        w->draw[b] = moe_versus_draw(&w->versus, seed + BOOTSTRAP, b);
-        third[b] += w->draw[b] * weight;
+        c->third[t] += c->cells[i].relative / size[t];
+        for (int64_t b = 0; b < n_draw; b++)
+            w->third[t * n_draw + b] += draw[b] / size[t];
+        if (n_draw > 0)
+            interval = moe_stats_unbiased(draw, n_draw, c->cells[i].relative,
+                                          moe_versus_units(&w->versus));
+        c->interval[i] = (moe_interval){interval.low < 0 ? 0 : interval.low,
+                                        interval.high < 0 ? 0 : interval.high};
     }
-    c->p = isnan(c->relative) ? NAN
-                              : (1 + (double)as_large) / (1 + (double)n_draw);
-    c->interval = moe_stats_unbiased(w->draw, n_draw, c->relative,
-                                     moe_versus_units(&w->versus));
-    c->interval.low = c->interval.low < 0 ? 0 : c->interval.low;
-    c->interval.high = c->interval.high < 0 ? 0 : c->interval.high;
 }
 
 static void contrast(comparison *c, work *w)
@@ -437,12 +415,8 @@ static moe_err compare(void *user, int64_t task)
         size[third_of(s, i)]++;
     for (int t = 0; t < N_THIRD; t++)
         c->third[t] = size[t] ? 0 : NAN;
-    for (int i = 0; i < s->study->n_slot && w.n[0] > 0 && w.n[1] > 0; i++) {
-        int t = third_of(s, i);
-
-        do_cell(&c->cells[i], &w, i, 1.0 / size[t]);
-        c->third[t] += c->cells[i].relative / size[t];
-    }
+    if (w.n[0] > 0 && w.n[1] > 0)
+        do_cells(c, &w, size);
     contrast(c, &w);
     work_fini(&w);
     return MOE_OK;
@@ -491,15 +465,15 @@ static moe_err put_distances(moe_tables *out, const study_of *all,
     for (int i = 0; t && i < s->study->n_slot; i++)
         for (int64_t j = 0; j < all->n; j++) {
             const comparison *c = &all->list[j];
-            const cell *at = &c->cells[i];
+            const moe_versus_layer *at = &c->cells[i];
 
             if (!is_shown(c))
                 continue;
             moe_table_int(t, moe_study_layer(s->study, i));
             put_names(t, s, c);
             moe_table_real(t, at->relative);
-            moe_table_real(t, at->interval.low);
-            moe_table_real(t, at->interval.high);
+            moe_table_real(t, c->interval[i].low);
+            moe_table_real(t, c->interval[i].high);
             moe_table_real(t, at->chance);
             moe_table_real(t, at->p);
             moe_table_real(t, q[i * all->n + j]);
@@ -722,13 +696,13 @@ static moe_err list_pairs(study_of *all)
     for (int domain = 0; domain < n_domain; domain++)
         for (int a = 0; a < p->n_language; a++)
             for (int b = a + 1; b < p->n_language; b++) {
-                comparison *c = &all->list[all->n];
+                comparison *c = &all->list[all->n++];
 
                 *c = (comparison){.domain = domain, .language = {a, b}};
                 c->cells = moe_calloc(n_slot, sizeof *c->cells);
-                if (!c->cells)
+                c->interval = moe_calloc(n_slot, sizeof *c->interval);
+                if (!c->cells || !c->interval)
                     return moe_fail(MOE_ERR_NOMEM, "languages: out of memory");
-                all->n++;
             }
     return MOE_OK;
 }
@@ -779,8 +753,10 @@ static moe_err finish(void *user, moe_tables *out)
             (err = put_depth(out, &all)) == MOE_OK)
             err = put_cuts(out, &all);
     }
-    for (int64_t j = 0; all.list && j < all.n; j++)
+    for (int64_t j = 0; all.list && j < all.n; j++) {
         free(all.list[j].cells);
+        free(all.list[j].interval);
+    }
     free(all.list);
     free(q);
     return err;

@@ -6,96 +6,88 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
+
+enum { BOOTSTRAP = 0x1a49, PERMUTE }; /* streams of random numbers */
+
+static int64_t n_col(const moe_versus *v)
+{
+    return (int64_t)v->n_layer * v->width;
+}
 
 void moe_versus_fini(moe_versus *v)
 {
     moe_resample_fini(&v->rows);
-    free(v->count[0]);
-    free(v->count[1]);
-    free(v->sum);
+    for (int side = 0; side < 2; side++) {
+        free(v->count[side]);
+        free(v->sum[side]);
+    }
     free(v->all);
+    free(v->relative);
     free(v->order);
-    free(v->drawn);
     *v = (moe_versus){0};
 }
 
-moe_err moe_versus_init(moe_versus *v, int width, bool paired, int64_t n0,
-                        int64_t n1)
+moe_err moe_versus_init(moe_versus *v, int n_layer, int width, bool paired,
+                        int64_t n0, int64_t n1)
 {
-    size_t row = (size_t)width * sizeof *v->sum;
+    bool made = true;
     moe_err err;
 
-    *v = (moe_versus){.width = width, .paired = paired, .n = {n0, n1}};
-    v->count[0] = moe_calloc((size_t)n0, row);
-    v->count[1] = moe_calloc((size_t)n1, row);
-    v->sum = moe_calloc(2, row);
-    v->all = moe_calloc(1, row);
+    *v = (moe_versus){
+        .n_layer = n_layer, .width = width, .paired = paired, .n = {n0, n1}};
+    for (int side = 0; side < 2; side++) {
+        v->count[side] = moe_calloc((size_t)v->n[side],
+                                    (size_t)n_col(v) * sizeof *v->count[side]);
+        v->sum[side] = moe_calloc((size_t)n_col(v), sizeof *v->sum[side]);
+        made = made && v->count[side] && v->sum[side];
+    }
+    v->all = moe_calloc((size_t)n_col(v), sizeof *v->all);
+    v->relative = moe_calloc((size_t)n_layer, sizeof *v->relative);
     v->order = moe_calloc((size_t)(n0 + n1), sizeof *v->order);
-    v->drawn = moe_calloc((size_t)width, sizeof *v->drawn);
-    err = v->count[0] && v->count[1] && v->sum && v->all && v->order && v->drawn
-              ? moe_resample_make(&v->rows, n0 + n1, width)
-              : moe_fail(MOE_ERR_NOMEM, "out of memory for %lld rows of %d",
-                         (long long)(n0 + n1), width);
+    err = made && v->all && v->relative && v->order
+              ? moe_resample_make(&v->rows, n0 + n1, n_col(v))
+              : moe_fail(MOE_ERR_NOMEM, "out of memory for %lld rows of %lld",
+                         (long long)(n0 + n1), (long long)n_col(v));
     if (err != MOE_OK)
         moe_versus_fini(v);
     return err;
 }
 
-void moe_versus_clear(moe_versus *v)
-{
-    for (int side = 0; side < 2; side++)
-        memset(v->count[side], 0,
-               (size_t)v->n[side] * (size_t)v->width * sizeof *v->sum);
-}
-
 static void load(moe_versus *v)
 {
     moe_resample_clear(&v->rows);
-    memset(v->all, 0, (size_t)v->width * sizeof *v->all);
     for (int side = 0; side < 2; side++)
-        for (int64_t i = 0; i < v->n[side]; i++) {
-            const int64_t *from = v->count[side] + i * v->width;
-
-            for (int c = 0; c < v->width; c++) {
-                v->drawn[c] = (double)from[c];
-                v->all[c] += from[c];
-            }
-            moe_resample_add(&v->rows, v->drawn);
-        }
+        for (int64_t i = 0; i < v->n[side]; i++)
+            moe_resample_add_counts(&v->rows, v->count[side] + i * n_col(v));
+    moe_resample_all(v->all, &v->rows);
 }
 
-/* The sum of the first n rows of `order` becomes that of a side. */
-static void add_up(moe_versus *v, int side, int64_t n)
-{
-    moe_resample_sum(v->drawn, &v->rows, v->order, n);
-    for (int c = 0; c < v->width; c++)
-        v->sum[side * v->width + c] = (int64_t)v->drawn[c];
-}
-
-/* The second side gets what the first has not. */
+/* The sum of the first n rows of `order` is that of the first side; the second
+ * gets what it has not. */
 static void share_out(moe_versus *v, int64_t n)
 {
-    add_up(v, 0, n);
-    for (int c = 0; c < v->width; c++)
-        v->sum[v->width + c] = v->all[c] - v->sum[c];
+    moe_resample_sum(v->sum[0], &v->rows, v->order, n);
+    for (int64_t c = 0; c < n_col(v); c++)
+        v->sum[1][c] = v->all[c] - v->sum[0][c];
 }
 
-static double relative(const moe_versus *v)
+static double relative(double *divergence, const moe_versus *v, int layer)
 {
-    return moe_stats_relative_js(v->sum, v->sum + v->width, v->width);
+    int64_t at = (int64_t)layer * v->width;
+
+    return moe_stats_relative_js(divergence, v->sum[0] + at, v->sum[1] + at,
+                                 v->width);
 }
 
-double moe_versus_relative(moe_versus *v)
+static void measure(double *out, const moe_versus *v)
 {
-    load(v);
-    for (int64_t i = 0; i < v->n[0]; i++)
-        v->order[i] = (int32_t)i;
-    share_out(v, v->n[0]);
-    return relative(v);
+    double divergence;
+
+    for (int i = 0; i < v->n_layer; i++)
+        out[i] = relative(&divergence, v, i);
 }
 
-double moe_versus_draw(moe_versus *v, uint64_t seed, int64_t number)
+void moe_versus_draw(double *out, moe_versus *v, uint64_t seed, int64_t number)
 {
     for (int side = 0; side < 2; side++) {
         int64_t n = v->n[side];
@@ -105,12 +97,12 @@ double moe_versus_draw(moe_versus *v, uint64_t seed, int64_t number)
                             (uint64_t)(number * n));
         for (int64_t i = 0; side == 1 && i < n; i++)
             v->order[i] += (int32_t)v->n[0];
-        add_up(v, side, n);
+        moe_resample_sum(v->sum[side], &v->rows, v->order, n);
     }
-    return relative(v);
+    measure(out, v);
 }
 
-double moe_versus_swap(moe_versus *v, uint64_t seed, int64_t number)
+void moe_versus_swap(double *out, moe_versus *v, uint64_t seed, int64_t number)
 {
     int64_t n = v->n[0] + v->n[1];
 
@@ -127,7 +119,49 @@ double moe_versus_swap(moe_versus *v, uint64_t seed, int64_t number)
         moe_random_shuffle(v->order, n, seed, (uint64_t)number);
     }
     share_out(v, v->n[0]);
-    return relative(v);
+    measure(out, v);
+}
+
+/* How far swaps and draws go. */
+static void draw_all(moe_versus_layer *out, double *draw, moe_versus *v,
+                     int64_t n_draw, uint64_t seed)
+{
+    for (int64_t b = 0; b < n_draw; b++) {
+        moe_versus_swap(v->relative, v, seed + PERMUTE, b);
+        for (int i = 0; i < v->n_layer; i++) {
+            out[i].chance += v->relative[i] / (double)n_draw;
+            /* equal but for rounding counts as equal */
+            out[i].p += v->relative[i] >= out[i].relative * (1 - 1e-12);
+        }
+        moe_versus_draw(v->relative, v, seed + BOOTSTRAP, b);
+        for (int i = 0; i < v->n_layer; i++)
+            draw[i * n_draw + b] = v->relative[i];
+    }
+    for (int i = 0; i < v->n_layer; i++)
+        out[i].p = isnan(out[i].relative)
+                       ? NAN
+                       : (1 + out[i].p) / (1 + (double)n_draw);
+}
+
+void moe_versus_compare(moe_versus_layer *out, double *draw, moe_versus *v,
+                        int64_t n_draw, uint64_t seed)
+{
+    double none = n_draw > 0 ? 0 : NAN;
+
+    load(v);
+    for (int64_t i = 0; i < v->n[0]; i++)
+        v->order[i] = (int32_t)i;
+    share_out(v, v->n[0]);
+    for (int i = 0; i < v->n_layer; i++) {
+        out[i] = (moe_versus_layer){.chance = none, .p = none};
+        out[i].relative = relative(&out[i].divergence, v, i);
+        for (int64_t c = (int64_t)i * v->width; c < (i + 1) * (int64_t)v->width;
+             c++)
+            for (int side = 0; side < 2; side++)
+                out[i].n[side] += (int64_t)v->sum[side][c];
+    }
+    if (n_draw > 0)
+        draw_all(out, draw, v, n_draw, seed);
 }
 
 moe_units moe_versus_units(const moe_versus *v)

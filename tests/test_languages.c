@@ -36,41 +36,56 @@ static void the_language_in_a_path_becomes_a_star(void **state)
 
 static void two_lists_of_rows_are_compared_by_their_sums(void **state)
 {
+    enum { LAYERS = 2 };
+    double same = 0, first[LAYERS], again[LAYERS];
+    moe_versus_layer got[LAYERS];
     moe_versus v;
-    double same = 0;
 
     (void)state;
-    assert_ok(moe_versus_init(&v, 2, true, 2, 2));
-    assert_true(isnan(moe_versus_relative(&v)));
-    v.count[0][0] = 3;
-    v.count[0][3] = 1;
-    v.count[1][1] = 1;
-    v.count[1][2] = 1;
-    v.count[1][3] = 2;
+    assert_ok(moe_versus_init(&v, LAYERS, 2, true, 2, 2));
+    moe_versus_compare(got, NULL, &v, 0, 1);
+    assert_true(isnan(got[0].relative) && isnan(got[0].divergence));
+    v.count[0][2] = 3; /* of the second layer: the first stays empty */
+    v.count[0][7] = 1;
+    v.count[1][3] = 1;
+    v.count[1][6] = 1;
+    v.count[1][7] = 2;
+    moe_versus_compare(got, NULL, &v, 0, 1);
+    assert_true(isnan(got[0].relative));
     /* (3, 1) / 4 against (1, 3) / 4: both of entropy H(1/4), between them 1 bit */
-    assert_close(moe_versus_relative(&v),
+    assert_close(got[1].divergence, 1 - (2 - 0.75 * log2(3)), 1e-15);
+    assert_close(got[1].relative,
                  (1 - (2 - 0.75 * log2(3))) / (2 - 0.75 * log2(3)), 1e-15);
-    for (int64_t i = 0; i < 100; i++)
-        same += moe_versus_swap(&v, 1, i) == moe_versus_swap(&v, 1, 0);
+    assert_int_equal(got[1].n[0], 4);
+    assert_true(isnan(got[1].chance) && isnan(got[1].p)); /* no draws */
+    moe_versus_swap(first, &v, 1, 0);
+    for (int64_t i = 0; i < 100; i++) {
+        moe_versus_swap(again, &v, 1, i);
+        same += again[1] == first[1];
+    }
     assert_true(same > 30 && same < 70); /* both or none, or one of two */
     moe_versus_fini(&v);
 }
 
 static void swaps_and_draws_of_equal_rows_change_nothing(void **state)
 {
+    enum { DRAWS = 20 };
+
     (void)state;
     for (int paired = 0; paired < 2; paired++) {
+        moe_versus_layer got;
+        double draw[DRAWS];
         moe_versus v;
 
-        assert_ok(moe_versus_init(&v, 3, paired, 5, 5));
+        assert_ok(moe_versus_init(&v, 1, 3, paired, 5, 5));
         for (int side = 0; side < 2; side++)
-            for (int i = 0; i < 15; i++)
+            for (uint32_t i = 0; i < 15; i++)
                 v.count[side][i] = 1 + i % 3;
-        assert_close(moe_versus_relative(&v), 0, 1e-15);
-        for (int64_t i = 0; i < 20; i++) {
-            assert_close(moe_versus_swap(&v, 7, i), 0, 1e-15);
-            assert_close(moe_versus_draw(&v, 7, i), 0, 1e-15);
-        }
+        moe_versus_compare(&got, draw, &v, DRAWS, 7);
+        assert_close(got.relative, 0, 1e-15);
+        assert_close(got.chance, 0, 1e-15);
+        for (int i = 0; i < DRAWS; i++)
+            assert_close(draw[i], 0, 1e-15);
         moe_versus_fini(&v);
     }
 }
