@@ -13,15 +13,59 @@
 
 enum { LINE = 79 };
 
+/* The digits of n, the last `digits` of them behind a point. */
+static void add_digits(moe_buf *out, bool negative, uint64_t n, int digits)
+{
+    char text[32], *p = text + sizeof text;
+
+    for (int place = 1; n > 0 || place <= digits + 1; place++) {
+        *--p = (char)('0' + n % 10);
+        n /= 10;
+        if (place == digits)
+            *--p = '.';
+    }
+    if (negative)
+        *--p = '-';
+    moe_buf_add(out, p, (size_t)(text + sizeof text - p));
+}
+
+/*
+ * What printf makes of "%.*f", in a fraction of its time. The product is off by at
+ * most 2^-14, so that it lies on the same side of a half as the exact one unless
+ * it is nearer than that.
+ */
+static void add_fixed(moe_buf *out, double v, int digits)
+{
+    static const double powers[] = {1, 10, 100, 1e3, 1e4, 1e5, 1e6};
+    const int n_power = (int)(sizeof powers / sizeof *powers);
+    double scaled = digits < n_power ? fabs(v) * powers[digits] : INFINITY;
+    double whole = floor(scaled), part = scaled - whole;
+
+    if (scaled < 0x1p39 && fabs(part - 0.5) > 0x1p-13)
+        add_digits(out, signbit(v), (uint64_t)whole + (part > 0.5), digits);
+    else
+        moe_buf_printf(out, "%.*f", digits, v);
+}
+
 static void format_real(moe_buf *out, const moe_column *column, double v)
 {
-    if (column->show == MOE_SHOW_PERCENT)
-        moe_buf_printf(out, "%.*f%%", column->digits, 100 * v);
-    else if (column->show == MOE_SHOW_P && v < 1e-4)
+    if (column->show == MOE_SHOW_P && v < 1e-4)
         moe_buf_puts(out, "<1e-4");
+    else if (column->show == MOE_SHOW_P)
+        add_fixed(out, v, 4);
+    else if (column->show == MOE_SHOW_PERCENT)
+        add_fixed(out, 100 * v, column->digits);
     else
-        moe_buf_printf(out, "%.*f",
-                       column->show == MOE_SHOW_P ? 4 : column->digits, v);
+        add_fixed(out, v, column->digits);
+    if (column->show == MOE_SHOW_PERCENT)
+        moe_buf_puts(out, "%");
+}
+
+static void format_int(moe_buf *out, int64_t v)
+{
+    uint64_t size = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+    add_digits(out, v < 0, size, 0);
 }
 
 /* Appends what stands in the cell. */
@@ -34,7 +78,7 @@ static void format_cell(moe_buf *out, const moe_table *t, int64_t row, int c)
         moe_buf_puts(out, "-");
         break;
     case MOE_CELL_INT:
-        moe_buf_printf(out, "%lld", (long long)moe_table_get_int(t, row, c));
+        format_int(out, moe_table_get_int(t, row, c));
         break;
     case MOE_CELL_REAL:
         format_real(out, moe_table_column(t, c), moe_table_get_real(t, row, c));
@@ -56,26 +100,27 @@ static const char *heading(const moe_column *column)
     return column->title ? column->title : column->name;
 }
 
-static void put_spaces(int64_t n, FILE *to)
+static void add_spaces(moe_buf *out, int64_t n)
 {
     static const char spaces[] = "                                ";
     const int64_t most = (int64_t)sizeof spaces - 1;
 
     for (; n > 0; n -= most)
-        fwrite(spaces, 1, (size_t)(n < most ? n : most), to);
+        moe_buf_add(out, spaces, (size_t)(n < most ? n : most));
 }
 
-/* Numbers to the right, text to the left, nothing behind the last column. */
-static void put_padded(const char *text, int64_t have, int64_t width,
-                       bool right, bool last, FILE *to)
+/* A cell of a line: numbers to the right, text to the left, nothing behind the
+ * last column. */
+static void add_padded(moe_buf *line, const char *text, int64_t have,
+                       int64_t width, bool right, bool last)
 {
     if (right)
-        put_spaces(width - have, to);
-    fputs(text, to);
+        add_spaces(line, width - have);
+    moe_buf_puts(line, text);
     if (!right && !last)
-        put_spaces(width - have, to);
+        add_spaces(line, width - have);
     if (!last)
-        fputs("  ", to);
+        add_spaces(line, 2);
 }
 
 static void put_wrapped(const char *text, const char *indent, FILE *to)
@@ -142,34 +187,35 @@ static void format_rows(moe_buf *cells, int64_t *width, const moe_table *t)
         }
 }
 
+/* Lines are made in `line`, whose failure is the caller's to look at. */
 static void put_rows(const moe_table *t, const char *cell, const int64_t *width,
-                     bool color, FILE *to)
+                     bool color, moe_buf *line, FILE *to)
 {
     int n = moe_table_columns(t);
 
-    fputs(color ? "\033[4m" : "", to);
     for (int c = 0; c < n; c++) {
         const char *name = heading(moe_table_column(t, c));
 
-        put_padded(name, columns_of(name), width[c],
-                   moe_table_column(t, c)->kind != MOE_CELL_TEXT, c + 1 == n,
-                   to);
+        add_padded(line, name, columns_of(name), width[c],
+                   moe_table_column(t, c)->kind != MOE_CELL_TEXT, c + 1 == n);
     }
-    fputs(color ? "\033[0m\n" : "\n", to);
-    for (int64_t row = 0; row < moe_table_rows(t); row++)
-        for (int c = 0; c < n; c++, cell += strlen(cell) + 1) {
-            put_padded(cell, columns_of(cell), width[c],
+    fprintf(to, "%s%s%s\n", color ? "\033[4m" : "",
+            line->data ? line->data : "", color ? "\033[0m" : "");
+    for (int64_t row = 0; row < moe_table_rows(t) && !line->failed; row++) {
+        moe_buf_clear(line);
+        for (int c = 0; c < n; c++, cell += strlen(cell) + 1)
+            add_padded(line, cell, columns_of(cell), width[c],
                        moe_table_column(t, c)->kind != MOE_CELL_TEXT,
-                       c + 1 == n, to);
-            if (c + 1 == n)
-                putc('\n', to);
-        }
+                       c + 1 == n);
+        moe_buf_puts(line, "\n");
+        fwrite(line->data, 1, line->size, to);
+    }
 }
 
 void moe_table_write_text(const moe_table *t, FILE *to, bool color)
 {
     int64_t *width = moe_calloc((size_t)moe_table_columns(t), sizeof *width);
-    moe_buf cells = {0};
+    moe_buf cells = {0}, line = {0};
 
     if (width)
         format_rows(&cells, width, t);
@@ -178,13 +224,14 @@ void moe_table_write_text(const moe_table *t, FILE *to, bool color)
     put_wrapped(moe_table_definition(t), "", to);
     putc('\n', to);
     if (width && !cells.failed)
-        put_rows(t, cells.data, width, color, to);
-    else
+        put_rows(t, cells.data, width, color, &line, to);
+    if (!width || cells.failed || line.failed)
         fputs("(no memory to lay out the table)\n", to);
     if (moe_table_note_at(t, 0))
         putc('\n', to);
     for (int i = 0; moe_table_note_at(t, i); i++)
         put_prose(moe_table_note_at(t, i), "  ", to);
+    moe_buf_fini(&line);
     moe_buf_fini(&cells);
     free(width);
 }

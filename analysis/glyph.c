@@ -80,14 +80,31 @@ int moe_glyph_width(int32_t code)
                                      : 1 + WITHIN(wide, code);
 }
 
+/* Bytes from the first on that are shown as they are in any case. */
+static size_t plain_run(const char *bytes, size_t n, bool html)
+{
+    size_t i = 0;
+
+    while (i < n && bytes[i] >= ' ' && bytes[i] <= '~' &&
+           !(html && strchr("&<>\"'", bytes[i])))
+        i++;
+    return i;
+}
+
 int64_t moe_glyph_columns(const char *bytes, size_t n)
 {
     int64_t columns = 0;
     int32_t code;
 
     for (size_t i = 0; i < n;) {
-        i += moe_glyph_next(&code, bytes + i, n - i);
-        columns += moe_glyph_width(code);
+        size_t plain = plain_run(bytes + i, n - i, false);
+
+        columns += (int64_t)plain;
+        i += plain;
+        if (i < n) {
+            i += moe_glyph_next(&code, bytes + i, n - i);
+            columns += moe_glyph_width(code);
+        }
     }
     return columns;
 }
@@ -114,17 +131,6 @@ static void add_hidden(moe_buf *out, int32_t code)
         moe_buf_puts(out, "\\e");
     else
         moe_buf_printf(out, "\\u{%X}", (unsigned)code);
-}
-
-/* Bytes from the first on that are shown as they are in any case. */
-static size_t plain_run(const char *bytes, size_t n, bool html)
-{
-    size_t i = 0;
-
-    while (i < n && bytes[i] >= ' ' && bytes[i] <= '~' &&
-           !(html && strchr("&<>\"'", bytes[i])))
-        i++;
-    return i;
 }
 
 static void add_visible(moe_buf *out, const char *bytes, size_t n, bool html)

@@ -186,6 +186,48 @@ static void text_is_aligned_rounded_and_escaped(void **state)
     free(text);
 }
 
+static void assert_printed_as_printf_does(int64_t whole, double v)
+{
+    static const moe_column plain[] = {
+        {"a", NULL, "", MOE_CELL_INT, 0, 0},
+        {"b", NULL, "", MOE_CELL_REAL, MOE_SHOW_PLAIN, 0},
+        {"c", NULL, "", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+        {"d", NULL, "", MOE_CELL_REAL, MOE_SHOW_PLAIN, 9}};
+    moe_table *t = moe_table_new("t", "T", "", plain, 4);
+    char *text, got[4][400], want[4][400];
+    moe_tables list = {0};
+
+    moe_table_int(t, whole);
+    for (int c = 1; c < 4; c++)
+        moe_table_real(t, v);
+    assert_ok(moe_tables_add(&list, t));
+    text = printed(MOE_FORMAT_TEXT, &list, false);
+    assert_int_equal(sscanf(strrchr(text, 'd') + 1, "%399s %399s %399s %399s",
+                            got[0], got[1], got[2], got[3]),
+                     4);
+    snprintf(want[0], sizeof want[0], "%lld", (long long)whole);
+    for (int c = 1; c < 4; c++)
+        snprintf(want[c], sizeof want[c], "%.*f", plain[c].digits, v);
+    for (int c = 0; c < 4; c++)
+        assert_string_equal(got[c], want[c]);
+    free(text);
+    moe_tables_fini(&list);
+}
+
+static void text_rounds_as_printf_does(void **state)
+{
+    static const double odd[] = {0, -0.0, 1e-300, 0x1p39, 0x1p53 + 2, 1e300};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        assert_printed_as_printf_does(i % 2 ? INT64_MAX : INT64_MIN, odd[i]);
+    for (int i = -4000; i <= 4000; i++) { /* halves, and their neighbours */
+        assert_printed_as_printf_does(i, i / 16e3);
+        assert_printed_as_printf_does(i, nextafter(i / 16e3, -1));
+        assert_printed_as_printf_does(i, nextafter(i / 16e3, 1));
+    }
+}
+
 static void text_wraps_a_definition_at_79_columns(void **state)
 {
     static const moe_column one[] = {{"a", NULL, "", MOE_CELL_INT, 0, 0}};
@@ -323,6 +365,7 @@ int main(void)
         cmocka_unit_test(json_stays_valid_for_hostile_text),
         cmocka_unit_test(json_has_no_infinity),
         cmocka_unit_test(text_is_aligned_rounded_and_escaped),
+        cmocka_unit_test(text_rounds_as_printf_does),
         cmocka_unit_test(text_wraps_a_definition_at_79_columns),
         cmocka_unit_test(colour_is_there_only_when_asked_for),
         cmocka_unit_test(an_empty_table_and_an_empty_list_can_be_written),
