@@ -3,12 +3,16 @@
 #include "analysis/record.h"
 
 #include "analysis/stats.h"
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { STREAM = 0x5ec0 }; /* of the random numbers that choose documents */
+enum {
+    STREAM = 0x5ec0, /* of the random numbers that choose documents */
+    LANES = 64
+};
 
 void moe_record_free(moe_record *r)
 {
@@ -122,14 +126,54 @@ moe_err moe_record_new(moe_record **out, const moe_trace *trace,
     return MOE_OK;
 }
 
-static void store(moe_record *r, int64_t at, int32_t expert)
+/*
+ * Choices of n tokens in a layer, for each width that they are stored in: write
+ * them from rows of int32_t that lie `step` apart; read the first `rank` of each.
+ * Unknown is -1 here and the highest number there, which one more makes 0.
+ */
+#define MOE_CHOICES(type)                                                      \
+    static void write_##type(type *to, const int32_t *from, int64_t n, int k,  \
+                             int64_t step)                                     \
+    {                                                                          \
+        for (int64_t t = 0; t < n; t++, from += step, to += k)                 \
+            for (int c = 0; c < k; c++)                                        \
+                to[c] = (type)from[c];                                         \
+    }                                                                          \
+                                                                               \
+    MOE_CLONES static void read_all_##type(int32_t *restrict out,              \
+                                           const type *from, int64_t n)        \
+    {                                                                          \
+        int64_t i = 0;                                                         \
+                                                                               \
+        for (; i + LANES <= n; i += LANES)                                     \
+            for (int j = 0; j < LANES; j++)                                    \
+                out[i + j] = (int32_t)(type)(from[i + j] + 1) - 1;             \
+        for (; i < n; i++)                                                     \
+            out[i] = (int32_t)(type)(from[i] + 1) - 1;                         \
+    }                                                                          \
+                                                                               \
+    static void read_##type(int32_t *out, const type *from, int64_t n, int k,  \
+                            int rank)                                          \
+    {                                                                          \
+        if (rank == k) {                                                       \
+            read_all_##type(out, from, n *k);                                  \
+            return;                                                            \
+        }                                                                      \
+        for (int64_t t = 0; t < n; t++, from += k)                             \
+            for (int c = 0; c < rank; c++)                                     \
+                *out++ = (int32_t)(type)(from[c] + 1) - 1;                     \
+    }
+
+MOE_CHOICES(uint8_t)
+MOE_CHOICES(uint16_t)
+MOE_CHOICES(uint32_t)
+
+/* Of the i-th layer, from a place on. */
+static void *choices_of(const moe_record *r, int i, int64_t place)
 {
-    if (r->width == 1)
-        ((uint8_t *)r->expert)[at] = (uint8_t)expert;
-    else if (r->width == 2)
-        ((uint16_t *)r->expert)[at] = (uint16_t)expert;
-    else
-        ((int32_t *)r->expert)[at] = expert;
+    int64_t at = ((int64_t)i * r->n_place + place) * r->top_k;
+
+    return (char *)r->expert + at * r->width;
 }
 
 moe_err moe_record_add(moe_record *r, const moe_span *span, const int32_t *slot,
@@ -151,12 +195,15 @@ moe_err moe_record_add(moe_record *r, const moe_span *span, const int32_t *slot,
         r->vocab[at + t] = span->vocab ? span->vocab[t] : -1;
     r->begins[at] = true;
     for (int i = 0; i < r->n_slot; i++) {
-        const int32_t *from = span->expert + (int64_t)slot[i] * k;
-        int64_t to = ((int64_t)i * r->n_place + at) * k;
+        const int32_t *from = span->expert + slot[i] * k;
+        void *to = choices_of(r, i, at);
 
-        for (int64_t t = 0; t < n; t++, from += (int64_t)n_router * k)
-            for (int64_t c = 0; c < k; c++)
-                store(r, to++, from[c]);
+        if (r->width == 1)
+            write_uint8_t(to, from, n, r->top_k, n_router * k);
+        else if (r->width == 2)
+            write_uint16_t(to, from, n, r->top_k, n_router * k);
+        else
+            write_uint32_t(to, from, n, r->top_k, n_router * k);
     }
     doc->n_tok += n;
     return MOE_OK;
@@ -164,20 +211,12 @@ moe_err moe_record_add(moe_record *r, const moe_span *span, const int32_t *slot,
 
 void moe_record_layer(int32_t *out, const moe_record *r, int i, int rank)
 {
-    int64_t from = (int64_t)i * r->n_place * r->top_k;
+    const void *from = choices_of(r, i, 0);
 
-    for (int64_t t = 0; t < r->n_place; t++, from += r->top_k)
-        for (int c = 0; c < rank; c++) {
-            if (r->width == 1) {
-                uint8_t e = ((const uint8_t *)r->expert)[from + c];
-
-                *out++ = e == UINT8_MAX ? -1 : e;
-            } else if (r->width == 2) {
-                uint16_t e = ((const uint16_t *)r->expert)[from + c];
-
-                *out++ = e == UINT16_MAX ? -1 : e;
-            } else {
-                *out++ = ((const int32_t *)r->expert)[from + c];
-            }
-        }
+    if (r->width == 1)
+        read_uint8_t(out, from, r->n_place, r->top_k, rank);
+    else if (r->width == 2)
+        read_uint16_t(out, from, r->n_place, r->top_k, rank);
+    else
+        read_uint32_t(out, from, r->n_place, r->top_k, rank);
 }

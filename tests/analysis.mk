@@ -58,3 +58,6 @@ check_PROGRAMS += tests/test_coverage_serving
 tests_test_coverage_serving_SOURCES = tests/test_coverage_serving.c \
 	tests/world.c tests/world.h
 tests_test_coverage_serving_LDADD = $(ANALYSIS_LIBS)
+check_PROGRAMS += tests/test_record
+tests_test_record_SOURCES = tests/test_record.c
+tests_test_record_LDADD = $(ANALYSIS_LIBS)
