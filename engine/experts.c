@@ -139,10 +139,11 @@ static void scatter_all(moe_forward *fw, int64_t base, int64_t n)
     moe_pool_run(fw->pool, (d + j.columns - 1) / j.columns, scatter, &j);
 }
 
-static moe_err run_experts(moe_forward *fw, const moe_layer *l, int n_run)
+/* By products of single matrices. */
+static moe_err run_in_steps(moe_forward *fw, const moe_layer *l, int n_run,
+                            int64_t base, int64_t n)
 {
     int64_t d = fw->c->d_model, d_ff = fw->c->d_ff;
-    int64_t base = fw->runs[0].first, n = 0;
     moe_err err;
 
     for (int i = 0; i < n_run; i++) {
@@ -154,7 +155,6 @@ static moe_err run_experts(moe_forward *fw, const moe_layer *l, int n_run)
             fw->hidden1 + at * d_ff, x, &l->w1[r->expert], r->n, d_ff, d};
         fw->list[2 * i + 1] = (moe_product){
             fw->hidden3 + at * d_ff, x, &l->w3[r->expert], r->n, d_ff, d};
-        n += r->n;
     }
     moe_forward_rows(fw, n, gather, &base);
     if ((err = moe_forward_multiply(fw, 2 * n_run)) != MOE_OK)
@@ -171,10 +171,43 @@ static moe_err run_experts(moe_forward *fw, const moe_layer *l, int n_run)
                                     d,
                                     d_ff};
     }
-    if ((err = moe_forward_multiply(fw, n_run)) != MOE_OK)
-        return err;
-    scatter_all(fw, base, n);
-    return MOE_OK;
+    return moe_forward_multiply(fw, n_run);
+}
+
+/* By a backend that computes whole experts. */
+static moe_err run_at_once(moe_forward *fw, const moe_layer *l, int n_run,
+                           int64_t base)
+{
+    int64_t d = fw->c->d_model;
+
+    for (int i = 0; i < n_run; i++) {
+        const moe_expert_run *r = &fw->runs[i];
+        int e = r->expert;
+
+        fw->mixture[i] =
+            (moe_expert_product){fw->gathered + (r->first - base) * d,
+                                 fw->h,
+                                 fw->row_token + r->first,
+                                 &l->w1[e],
+                                 &l->w3[e],
+                                 &l->w2[e],
+                                 r->n,
+                                 d,
+                                 d};
+    }
+    return moe_forward_experts(fw, n_run);
+}
+
+static moe_err run_experts(moe_forward *fw, const moe_layer *l, int n_run)
+{
+    const moe_expert_run *last = &fw->runs[n_run - 1];
+    int64_t base = fw->runs[0].first, n = last->first + last->n - base;
+    moe_err err = fw->backend->experts ? run_at_once(fw, l, n_run, base)
+                                       : run_in_steps(fw, l, n_run, base, n);
+
+    if (err == MOE_OK)
+        scatter_all(fw, base, n);
+    return err;
 }
 
 /* An expert that is cut is waited for once, and done with once. */

@@ -47,19 +47,28 @@ static int64_t rows_in(int64_t bytes, int64_t floats, int64_t most)
     return n > most ? most : n;
 }
 
+/* Does the backend, if there is one, compute them so? */
+static bool whole_experts(const moe_forward *fw)
+{
+    return fw->backend && fw->backend->experts;
+}
+
 static void choose_tiles(moe_forward *fw)
 {
     const moe_config *c = fw->c;
     int64_t n = fw->opts.max_tok, d = c->d_model;
     int64_t bytes = fw->opts.tile_bytes;
+    /* in the backend d_model + d_ff packed numbers, two terms as long as one
+     * float32 */
+    int64_t hidden =
+        whole_experts(fw) ? (int64_t)c->d_ff + d : 2 * (int64_t)c->d_ff;
 
     fw->query_tile = moe_attention_tile(c);
     fw->attend_floats = moe_attention_floats(c);
     fw->query_rows = rows_in(bytes / 2, (int64_t)c->n_head * c->d_head + d, n);
     if (fw->query_rows < fw->query_tile)
         fw->query_rows = fw->query_tile;
-    fw->expert_rows =
-        rows_in(bytes, 2 * (int64_t)c->d_ff + d, n * fw->opts.top_k);
+    fw->expert_rows = rows_in(bytes, hidden + d, n * fw->opts.top_k);
     fw->head_rows = rows_in(bytes / 2, c->n_vocab, n);
 }
 
@@ -70,6 +79,7 @@ static size_t lay_out(moe_forward *fw, char *base, int n_threads)
     int64_t n = fw->opts.max_tok, d = c->d_model, k = fw->opts.top_k;
     int64_t n_kv = (int64_t)c->n_kv_head * c->d_head;
     int64_t n_pos = fw->opts.cache ? moe_cache_room(fw->opts.cache) : n;
+    int64_t n_hidden = whole_experts(fw) ? 0 : fw->expert_rows * c->d_ff;
     carver at = {.base = base};
     size_t shared;
 
@@ -87,6 +97,7 @@ static size_t lay_out(moe_forward *fw, char *base, int n_threads)
     fw->tiles = carve(&at, n, sizeof(moe_query_tile));
     fw->list = carve(&at, 2 * (int64_t)c->n_expert + 3, sizeof(moe_product));
     fw->runs = carve(&at, c->n_expert, sizeof(moe_expert_run));
+    fw->mixture = carve(&at, c->n_expert, sizeof(moe_expert_product));
     fw->begin = carve(&at, (int64_t)c->n_expert + 1, sizeof(int64_t));
     fw->row_token = carve(&at, n * k, sizeof(int64_t));
     fw->row_gate = carve(&at, n * k, sizeof(float));
@@ -99,8 +110,8 @@ static size_t lay_out(moe_forward *fw, char *base, int n_threads)
     fw->attend = carve(&at, n_threads * fw->attend_floats, sizeof(float));
     at.used = shared;
     fw->gathered = carve(&at, fw->expert_rows * d, sizeof(float));
-    fw->hidden1 = carve(&at, fw->expert_rows * c->d_ff, sizeof(float));
-    fw->hidden3 = carve(&at, fw->expert_rows * c->d_ff, sizeof(float));
+    fw->hidden1 = carve(&at, n_hidden, sizeof(float));
+    fw->hidden3 = carve(&at, n_hidden, sizeof(float));
     at.used = shared;
     fw->vocab = carve(&at, fw->head_rows * c->n_vocab, sizeof(float));
     return at.most;
@@ -120,7 +131,9 @@ static moe_product_limits limits(const moe_forward *fw)
 
     max.k = larger(heads, larger(c->d_model, c->d_ff));
     max.mk = larger(n * c->d_model, fw->query_rows * heads);
-    max.mk = larger(max.mk, fw->expert_rows * c->d_ff);
+    max.mk = larger(
+        max.mk, fw->expert_rows *
+                    (c->d_ff + (whole_experts(fw) ? (int64_t)c->d_model : 0)));
     return max;
 }
 
@@ -128,6 +141,8 @@ static moe_product_limits limits(const moe_forward *fw)
 static moe_err set_opts(moe_forward *fw, const moe_config *c,
                         const moe_forward_opts *opts)
 {
+    moe_err err;
+
     fw->c = c;
     fw->opts = *opts;
     if (!fw->opts.policy)
@@ -140,9 +155,10 @@ static moe_err set_opts(moe_forward *fw, const moe_config *c,
         fw->opts.max_tok = INT32_MAX;
     if (fw->opts.tile_bytes <= 0)
         fw->opts.tile_bytes = TILE_BYTES;
+    err = moe_backend_choose(&fw->backend, &fw->opts.precision, opts->backend,
+                             moe_precision_name(opts->precision));
     choose_tiles(fw);
-    return moe_backend_choose(&fw->backend, &fw->opts.precision, opts->backend,
-                              moe_precision_name(opts->precision));
+    return err;
 }
 
 size_t moe_forward_bytes(const moe_config *config, const moe_forward_opts *opts,
@@ -304,16 +320,33 @@ void moe_forward_rows(moe_forward *fw, int64_t n, moe_rows_fn fn, void *arg)
     moe_pool_run(fw->pool, (n + j.chunk - 1) / j.chunk, run_rows, &j);
 }
 
+/* Behind a call of the backend, before which converting had taken so long. */
+static moe_err computed(moe_forward *fw, double before)
+{
+    moe_forward_spend(fw, MOE_STAGE_CONVERT,
+                      (fw->backend->convert_s(fw->backend_state) - before) /
+                          moe_pool_size(fw->pool));
+    return moe_stop_check();
+}
+
 moe_err moe_forward_multiply(moe_forward *fw, int n)
 {
     double before = fw->backend->convert_s(fw->backend_state);
 
     fw->flops += 2 * moe_panels_work(fw->list, n);
     fw->backend->multiply(fw->backend_state, fw->list, n);
-    moe_forward_spend(fw, MOE_STAGE_CONVERT,
-                      (fw->backend->convert_s(fw->backend_state) - before) /
-                          moe_pool_size(fw->pool));
-    return moe_stop_check();
+    return computed(fw, before);
+}
+
+moe_err moe_forward_experts(moe_forward *fw, int n)
+{
+    double before = fw->backend->convert_s(fw->backend_state);
+
+    for (int i = 0; i < n; i++)
+        fw->flops +=
+            6 * (double)fw->mixture[i].m * fw->c->d_model * fw->c->d_ff;
+    fw->backend->experts(fw->backend_state, fw->mixture, n);
+    return computed(fw, before);
 }
 
 void moe_forward_ask(moe_forward *fw, const moe_tensor *t)

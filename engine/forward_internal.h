@@ -59,6 +59,8 @@ struct moe_forward {
     int64_t *begin;        /* [n_expert + 1] assignments by expert     */
     int64_t *row_token;    /* [max_tok * top_k]                        */
     float *row_gate;       /* [max_tok * top_k]                        */
+    /* [n_expert], for a backend that computes whole experts */
+    moe_expert_product *mixture;
 
     /* These three groups are never needed at the same time and share memory. */
     float *k, *v;  /* [max_tok, n_kv_head * d_head]                  */
@@ -66,8 +68,9 @@ struct moe_forward {
     float *out;    /* [query_rows, d_model]                          */
     float *attend; /* [pool size, attend_floats]                     */
 
-    float *gathered;          /* [expert_rows, d_model], in and out   */
-    float *hidden1, *hidden3; /* [expert_rows, d_ff]                 */
+    float *gathered; /* [expert_rows, d_model], in and out */
+    /* [expert_rows, d_ff]; empty for a backend that computes whole experts */
+    float *hidden1, *hidden3;
 
     float *vocab; /* [head_rows, n_vocab]                            */
 
@@ -91,6 +94,8 @@ void moe_forward_rows(moe_forward *fw, int64_t n, moe_rows_fn fn, void *arg);
 
 /* The products of fw->list; MOE_ERR_INTERRUPTED when the user wants to stop. */
 moe_err moe_forward_multiply(moe_forward *fw, int n) MOE_MUST_CHECK;
+/* The experts of fw->mixture, likewise, by a backend that has `experts`. */
+moe_err moe_forward_experts(moe_forward *fw, int n) MOE_MUST_CHECK;
 
 /* Weights on their way from the disk, as in weights/reader.h. fetch waits; the
  * time before it belongs to the stage. */

@@ -20,6 +20,11 @@
  * what packing gains, tiles lose. Sums lie in tiles of their own (1 kB,
  * contiguous) until a block is finished: in the rows of y, 16 lines a page apart
  * fall into one cache set and the rate halves.
+ *
+ * A task of an expert's first two matrices has the same rows of both: what they
+ * give is combined where the sums lie and packed for the third matrix, of which
+ * a block of sums is one step. Hidden values never exist as float32 outside of
+ * the second cache.
  */
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -27,6 +32,7 @@
 #include "engine/backend/amx_internal.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/ops.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +46,7 @@ enum {
                    /* one term; half of them of two                           */
     M_BLOCK = 1024, /* rows of x to a task: its sums are 1 MB                 */
     SMALL = 256, /* rows, columns and depth of a block of a small product     */
+    MAX_JOBS = 256, /* of one round; longer lists take several                */
     BLOCK = MOE_AMX_BLOCK
 };
 
@@ -54,10 +61,20 @@ typedef struct worker {
 } worker;
 
 typedef struct operand { /* the activations of one or more products */
-    const float *x;
+    const float *x;      /* NULL: hidden values, which come as strips */
+    const int64_t *row;  /* [m] of x, or NULL: one behind the other   */
     int64_t m, k, ldx;
     char *strips; /* [m / 32] right strips */
 } operand;
+
+/* y = x w^T, or with w3 the hidden values of an expert:
+ * hidden = swiglu(x w^T, x w3^T). */
+typedef struct job {
+    const moe_tensor *w, *w3;
+    const operand *x, *hidden;
+    float *y;
+    int64_t ldy;
+} job;
 
 typedef struct amx {
     moe_pool *pool;
@@ -68,12 +85,11 @@ typedef struct amx {
     char *room; /* for the strips of activations */
     size_t n_room;
 
-    /* the call under way */
-    const moe_product *list;
-    int n_product;
-    operand *operands; /* [capacity] */
-    int *which;        /* [capacity] product to operand */
-    int capacity, n_operand;
+    /* the round under way */
+    job *jobs;         /* [MAX_JOBS] */
+    operand *operands; /* [2 MAX_JOBS] */
+    int n_job, n_operand;
+    size_t used;    /* of the room */
     int64_t m_task; /* rows of x to a task */
 } amx;
 
@@ -97,6 +113,11 @@ static int least(int left)
     return left < SMALL ? left : SMALL;
 }
 
+static int64_t strips_to_pack(const operand *o)
+{
+    return o->x ? ceil_div(o->m, STRIP) : 0;
+}
+
 static void pack_task(void *user, int64_t task, int index)
 {
     amx *a = user;
@@ -104,47 +125,54 @@ static void pack_task(void *user, int64_t task, int index)
     (void)index;
     for (int i = 0; i < a->n_operand; i++) {
         const operand *o = &a->operands[i];
-        int64_t strips = ceil_div(o->m, STRIP);
+        int64_t strips = strips_to_pack(o), first = task * STRIP;
 
         if (task < strips) {
             size_t bytes = moe_amx_strip_bytes(o->k, a->terms);
+            char *out = o->strips + (size_t)task * bytes;
 
-            moe_amx_pack_right(o->strips + (size_t)task * bytes, a->terms,
-                               o->x + task * STRIP * o->ldx, o->ldx,
-                               o->m - task * STRIP, o->k);
+            moe_amx_pack_right(
+                out, a->terms, o->row ? o->x : o->x + first * o->ldx, o->ldx,
+                o->row ? o->row + first : NULL, o->m - first, o->k);
             return;
         }
         task -= strips;
     }
 }
 
-/* One block of y under way: rows of w [n0, n0 + n) by rows of x [m0, m0 + m). */
+/* One block under way: rows of w [n0, n0 + n) by rows of x [m0, m0 + m). */
 typedef struct block {
-    const moe_tensor *w;
-    const operand *x;
+    const job *job;
     int64_t n0, n, m0, m;
+    int64_t strips; /* of w; those of w3 lie behind those of the first */
     int w_terms, x_terms;
 } block;
 
-static const char *piece(const block *b, int64_t strip, int64_t step)
+/* Of an operand, from a strip and a step on. */
+static char *piece(const operand *o, int terms, int64_t strip, int64_t step)
 {
-    return b->x->strips +
-           (size_t)(b->m0 / STRIP + strip) *
-               moe_amx_strip_bytes(b->x->k, b->x_terms) +
-           (size_t)step * (size_t)b->x_terms * MOE_AMX_PAIR;
+    return o->strips + (size_t)strip * moe_amx_strip_bytes(o->k, terms) +
+           (size_t)step * (size_t)terms * MOE_AMX_PAIR;
+}
+
+static const char *piece_of_x(const block *b, int64_t strip, int64_t step)
+{
+    return piece(b->job->x, b->x_terms, b->m0 / STRIP + strip, step);
 }
 
 /* Weights of one k block into the panel. */
 static void convert(worker *w, char *panel, const block *b, int64_t k0,
                     int64_t n_k)
 {
+    const moe_tensor *sides[] = {b->job->w, b->job->w3};
     size_t bytes = moe_amx_strip_bytes(n_k, b->w_terms);
     double began = moe_clock_s();
 
-    for (int64_t j = 0; j < b->n; j += STRIP, panel += bytes)
-        moe_amx_pack_weights(panel, b->w_terms, b->w, b->n0 + j,
-                             b->n - j < STRIP ? b->n - j : STRIP, k0, n_k,
-                             w->row);
+    for (int i = 0; i < 2 && sides[i]; i++)
+        for (int64_t j = 0; j < b->n; j += STRIP, panel += bytes)
+            moe_amx_pack_weights(panel, b->w_terms, sides[i], b->n0 + j,
+                                 b->n - j < STRIP ? b->n - j : STRIP, k0, n_k,
+                                 w->row);
     w->convert_s += moe_clock_s() - began;
 }
 
@@ -153,22 +181,22 @@ static void convert(worker *w, char *panel, const block *b, int64_t k0,
 static void add_block(worker *w, const char *panel, const block *b, int64_t k0,
                       int64_t n_k)
 {
-    int64_t m_strips = ceil_div(b->m, STRIP), n_strips = ceil_div(b->n, STRIP);
+    int64_t m_strips = ceil_div(b->m, STRIP), n_strips = b->strips;
     int64_t steps = ceil_div(n_k, STEP), inner = INNER / b->x_terms;
-    bool last = k0 + n_k == b->x->k;
+    bool last = k0 + n_k == b->job->x->k;
     size_t strip_bytes = moe_amx_strip_bytes(n_k, b->w_terms);
     moe_amx_ahead ahead = {0};
 
     for (int64_t m = 0; m < m_strips; m++)
         for (int64_t s = 0; s < steps; s += inner) {
             int n = (int)(steps - s < inner ? steps - s : inner);
-            const char *right = piece(b, m, k0 / STEP + s);
+            const char *right = piece_of_x(b, m, k0 / STEP + s);
 
             /* the next piece of this strip, or the first of the next one */
-            ahead.run = s + n < steps
-                            ? right + (ptrdiff_t)n * b->x_terms * MOE_AMX_PAIR
-                        : m + 1 < m_strips ? piece(b, m + 1, k0 / STEP)
-                                           : piece(b, 0, k0 / STEP + steps);
+            ahead.run =
+                s + n < steps ? right + (ptrdiff_t)n * b->x_terms * MOE_AMX_PAIR
+                : m + 1 < m_strips ? piece_of_x(b, m + 1, k0 / STEP)
+                                   : piece_of_x(b, 0, k0 / STEP + steps);
             ahead.lines =
                 last && m + 1 == m_strips && s + n == steps
                     ? 0
@@ -180,71 +208,103 @@ static void add_block(worker *w, const char *panel, const block *b, int64_t k0,
         }
 }
 
-static void store(const worker *w, const moe_product *p, const block *b)
+static void store(const worker *w, const block *b)
 {
-    int64_t n_strips = ceil_div(b->n, STRIP);
+    const job *p = b->job;
 
     for (int64_t m = 0; m < b->m; m += STRIP)
         for (int64_t j = 0; j < b->n; j += STRIP)
             moe_amx_store_turned(
                 p->y + (b->m0 + m) * p->ldy + b->n0 + j, p->ldy,
-                w->sum + (m / STRIP * n_strips + j / STRIP) * BLOCK,
+                w->sum + (m / STRIP * b->strips + j / STRIP) * BLOCK,
                 b->n - j < STRIP ? b->n - j : STRIP,
                 b->m - m < STRIP ? b->m - m : STRIP);
 }
 
+/* Blocks are whole: rows and columns that do not exist have sums of zero, and
+ * zero is what fills up strips. */
+static void activate(const worker *w, const block *b)
+{
+    int64_t half = b->strips / 2;
+
+    for (int64_t m = 0; m < ceil_div(b->m, STRIP); m++)
+        for (int64_t j = 0; j < half; j++) {
+            float *gate = w->sum + (m * b->strips + j) * BLOCK;
+
+            moe_op_swiglu(gate, gate + half * BLOCK, BLOCK);
+            moe_amx_pack_block(piece(b->job->hidden, b->x_terms,
+                                     b->m0 / STRIP + m, b->n0 / STRIP + j),
+                               b->x_terms, gate);
+        }
+}
+
+static bool is_one_term(const moe_tensor *w)
+{
+    return w->dtype == MOE_BF16;
+}
+
 /* Rows of x [m0, m1) by rows of w [n0, n1). The weights are converted while the
  * first rows of x pass and kept for those that follow. */
-static void multiply_block(const amx *a, worker *w, const moe_product *p,
-                           const operand *o, int64_t m0, int64_t m1, int64_t n0,
-                           int64_t n1)
+static void multiply_block(const amx *a, worker *w, const job *p, int64_t m0,
+                           int64_t m1, int64_t n0, int64_t n1)
 {
-    block b = {.w = p->w, .x = o, .n0 = n0, .n = n1 - n0};
+    const int64_t k = p->x->k;
+    block b = {.job = p, .n0 = n0, .n = n1 - n0, .x_terms = a->terms};
 
-    b.x_terms = a->terms;
-    b.w_terms = p->w->dtype == MOE_BF16 ? 1 : a->terms;
+    b.strips = ceil_div(b.n, STRIP) * (p->w3 ? 2 : 1);
+    b.w_terms =
+        is_one_term(p->w) && (!p->w3 || is_one_term(p->w3)) ? 1 : a->terms;
     for (b.m0 = m0; b.m0 < m1; b.m0 += M_BLOCK) {
         char *panel = w->panel;
 
         b.m = m1 - b.m0 < M_BLOCK ? m1 - b.m0 : M_BLOCK;
-        for (int64_t k0 = 0; k0 < o->k; k0 += K_BLOCK) {
-            int64_t n_k = o->k - k0 < K_BLOCK ? o->k - k0 : K_BLOCK;
+        for (int64_t k0 = 0; k0 < k; k0 += K_BLOCK) {
+            int64_t n_k = k - k0 < K_BLOCK ? k - k0 : K_BLOCK;
 
             if (b.m0 == m0)
                 convert(w, panel, &b, k0, n_k);
             add_block(w, panel, &b, k0, n_k);
             /* written again and again, it stays in the second cache */
             if (m1 - m0 > M_BLOCK)
-                panel += (size_t)ceil_div(b.n, STRIP) *
-                         moe_amx_strip_bytes(n_k, b.w_terms);
+                panel += (size_t)b.strips * moe_amx_strip_bytes(n_k, b.w_terms);
         }
-        store(w, p, &b);
+        if (p->w3)
+            activate(w, &b);
+        else
+            store(w, &b);
     }
 }
 
-static int64_t n_blocks(const amx *a, const moe_product *p)
+/* Rows of w to a task; with as many of w3 they fill a panel. */
+static int64_t n_task(const job *p)
 {
-    return ceil_div(p->m, a->m_task) * ceil_div(p->w->shape[0], N_BLOCK);
+    return p->w3 ? N_BLOCK / 2 : N_BLOCK;
+}
+
+static int64_t n_blocks(const amx *a, const job *p)
+{
+    return ceil_div(p->x->m, a->m_task) * ceil_div(p->w->shape[0], n_task(p));
 }
 
 static void multiply_task(void *user, int64_t task, int index)
 {
     amx *a = user;
 
-    for (int i = 0; i < a->n_product; i++) {
-        const moe_product *p = &a->list[i];
-        int64_t here = n_blocks(a, p), across = ceil_div(p->m, a->m_task);
+    for (int i = 0; i < a->n_job; i++) {
+        const job *p = &a->jobs[i];
+        int64_t m = p->x->m, n = p->w->shape[0];
+        int64_t here = n_blocks(a, p), across = ceil_div(m, a->m_task);
 
         if (task < here && moe_stop_requested())
             return;
         if (task < here) {
             int64_t m0 = task % across * a->m_task;
-            int64_t n0 = task / across * N_BLOCK, n = p->w->shape[0];
+            int64_t n0 = task / across * n_task(p), n1 = n0 + n_task(p);
 
             moe_amx_begin();
-            multiply_block(a, &a->workers[index], p, &a->operands[a->which[i]],
-                           m0, m0 + a->m_task < p->m ? m0 + a->m_task : p->m,
-                           n0, n0 + N_BLOCK < n ? n0 + N_BLOCK : n);
+            multiply_block(a, &a->workers[index], p, m0,
+                           m0 + a->m_task < m ? m0 + a->m_task : m, n0,
+                           n1 < n ? n1 : n);
             moe_amx_end();
             return;
         }
@@ -257,38 +317,76 @@ static size_t operand_bytes(const amx *a, int64_t m, int64_t k)
     return (size_t)ceil_div(m, STRIP) * moe_amx_strip_bytes(k, a->terms);
 }
 
-/* As many products from the front of the list as the room for their activations
- * allows; products that share x share its tiles. Returns their number. */
-static int gather(amx *a, const moe_product *list, int n)
+/* A place in the room for an operand, or NULL if it is full. */
+static operand *place(amx *a, operand o)
 {
-    size_t used = 0;
-    int i;
+    size_t need = operand_bytes(a, o.m, o.k);
 
-    a->n_operand = 0;
-    for (i = 0; i < n && i < a->capacity; i++) {
-        const moe_product *p = &list[i];
-        int64_t k = p->w->shape[1];
-        operand *o = NULL;
-        size_t need = operand_bytes(a, p->m, k);
+    if (a->used + need > a->n_room)
+        return NULL;
+    o.strips = a->room + a->used;
+    a->used += need;
+    a->operands[a->n_operand] = o;
+    return &a->operands[a->n_operand++];
+}
 
-        for (int j = 0; j < a->n_operand && !o; j++)
-            if (a->operands[j].x == p->x && a->operands[j].m == p->m &&
-                a->operands[j].k == k && a->operands[j].ldx == p->ldx)
-                o = &a->operands[j];
-        if (!o) {
-            if (used + need > a->n_room)
-                break;
-            o = &a->operands[a->n_operand++];
-            *o = (operand){.x = p->x,
-                           .m = p->m,
-                           .k = k,
-                           .ldx = p->ldx,
-                           .strips = a->room + used};
-            used += need;
-        }
-        a->which[i] = (int)(o - a->operands);
+static const operand *find(const amx *a, const moe_product *p)
+{
+    for (int i = 0; i < a->n_operand; i++) {
+        const operand *o = &a->operands[i];
+
+        if (o->x == p->x && o->m == p->m && o->k == p->w->shape[1] &&
+            o->ldx == p->ldx)
+            return o;
     }
-    return i;
+    return NULL;
+}
+
+static void begin_round(amx *a)
+{
+    a->n_job = 0;
+    a->n_operand = 0;
+    a->used = 0;
+}
+
+/* As many products from the front of the list as the room for their activations
+ * allows; products that share x share its tiles. */
+static void gather(amx *a, const moe_product *list, int n)
+{
+    begin_round(a);
+    for (int i = 0; i < n && i < MAX_JOBS; i++) {
+        const moe_product *p = &list[i];
+        const operand *x = find(a, p);
+
+        if (!x)
+            x = place(
+                a, (operand){p->x, NULL, p->m, p->w->shape[1], p->ldx, NULL});
+        if (!x)
+            return;
+        a->jobs[a->n_job++] =
+            (job){.w = p->w, .x = x, .y = p->y, .ldy = p->ldy};
+    }
+}
+
+/* The same for experts, and their hidden values. */
+static void gather_experts(amx *a, const moe_expert_product *list, int n)
+{
+    begin_round(a);
+    for (int i = 0; i < n && i < MAX_JOBS; i++) {
+        const moe_expert_product *p = &list[i];
+        const operand *hidden, *x;
+
+        x = place(a,
+                  (operand){p->x, p->row, p->m, p->w1->shape[1], p->ldx, NULL});
+        hidden =
+            x ? place(a, (operand){.m = p->m, .k = p->w2->shape[1]}) : NULL;
+        if (!hidden) {
+            a->n_operand = 2 * a->n_job;
+            return;
+        }
+        a->jobs[a->n_job++] =
+            (job){.w = p->w1, .w3 = p->w3, .x = x, .hidden = hidden};
+    }
 }
 
 /* Fewer, longer tasks convert each weight once; but every worker wants some. */
@@ -296,18 +394,27 @@ static int64_t count_tasks(amx *a)
 {
     int64_t longest = 1, total;
 
-    for (int i = 0; i < a->n_product; i++)
-        if (a->list[i].m > longest)
-            longest = a->list[i].m;
+    for (int i = 0; i < a->n_job; i++)
+        if (a->jobs[i].x->m > longest)
+            longest = a->jobs[i].x->m;
     a->m_task = ceil_div(longest, M_BLOCK) * M_BLOCK;
     for (;;) {
         total = 0;
-        for (int i = 0; i < a->n_product; i++)
-            total += n_blocks(a, &a->list[i]);
+        for (int i = 0; i < a->n_job; i++)
+            total += n_blocks(a, &a->jobs[i]);
         if (total >= 3 * (int64_t)a->n_worker || a->m_task <= M_BLOCK)
             return total;
         a->m_task = ceil_div(a->m_task / 2, M_BLOCK) * M_BLOCK;
     }
+}
+
+static void pack_operands(amx *a)
+{
+    int64_t strips = 0;
+
+    for (int i = 0; i < a->n_operand; i++)
+        strips += strips_to_pack(&a->operands[i]);
+    moe_pool_run(a->pool, strips, pack_task, a);
 }
 
 static void multiply(void *state, const moe_product *list, int n)
@@ -315,16 +422,30 @@ static void multiply(void *state, const moe_product *list, int n)
     amx *a = state;
 
     while (n > 0) {
-        int64_t strips = 0;
-
-        a->list = list;
-        a->n_product = gather(a, list, n);
-        for (int i = 0; i < a->n_operand; i++)
-            strips += ceil_div(a->operands[i].m, STRIP);
-        moe_pool_run(a->pool, strips, pack_task, a);
+        gather(a, list, n);
+        pack_operands(a);
         moe_pool_run(a->pool, count_tasks(a), multiply_task, a);
-        list += a->n_product;
-        n -= a->n_product;
+        list += a->n_job;
+        n -= a->n_job;
+    }
+}
+
+static void experts(void *state, const moe_expert_product *list, int n)
+{
+    amx *a = state;
+
+    while (n > 0) {
+        gather_experts(a, list, n);
+        pack_operands(a);
+        moe_pool_run(a->pool, count_tasks(a), multiply_task, a);
+        for (int i = 0; i < a->n_job; i++)
+            a->jobs[i] = (job){.w = list[i].w2,
+                               .x = a->jobs[i].hidden,
+                               .y = list[i].y,
+                               .ldy = list[i].ldy};
+        moe_pool_run(a->pool, count_tasks(a), multiply_task, a);
+        list += a->n_job;
+        n -= a->n_job;
     }
 }
 
@@ -341,7 +462,8 @@ static void small_block(const amx *a, worker *w, bool trans, int m, int n,
                           x + i * lda, lda, m - i, k);
     for (int64_t j = 0; j < n; j += STRIP) {
         if (trans)
-            moe_amx_pack_right(w->right, a->terms, b + j * ldb, ldb, n - j, k);
+            moe_amx_pack_right(w->right, a->terms, b + j * ldb, ldb, NULL,
+                               n - j, k);
         else
             moe_amx_pack_columns(w->right, a->terms, b + j, ldb, n - j, k);
         for (int64_t i = 0; i < m; i += STRIP) {
@@ -392,13 +514,11 @@ static double convert_s(const void *state)
     return sum;
 }
 
-enum { MAX_PRODUCTS = 256 }; /* of one round; longer lists take several */
-
-/* Both terms of the activations of any one product: m k of them, and what
- * rounding both sides up to a tile adds. */
+/* All terms of the activations of any one product, or of x and hidden values of
+ * an expert, and what rounding both sides of each up to a tile adds. */
 static size_t room_bytes(int terms, const moe_product_limits *max)
 {
-    return (size_t)(max->mk + STRIP * (max->m + max->k) + STRIP * STRIP) *
+    return (size_t)(max->mk + 2 * STRIP * (max->m + max->k + STRIP)) *
            (size_t)terms * sizeof(uint16_t);
 }
 
@@ -448,7 +568,7 @@ static void close_state(void *state)
     free(a->workers);
     free(a->room);
     free(a->operands);
-    free(a->which);
+    free(a->jobs);
     free(a);
 }
 
@@ -474,13 +594,12 @@ static moe_err open_state(void **state, moe_pool *pool, moe_precision precision,
     a->terms = terms_of(precision);
     a->n_worker = moe_pool_size(pool);
     a->panel = panel_bytes(a->terms, max->k);
-    a->capacity = MAX_PRODUCTS;
     a->n_room = room_bytes(a->terms, max);
     a->room = moe_calloc_aligned(a->n_room, 1);
-    a->operands = moe_calloc(MAX_PRODUCTS, sizeof *a->operands);
-    a->which = moe_calloc(MAX_PRODUCTS, sizeof *a->which);
+    a->operands = moe_calloc(2 * MAX_JOBS, sizeof *a->operands);
+    a->jobs = moe_calloc(MAX_JOBS, sizeof *a->jobs);
     a->workers = moe_calloc((size_t)a->n_worker, sizeof *a->workers);
-    ok = a->room && a->operands && a->which && a->workers;
+    ok = a->room && a->operands && a->jobs && a->workers;
     for (int i = 0; ok && i < a->n_worker; i++)
         ok = open_worker(&a->workers[i], a->terms, max->k);
     if (!ok) {
@@ -501,6 +620,7 @@ const moe_backend moe_backend_amx = {
     .open = open_state,
     .scratch_bytes = scratch_bytes,
     .multiply = multiply,
+    .experts = experts,
     .small = small,
     .dense = dense,
     .convert_s = convert_s,

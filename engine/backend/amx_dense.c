@@ -44,7 +44,7 @@ static void stretch(const moe_dense *p, int terms, char *left, char *right,
 
         if (p->trans_b)
             moe_amx_pack_right(at, terms, p->b + (n0 + j) * p->ldb + k0, p->ldb,
-                               n - j, n_k);
+                               NULL, n - j, n_k);
         else
             moe_amx_pack_columns(at, terms, p->b + k0 * p->ldb + n0 + j, p->ldb,
                                  n - j, n_k);

@@ -65,11 +65,14 @@ void moe_amx_pack_left_columns(char *out, int terms, const float *x, int64_t ld,
                                int64_t n_row, int64_t n_k);
 void moe_amx_pack_weights(char *out, int terms, const moe_tensor *w, int64_t n0,
                           int64_t n_row, int64_t k0, int64_t n_k, float *row);
-/* Right strips: n <= 32 columns that are rows of x, or columns of b. */
+/* Right strips: n <= 32 columns that are rows of x, those of `row` or, if that is
+ * NULL, one behind the other; that are columns of b; one step of a strip from a
+ * block of sums, whose rows are k. */
 void moe_amx_pack_right(char *out, int terms, const float *x, int64_t ld,
-                        int64_t n, int64_t n_k);
+                        const int64_t *row, int64_t n, int64_t n_k);
 void moe_amx_pack_columns(char *out, int terms, const float *b, int64_t ld,
                           int64_t n, int64_t n_k);
+void moe_amx_pack_block(char *out, int terms, const float *c);
 
 /* y = beta y + c for a block of m rows and n columns, each <= 32; and
  * y[j, i] = c[i, j], y having n rows. */

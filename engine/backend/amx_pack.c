@@ -213,7 +213,7 @@ WIDE void moe_amx_pack_weights(char *out, int terms, const moe_tensor *w,
 }
 
 WIDE void moe_amx_pack_right(char *out, int terms, const float *x, int64_t ld,
-                             int64_t n, int64_t n_k)
+                             const int64_t *row, int64_t n, int64_t n_k)
 {
     __m512i high[16], low[16];
 
@@ -224,7 +224,8 @@ WIDE void moe_amx_pack_right(char *out, int terms, const float *x, int64_t ld,
 
             for (int i = 0; i < HALF; i++) {
                 int64_t c = half * HALF + i, left = c < n ? n_k - k : 0;
-                const float *from = x + (c < n ? c * ld : 0) + k;
+                const float *from =
+                    x + (c < n ? (row ? row[c] : c) * ld : 0) + k;
                 __m512 first = load_part(from, left);
                 __m512 second = load_part(from + 16, left - 16);
 
@@ -254,6 +255,22 @@ WIDE void moe_amx_pack_columns(char *out, int terms, const float *b, int64_t ld,
             int64_t left = n - half * HALF;
             __m512 even = load_row(b, ld, k, n_k, half, left);
             __m512 odd = load_row(b, ld, k + 1, n_k, half, left);
+            __m512i high = round_pair(even, odd);
+
+            _mm512_store_si512(at, interleave(high));
+            if (terms == 2)
+                _mm512_store_si512(at + MOE_AMX_PAIR,
+                                   interleave(rest_pair(even, odd, high)));
+        }
+}
+
+WIDE void moe_amx_pack_block(char *out, int terms, const float *c)
+{
+    for (int64_t i = 0; i < MOE_AMX_STRIP; i += 2)
+        for (int64_t half = 0; half < 2; half++) {
+            const float *from = c + (i / HALF * 2 + half) * 256 + i % HALF * 16;
+            char *at = out + half * MOE_AMX_TILE + i / 2 * LINE;
+            __m512 even = _mm512_load_ps(from), odd = _mm512_load_ps(from + 16);
             __m512i high = round_pair(even, odd);
 
             _mm512_store_si512(at, interleave(high));

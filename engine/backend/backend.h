@@ -27,6 +27,23 @@ typedef struct moe_product {
 } moe_product;
 
 /*
+ * One expert for some tokens: y[i] = W2 (silu(W1 z) * W3 z), z = x[row[i]].
+ *
+ *   y         [m, d_model]     out, rows ldy floats apart, may not overlap x
+ *   x         [.., d_model]    in, rows ldx floats apart
+ *   row       [m]              in
+ *   w1, w3    [d_ff, d_model]  in, any weight dtypes
+ *   w2        [d_model, d_ff]  in
+ */
+typedef struct moe_expert_product {
+    float *y;
+    const float *x;
+    const int64_t *row;
+    const moe_tensor *w1, *w3, *w2;
+    int64_t m, ldy, ldx;
+} moe_expert_product;
+
+/*
  * One product of float32 matrices, either of them transposed, as training needs
  * them: c[m, n] = op(a) op(b), added to c if `add`.
  *
@@ -49,7 +66,8 @@ typedef enum moe_precision {
     MOE_PRECISION_FAST = 2   /* activations rounded to bf16               */
 } moe_precision;
 
-/* What the products of one run are at most: m, k, and m times k of any one. */
+/* What the products of one run are at most: m, k, and m times k of any one; of an
+ * expert, m times (d_model + d_ff). */
 typedef struct moe_product_limits {
     int64_t m, k, mk;
 } moe_product_limits;
@@ -73,6 +91,11 @@ struct moe_backend {
      * until all are done. Cannot fail; once a stop was asked for (clock.h) the
      * rest is left out, so the caller asks before it uses the results. */
     void (*multiply)(void *state, const moe_product *list, int n);
+    /* All experts of a list, likewise: to the last bit what `multiply` and
+     * moe_op_swiglu give. The products with w1 and w3 are combined where they
+     * are computed, so that hidden values are never held in float32. NULL: the
+     * backend has no such way. */
+    void (*experts)(void *state, const moe_expert_product *list, int n);
     /* Small dense float32 products inside one worker (attention tiles):
      * C[m,n] = A[m,k] * op(B) + beta * C, op(B) = B[n,k]^T when trans, else
      * B[k,n]; row-major, leading dimensions lda, ldb, ldc. beta = 0 does not
