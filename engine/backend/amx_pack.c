@@ -95,21 +95,31 @@ WIDE static inline void put_row(char *out, int terms, int64_t i, const float *x,
     }
 }
 
-/* n_row rows of stored bf16, as they are: several side by side keep more of
- * memory busy than one behind the other (10 GB/s instead of 8). */
-WIDE static inline void put_bf16(char *out, int64_t i, const char *x,
-                                 size_t stride, int n_row, int64_t n)
+/* A tile's rows of stored bf16, as they are. Side by side: the processor reads
+ * each of so many rows ahead by itself, and more at once than it does at the
+ * word of a program. */
+WIDE static inline void put_bf16(char *out, const char *x, size_t stride,
+                                 int64_t n_row, int64_t n)
 {
-    char *at = out + i / HALF * MOE_AMX_TILE + i % HALF * LINE;
+    int64_t whole = n_row < HALF ? 0 : n / MOE_AMX_STEP * MOE_AMX_STEP, k = 0;
 
-    for (int64_t k = 0; k < n; k += MOE_AMX_STEP, at += MOE_AMX_PAIR) {
+    for (; k < whole; k += MOE_AMX_STEP, out += MOE_AMX_PAIR)
+        for (int r = 0; r < HALF; r++)
+            _mm512_store_si512(
+                out + (ptrdiff_t)r * LINE,
+                _mm512_loadu_si512(x + (size_t)r * stride + 2 * k));
+    for (; k < n; k += MOE_AMX_STEP, out += MOE_AMX_PAIR) {
         uint32_t keep =
             n - k >= MOE_AMX_STEP ? UINT32_MAX : (1u << (n - k)) - 1;
 
-        for (int r = 0; r < n_row; r++)
-            _mm512_store_si512(
-                at + (ptrdiff_t)r * LINE,
-                _mm512_maskz_loadu_epi16(keep, x + (size_t)r * stride + 2 * k));
+        for (int64_t r = 0; r < HALF; r++) {
+            bool there = r < n_row;
+
+            _mm512_store_si512(out + r * LINE,
+                               _mm512_maskz_loadu_epi16(
+                                   there ? keep : 0,
+                                   there ? x + (size_t)r * stride + 2 * k : x));
+        }
     }
 }
 
@@ -189,26 +199,19 @@ WIDE void moe_amx_pack_weights(char *out, int terms, const moe_tensor *w,
     size_t bytes = moe_dtype_bytes(w->dtype, n_k);
     const char *at = (const char *)w->data + (size_t)n0 * stride +
                      moe_dtype_bytes(w->dtype, k0);
-    bool as_is = w->dtype == MOE_BF16 && terms == 1;
 
-    for (int64_t i = 0; i < MOE_AMX_STRIP; i += TOGETHER) {
-        int64_t left = n_row - i;
-
-        fetch(at + TOGETHER * stride, stride, bytes, left - TOGETHER);
-        if (as_is && left >= TOGETHER) {
-            put_bf16(out, i, at, stride, TOGETHER, n_k);
-            at += TOGETHER * stride;
-            continue;
-        }
-        for (int r = 0; r < TOGETHER; r++, at += stride)
-            if (as_is && r < left) {
-                put_bf16(out, i + r, at, stride, 1, n_k);
-            } else if (r < left) {
-                moe_dequant(row, at, w->dtype, n_k);
-                put_row(out, terms, i + r, row, n_k, n_k);
-            } else {
-                put_row(out, terms, i + r, row, 0, n_k);
-            }
+    if (w->dtype == MOE_BF16 && terms == 1) {
+        put_bf16(out, at, stride, n_row, n_k);
+        put_bf16(out + MOE_AMX_TILE, at + HALF * stride, stride, n_row - HALF,
+                 n_k);
+        return;
+    }
+    for (int64_t i = 0; i < MOE_AMX_STRIP; i++, at += stride) {
+        if (i % TOGETHER == 0)
+            fetch(at + TOGETHER * stride, stride, bytes, n_row - i - TOGETHER);
+        if (i < n_row)
+            moe_dequant(row, at, w->dtype, n_k);
+        put_row(out, terms, i, row, i < n_row ? n_k : 0, n_k);
     }
 }
 
