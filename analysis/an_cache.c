@@ -46,7 +46,7 @@ enum { N_COLUMN = sizeof columns / sizeof *columns };
 /* Counters of a layer: hits by the least capacity that has them, and tokens by
  * the least capacity that has all they need, for each policy; then how many
  * there are. */
-enum { ONE = 0, WHOLE = 1, N_WHAT = 2 };
+enum { ONE = 0, WHOLE = 1, N_WHAT = 2, LISTS = MOE_STACK_LISTS };
 
 typedef struct state {
     const moe_study *study;
@@ -55,9 +55,9 @@ typedef struct state {
     /* The document that is being read: caches look ahead in it. */
     int64_t doc; /* -1: none */
     int64_t n_tok, capacity;
-    int32_t *expert; /* [n_slot][capacity, top_k] */
-    int32_t *depth;  /* [capacity, top_k]         */
-    uint8_t *kind;   /* [capacity]                */
+    int32_t *expert; /* [blocks of slots][capacity, top_k, LISTS] */
+    int32_t *depth;  /* [capacity, top_k, LISTS]                  */
+    uint8_t *kind;   /* [capacity]                                */
 } state;
 
 static int64_t per_slot(const moe_study *study)
@@ -112,12 +112,17 @@ static moe_err begin(void **out, const moe_study *study)
     return MOE_OK;
 }
 
+static int n_block(const moe_study *study)
+{
+    return (study->n_slot + LISTS - 1) / LISTS;
+}
+
 /* Room for the whole document. */
 static moe_err open_document(state *s, int64_t doc)
 {
     const moe_study *study = s->study;
     int64_t n = moe_trace_doc_at(study->trace, doc)->n_tok;
-    size_t set = (size_t)study->shape->top_k * sizeof *s->expert;
+    size_t sets = (size_t)study->shape->top_k * LISTS * sizeof *s->expert;
 
     s->doc = doc;
     s->n_tok = 0;
@@ -133,8 +138,8 @@ static moe_err open_document(state *s, int64_t doc)
     free(s->expert);
     free(s->depth);
     free(s->kind);
-    s->expert = moe_calloc((size_t)n, (size_t)study->n_slot * set);
-    s->depth = moe_calloc((size_t)n, set);
+    s->expert = moe_calloc((size_t)n, (size_t)n_block(study) * sets);
+    s->depth = moe_calloc((size_t)n, sets);
     s->kind = moe_calloc((size_t)n, sizeof *s->kind);
     s->capacity = s->expert && s->depth && s->kind ? n : 0;
     return s->capacity
@@ -144,6 +149,7 @@ static moe_err open_document(state *s, int64_t doc)
                           (long long)n);
 }
 
+/* The depths of one layer. */
 static void count(uint32_t *row, const state *s, int slot, int policy)
 {
     const moe_study *study = s->study;
@@ -153,16 +159,16 @@ static void count(uint32_t *row, const state *s, int slot, int policy)
     for (int64_t t = 0; t < s->n_tok; t++) {
         uint32_t *at = row + s->kind[t] * s->tally.width;
         uint32_t *one = at + place_of(study, policy, ONE);
-        const int32_t *depth = s->depth + t * k;
+        const int32_t *depth = s->depth + t * k * LISTS + slot % LISTS;
         int32_t least = depth[0], most = depth[0];
         int n = 0;
 
-        for (int r = 0; r < k; r++) {
-            least = depth[r] < least ? depth[r] : least;
-            most = depth[r] > most ? depth[r] : most;
-            n += depth[r] >= 0;
-            if (depth[r] > 0)
-                one[depth[r] - 1]++;
+        for (int r = 0; r < k; r++, depth += LISTS) {
+            least = *depth < least ? *depth : least;
+            most = *depth > most ? *depth : most;
+            n += *depth >= 0;
+            if (*depth > 0)
+                one[*depth - 1]++;
         }
         if (least > 0)
             at[place_of(study, policy, WHOLE) + most - 1]++;
@@ -176,6 +182,7 @@ static void count(uint32_t *row, const state *s, int slot, int policy)
 static moe_err close_document(state *s)
 {
     int64_t size = s->capacity * s->study->shape->top_k;
+    int n_slot = s->study->n_slot;
     uint32_t *row;
     moe_err err;
 
@@ -183,11 +190,14 @@ static moe_err close_document(state *s)
         return MOE_OK;
     if ((err = moe_tally_row(&row, &s->tally, s->doc)) != MOE_OK)
         return err;
-    for (int i = 0; i < s->study->n_slot; i++)
+    for (int i = 0; i < n_slot; i += LISTS)
         for (int p = 0; p < MOE_STACK_POLICIES; p++) {
+            int end = i + LISTS < n_slot ? i + LISTS : n_slot;
+
             moe_stacks_run(s->depth, s->stacks, (moe_stack_policy)p,
-                           s->expert + i * size, s->n_tok);
-            count(row, s, i, p);
+                           s->expert + i * size, s->n_tok, end - i);
+            for (int j = i; j < end; j++)
+                count(row, s, j, p);
         }
     s->doc = -1;
     return MOE_OK;
@@ -216,8 +226,9 @@ static moe_err window(void *user, const moe_span *span)
         s->kind[s->n_tok] = (uint8_t)moe_tally_kind(&s->tally, span, t);
         for (int i = 0; i < study->n_slot; i++)
             for (int r = 0; r < k; r++)
-                s->expert[(i * s->capacity + s->n_tok) * k + r] =
-                    from[study->slot[i] * k + r];
+                s->expert[((i / LISTS * s->capacity + s->n_tok) * k + r) *
+                              LISTS +
+                          i % LISTS] = from[study->slot[i] * k + r];
         s->n_tok++;
     }
     return MOE_OK;

@@ -29,6 +29,8 @@ typedef enum moe_stack_policy {
 /* "lru", "lfu", "belady" */
 const char *moe_stack_name(int policy);
 
+enum { MOE_STACK_LISTS = 4 }; /* caches of as many layers side by side */
+
 typedef struct moe_stacks moe_stacks; /* scratch, for one thread */
 
 moe_err moe_stacks_new(moe_stacks **out, int n_expert,
@@ -38,14 +40,16 @@ void moe_stacks_free(moe_stacks *s);
 /*
  * moe_stacks_run - from which capacity on is each request a hit?
  *
- *   depth   [n_tok, top_k]  out  1 to n_expert; 0: at none, the first request;
- *                                -1: unknown expert
- *   expert  [n_tok, top_k]  in   in [-1, n_expert); -1 requests nothing
+ *   depth   [n_tok, top_k, MOE_STACK_LISTS]  out  1 to n_expert; 0: at none, the
+ *                                                 first request; -1: unknown
+ *   expert  [n_tok, top_k, MOE_STACK_LISTS]  in   in [-1, n_expert); -1 requests
+ *                                                 nothing
+ *   n_list  in [1, MOE_STACK_LISTS]               depth of others is undefined
  *
  * n_tok * top_k is at most INT32_MAX. The caches are empty at the first token.
  * depth must not overlap expert.
  */
 void moe_stacks_run(int32_t *depth, moe_stacks *s, moe_stack_policy policy,
-                    const int32_t *expert, int64_t n_tok);
+                    const int32_t *expert, int64_t n_tok, int n_list);
 
 #endif

@@ -14,7 +14,7 @@
 
 static const char file[] = "cache-test.db";
 
-enum { MAX_EXPERT = 16, MAX_K = 5, MAX_TOK = 400 };
+enum { MAX_EXPERT = 65, MAX_CHOSEN = 2100, LISTS = MOE_STACK_LISTS };
 
 /* ---- one cache of one capacity, as one would write it down ---- */
 
@@ -139,30 +139,50 @@ static void draw_sets(int32_t *expert, int64_t n_tok, int n_expert, int k,
         }
 }
 
-static void compare(int n_expert, int k, int64_t n_tok, uint64_t seed)
+/* Of one list: the depths that moe_stacks_run found against the simulation. */
+static void compare_list(const int32_t *depth, moe_stack_policy policy,
+                         const int32_t *expert, int n_expert, int k,
+                         int64_t n_tok)
 {
-    static int32_t expert[MAX_TOK * MAX_K], depth[MAX_TOK * MAX_K];
-    static int hits[MAX_TOK];
+    static int hits[MAX_CHOSEN];
+
+    for (int capacity = 1; capacity <= n_expert; capacity++) {
+        simulate(hits, policy, expert, n_tok, k, capacity);
+        for (int64_t t = 0; t < n_tok; t++) {
+            int n = 0;
+
+            for (int r = 0; r < k; r++) {
+                int32_t d = depth[(t * k + r) * LISTS];
+
+                n += d > 0 && d <= capacity;
+            }
+            if (n != hits[t])
+                fail_msg("%s, E %d, k %d, capacity %d, token %d: %d hits, "
+                         "%d expected",
+                         moe_stack_name(policy), n_expert, k, capacity, (int)t,
+                         n, hits[t]);
+        }
+    }
+}
+
+static void compare(int n_expert, int k, int64_t n_tok, int n_list)
+{
+    static int32_t expert[MAX_CHOSEN * LISTS], depth[MAX_CHOSEN * LISTS];
+    static int32_t own[LISTS][MAX_CHOSEN];
     moe_stacks *s = NULL;
 
-    draw_sets(expert, n_tok, n_expert, k, seed);
+    assert_true(n_tok * k <= MAX_CHOSEN);
+    for (int i = 0; i < n_list; i++) {
+        draw_sets(own[i], n_tok, n_expert, k, (uint64_t)(n_expert + 100 * i));
+        for (int64_t j = 0; j < n_tok * k; j++)
+            expert[j * LISTS + i] = own[i][j];
+    }
     assert_ok(moe_stacks_new(&s, n_expert, k));
     for (int p = 0; p < MOE_STACK_POLICIES; p++) {
-        moe_stacks_run(depth, s, (moe_stack_policy)p, expert, n_tok);
-        for (int capacity = 1; capacity <= n_expert; capacity++) {
-            simulate(hits, (moe_stack_policy)p, expert, n_tok, k, capacity);
-            for (int64_t t = 0; t < n_tok; t++) {
-                int n = 0;
-
-                for (int r = 0; r < k; r++)
-                    n += depth[t * k + r] > 0 && depth[t * k + r] <= capacity;
-                if (n != hits[t])
-                    fail_msg("%s, E %d, k %d, capacity %d, token %d: %d hits, "
-                             "%d expected",
-                             moe_stack_name(p), n_expert, k, capacity, (int)t,
-                             n, hits[t]);
-            }
-        }
+        moe_stacks_run(depth, s, (moe_stack_policy)p, expert, n_tok, n_list);
+        for (int i = 0; i < n_list; i++)
+            compare_list(depth + i, (moe_stack_policy)p, own[i], n_expert, k,
+                         n_tok);
     }
     moe_stacks_free(s);
 }
@@ -170,13 +190,19 @@ static void compare(int n_expert, int k, int64_t n_tok, uint64_t seed)
 static void every_capacity_hits_as_a_cache_simulated_alone(void **state)
 {
     (void)state;
-    compare(1, 1, 3, 1);
-    compare(2, 2, 20, 2);
+    compare(1, 1, 3, 4);
+    compare(2, 2, 20, 4);
     compare(5, 1, 300, 3);
-    compare(8, 2, 300, 4);
-    compare(8, 8, 20, 5);
-    compare(13, 3, 200, 6);
-    compare(16, 5, 150, 7);
+    compare(8, 2, 1000, 4);
+    compare(8, 8, 20, 1);
+    compare(13, 3, 200, 4);
+    compare(16, 2, 300, 2);
+    compare(16, 5, 150, 2);
+    compare(17, 2, 200, 4);
+    compare(63, 2, 300, 1);
+    compare(64, 8, 100, 2);
+    compare(65, 3, 200, 1);
+    compare(65, 65, 5, 1);
 }
 
 /* The most hits of any choice of what to keep, by trying all. */
@@ -212,33 +238,44 @@ static void no_cache_has_more_hits_than_belady(void **state)
     for (uint64_t seed = 0; seed < 20; seed++)
         for (int capacity = 1; capacity <= 3; capacity++) {
             enum { E = 5, K = 2, N = 9 };
-            int32_t expert[N * K], depth[N * K];
+            int32_t expert[N * K], all[N * K * LISTS] = {0};
+            int32_t depth[N * K * LISTS];
             moe_stacks *s = NULL;
             int hits = 0;
 
             draw_sets(expert, N, E, K, seed);
             assert_ok(moe_stacks_new(&s, E, K));
-            moe_stacks_run(depth, s, MOE_STACK_BELADY, expert, N);
             for (int i = 0; i < N * K; i++)
+                all[i * LISTS] = expert[i];
+            moe_stacks_run(depth, s, MOE_STACK_BELADY, all, N, 1);
+            for (int i = 0; i < N * K * LISTS; i += LISTS)
                 hits += depth[i] > 0 && depth[i] <= capacity;
             assert_int_equal(hits, best_of_all(expert, N, K, capacity, 0, 0));
             moe_stacks_free(s);
         }
 }
 
+/* Unknown ones, and one expert twice: among few and among many experts. */
 static void unknown_experts_request_nothing(void **state)
 {
     const int32_t expert[] = {0, -1, -1, -1, 0, 1, 1, 1};
     const int32_t want[] = {0, -1, -1, -1, 1, 0, 2, 2};
-    int32_t depth[8];
+    int32_t all[8 * LISTS] = {0}, depth[8 * LISTS];
     moe_stacks *s = NULL;
 
     (void)state;
-    assert_ok(moe_stacks_new(&s, 3, 2));
-    moe_stacks_run(depth, s, MOE_STACK_LRU, expert, 4);
-    assert_memory_equal(depth, want, sizeof want);
-    moe_stacks_run(depth, s, MOE_STACK_LRU, expert, 0);
-    moe_stacks_free(s);
+    for (int i = 0; i < 8; i++)
+        all[i * LISTS] = expert[i];
+    for (int n_expert = 3; n_expert <= 60; n_expert += 57)
+        for (int p = 0; p < MOE_STACK_POLICIES; p++) {
+            assert_ok(moe_stacks_new(&s, n_expert, 2));
+            moe_stacks_run(depth, s, (moe_stack_policy)p, all, 4, 1);
+            for (int i = 0; i < 6 || (i < 8 && p == MOE_STACK_LRU); i++)
+                assert_int_equal(depth[i * LISTS], want[i]);
+            assert_int_equal(depth[6 * LISTS], depth[7 * LISTS]);
+            moe_stacks_run(depth, s, (moe_stack_policy)p, all, 0, 1);
+            moe_stacks_free(s);
+        }
 }
 
 /* Experts 2t and 2t + 1 of six, round and round: LRU of fewer than five never
