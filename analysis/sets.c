@@ -3,6 +3,7 @@
 #include "analysis/sets.h"
 
 #include "analysis/stats.h"
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -136,11 +137,15 @@ moe_err moe_sets_merge(moe_sets *s, const moe_sets *other)
     return MOE_OK;
 }
 
-/* Sets as bit masks, one behind the other; NULL: no memory. */
+enum { LANES = 4 }; /* sets that are compared at once */
+
+typedef uint64_t lanes __attribute__((vector_size(LANES * sizeof(uint64_t))));
+
+/* Sets as bit masks: word by word, each of all sets. */
 typedef struct masks {
-    uint64_t *bits; /* [n, n_word] */
-    double *count;  /* [n]         */
-    int64_t n;
+    uint64_t *bits;  /* [n_word, room]                     */
+    uint64_t *count; /* [room]                             */
+    int64_t n, room; /* beyond n are empty sets            */
     int n_word;
 } masks;
 
@@ -152,9 +157,10 @@ static void masks_fini(masks *m)
 
 static bool masks_make(masks *m, const moe_sets *s, int n_expert)
 {
-    *m = (masks){.n_word = (n_expert + 63) / 64};
-    m->bits = moe_calloc((size_t)s->n_set, (size_t)m->n_word * sizeof *m->bits);
-    m->count = moe_calloc((size_t)s->n_set, sizeof *m->count);
+    *m = (masks){.n_word = (n_expert + 63) / 64,
+                 .room = (s->n_set + LANES - 1) / LANES * LANES};
+    m->bits = moe_calloc((size_t)m->room, (size_t)m->n_word * sizeof *m->bits);
+    m->count = moe_calloc((size_t)m->room, sizeof *m->count);
     if (!m->bits || !m->count) {
         masks_fini(m);
         return false;
@@ -165,9 +171,9 @@ static bool masks_make(masks *m, const moe_sets *s, int n_expert)
         for (int r = 0; r < s->top_k; r++) {
             int32_t e = s->member[i * s->top_k + r];
 
-            m->bits[m->n * m->n_word + e / 64] |= UINT64_C(1) << (e % 64);
+            m->bits[e / 64 * m->room + m->n] |= UINT64_C(1) << (e % 64);
         }
-        m->count[m->n++] = (double)s->count[i];
+        m->count[m->n++] = (uint64_t)s->count[i];
     }
     return true;
 }
@@ -176,9 +182,40 @@ static bool meet(const masks *m, int64_t a, int64_t b)
 {
     uint64_t common = 0;
 
-    for (int w = 0; w < m->n_word; w++)
-        common |= m->bits[a * m->n_word + w] & m->bits[b * m->n_word + w];
+    for (int64_t w = 0; w < m->n_word * m->room; w += m->room)
+        common |= m->bits[a + w] & m->bits[b + w];
     return common != 0;
+}
+
+/* How often those before `from` were chosen that meet it, and the three sets
+ * behind it: [LANES]. */
+MOE_CLONES
+static void met_before(uint64_t *sum, const masks *m, int64_t from)
+{
+    lanes n0 = {0}, n1 = {0}, n2 = {0}, n3 = {0};
+
+    for (int64_t i = 0; i < from; i += LANES) {
+        lanes c0 = {0}, c1 = {0}, c2 = {0}, c3 = {0}, x;
+
+        for (int w = 0; w < m->n_word; w++) {
+            const uint64_t *word = m->bits + w * m->room;
+
+            memcpy(&x, word + i, sizeof x);
+            c0 |= x & word[from];
+            c1 |= x & word[from + 1];
+            c2 |= x & word[from + 2];
+            c3 |= x & word[from + 3];
+        }
+        memcpy(&x, m->count + i, sizeof x);
+        n0 += x & (lanes)(c0 != 0);
+        n1 += x & (lanes)(c1 != 0);
+        n2 += x & (lanes)(c2 != 0);
+        n3 += x & (lanes)(c3 != 0);
+    }
+    sum[0] = n0[0] + n0[1] + n0[2] + n0[3];
+    sum[1] = n1[0] + n1[1] + n1[2] + n1[3];
+    sum[2] = n2[0] + n2[1] + n2[2] + n2[3];
+    sum[3] = n3[0] + n3[1] + n3[2] + n3[3];
 }
 
 /* Counts are whole numbers, so the sums are exact below 2^53. */
@@ -186,18 +223,18 @@ static double pair_by_pair(const masks *m, double n)
 {
     double twice = 0, self = 0;
 
-    for (int64_t a = 0; a < m->n; a++) {
-        double sum = 0;
+    for (int64_t from = 0; from < m->room; from += LANES) {
+        uint64_t sum[LANES];
 
-        self += m->count[a] * m->count[a];
-        if (m->n_word == 1) {
-            for (int64_t b = 0; b < a; b++)
-                sum += (m->bits[a] & m->bits[b]) ? m->count[b] : 0.0;
-        } else {
-            for (int64_t b = 0; b < a; b++)
-                sum += meet(m, a, b) ? m->count[b] : 0.0;
+        met_before(sum, m, from);
+        for (int64_t a = from; a < from + LANES; a++) {
+            double count = (double)m->count[a];
+
+            for (int64_t b = from; b < a; b++)
+                sum[a - from] += meet(m, a, b) ? m->count[b] : 0;
+            self += count * count;
+            twice += count * (double)sum[a - from];
         }
-        twice += m->count[a] * sum;
     }
     return (self + 2 * twice) / (n * n);
 }
@@ -247,8 +284,8 @@ static bool by_subsets(double *p, const moe_sets *s)
 /* Which set a token chose, tokens numbered set by set. A binary search for each
  * of the draws takes ten times as long where sets are as many as tokens. */
 typedef struct guide {
-    const double *until; /* [sets] tokens of a set and of those before it  */
-    uint32_t *first;     /* [tokens >> shift] the set of the first of them */
+    const uint64_t *until; /* [sets] tokens of a set and of those before it  */
+    uint32_t *first;       /* [tokens >> shift] the set of the first of them */
     int shift;
 } guide;
 
@@ -267,7 +304,7 @@ static bool guide_make(guide *g, masks *m)
         g->shift++;
     g->first = moe_calloc((size_t)(n_tok >> g->shift) + 1, sizeof *g->first);
     for (int64_t t = 0; g->first && t < n_tok; t += INT64_C(1) << g->shift) {
-        while (g->until[at] <= (double)t)
+        while (g->until[at] <= (uint64_t)t)
             at++;
         g->first[t >> g->shift] = (uint32_t)at;
     }
@@ -282,13 +319,13 @@ static double by_draws(masks *m, uint64_t seed)
 
     if (!guide_make(&g, m))
         return NAN;
-    n_tok = m->count[m->n - 1];
+    n_tok = (double)m->count[m->n - 1];
     for (uint64_t draw = 0; draw < MOE_SETS_DRAWS; draw++) {
         for (unsigned side = 0; side < 2; side++) {
             double u = moe_random_unit(seed, side, draw) * n_tok;
             int64_t i = g.first[(int64_t)u >> g.shift];
 
-            while (i < m->n - 1 && g.until[i] <= u)
+            while (i < m->n - 1 && (double)g.until[i] <= u)
                 i++;
             drawn[side] = i;
         }
@@ -326,17 +363,19 @@ static double of_two(const moe_sets *s, double *weight)
     return (experts - sets) / (n * n);
 }
 
-/* A subset costs about 16 times what comparing two sets does. */
-static bool subsets_pay(const moe_sets *s)
+/* A subset costs about as much as comparing a set with 256 words of others. */
+static bool subsets_pay(const moe_sets *s, int n_expert)
 {
-    return s->top_k <= MOST_SUBSETS && s->n_set > INT64_C(32) << s->top_k &&
-           s->n_set << s->top_k <= MOE_SETS_SUBSETS;
+    int64_t words = s->n_set * ((n_expert + 63) / 64);
+
+    return s->top_k <= MOST_SUBSETS && words > INT64_C(512) << s->top_k;
 }
 
 double moe_sets_overlap(const moe_sets *s, int n_expert, uint64_t seed,
                         bool *sampled)
 {
     double p = NAN;
+    bool exact;
     masks m;
 
     if (s->n == 0)
@@ -348,11 +387,14 @@ double moe_sets_overlap(const moe_sets *s, int n_expert, uint64_t seed,
         free(weight);
         return p;
     }
-    if (subsets_pay(s))
+    exact =
+        s->n_set <= MOE_SETS_EXACT ||
+        (s->top_k <= MOST_SUBSETS && s->n_set << s->top_k <= MOE_SETS_SUBSETS);
+    if (exact && subsets_pay(s, n_expert))
         return by_subsets(&p, s) ? p : NAN;
     if (!masks_make(&m, s, n_expert))
         return NAN;
-    if (m.n <= MOE_SETS_EXACT) {
+    if (exact) {
         p = pair_by_pair(&m, (double)s->n);
     } else {
         p = by_draws(&m, seed);

@@ -98,33 +98,42 @@ static void a_small_law_gives_its_hand_computed_overlap(void **state)
     moe_sets_fini(&other);
 }
 
-/* 5,000 sets of 4 of 64, some of them with an expert twice: subsets are counted
- * there, and every pair is compared here. */
-static void subsets_count_what_pairs_do(void **state)
+/* 5,001 sets of k of 64, some of them with an expert twice; every pair is
+ * compared here. */
+static void compare_pairs(moe_sets *s, int k)
 {
-    enum { N = 5000, K = 4 };
-    static int32_t set[N][K];
+    enum { N = 5001, MOST = 4 };
+    static int32_t set[N][MOST];
     uint64_t x = 1;
     int64_t met = 0;
     bool sampled = false;
-    moe_sets s;
 
-    (void)state;
-    moe_sets_init(&s, K);
+    moe_sets_init(s, k);
     for (int i = 0; i < N; i++) {
-        for (int r = 0; r < K; r++) {
+        for (int r = 0; r < k; r++) {
             x = x * UINT64_C(6364136223846793005) + 1442695040888963407u;
             set[i][r] = (int32_t)(x >> 58);
         }
-        assert_ok(moe_sets_add(&s, set[i], 1));
+        assert_ok(moe_sets_add(s, set[i], 1));
     }
-    assert_true(s.n_set > 32 << K); /* else pairs are compared there too */
     for (int a = 0; a < N; a++)
         for (int b = 0; b < N; b++)
-            met += moe_sets_share(set[a], set[b], K);
-    assert_close(moe_sets_overlap(&s, 64, 1, &sampled),
+            met += moe_sets_share(set[a], set[b], k);
+    assert_close(moe_sets_overlap(s, 64, 1, &sampled),
                  (double)met / ((double)N * N), 1e-14);
     assert_false(sampled);
+}
+
+static void subsets_count_what_pairs_do(void **state)
+{
+    moe_sets s;
+
+    (void)state;
+    compare_pairs(&s, 3);
+    assert_true(s.n_set > 512 << 3); /* else pairs are compared there too */
+    moe_sets_fini(&s);
+    compare_pairs(&s, 4);
+    assert_true(s.n_set < 512 << 4); /* else subsets are counted there */
     moe_sets_fini(&s);
 }
 
