@@ -93,8 +93,8 @@ enum {
 
 typedef struct cell { /* a layer in a group */
     int64_t pairs[N_CHOICE], repeats[N_CHOICE];
-    int64_t n_first; /* tokens whose first choice is known */
-    int64_t *first;  /* [n_expert] first choices           */
+    int64_t n_first; /* of a sample: tokens whose first choice is known */
+    int64_t *first;  /* of a sample: [n_expert] first choices           */
 } cell;
 
 typedef struct state {
@@ -110,6 +110,12 @@ static cell *cell_at(const state *s, int slot, int group)
 static int n_cell(const state *s)
 {
     return s->study->n_slot * (s->study->n_group + 1);
+}
+
+/* Then the pass over the trace counts; else the routes that are kept are all. */
+static bool is_sample(const moe_study *study)
+{
+    return study->record->n_left_out > 0;
 }
 
 static void end(void *user)
@@ -185,7 +191,7 @@ static moe_err window(void *user, const moe_span *span)
     state *s = user;
     int k = s->study->shape->top_k, group = s->study->doc_group[span->doc];
 
-    for (int i = 0; i < s->study->n_slot; i++)
+    for (int i = 0; i < s->study->n_slot && is_sample(s->study); i++)
         count(cell_at(s, i, group),
               span->expert + (int64_t)s->study->slot[i] * k, span->n_tok,
               (int64_t)s->study->shape->n_router * k, k);
@@ -222,14 +228,20 @@ static double squared_shares(const cell *c, int n_expert)
     return c->n_first ? sum / ((double)c->n_first * (double)c->n_first) : NAN;
 }
 
-/* Load-aware chances. The sets of a large model are as many as its tokens, so
- * they are counted for one layer after the other, from the routes that are
- * kept. */
-typedef struct chances {
+/* ---- layer by layer ---- */
+
+typedef struct layers {
     const state *s;
-    double *load;  /* [n_slot, n_group + 1, N_CHOICE]     */
-    bool *sampled; /* [n_slot] some of them are estimates */
-} chances;
+    moe_repeat_ids ids;
+    moe_repeat *tested; /* [n_slot, n_group + 1, N_CHOICE]  */
+    double *load;       /* the same: load-aware chances     */
+    bool *sampled;      /* [n_slot] some of them are estimates */
+} layers;
+
+static int64_t place_of(const layers *w, int64_t slot, int group)
+{
+    return (slot * (w->s->study->n_group + 1) + group) * N_CHOICE;
+}
 
 static moe_err count_sets(moe_sets *sets, const moe_record *r,
                           const int32_t *expert, int group)
@@ -250,14 +262,15 @@ static moe_err count_sets(moe_sets *sets, const moe_record *r,
     return err;
 }
 
-static moe_err chances_of_layer(void *user, int64_t slot)
+/* Load-aware chances of sets that are too many to be counted by document: as
+ * many as tokens, with a large model, and so of one layer after the other. */
+static moe_err chances_of_sets(const layers *w, int64_t slot)
 {
-    const chances *c = user;
-    const moe_study *study = c->s->study;
+    const moe_study *study = w->s->study;
     const moe_record *r = study->record;
     int n_group = study->n_group, n_expert = study->shape->n_expert;
     uint64_t seed = (uint64_t)study->opts->seed;
-    double *load = c->load + slot * (n_group + 1) * N_CHOICE;
+    double *load = w->load + place_of(w, slot, 0);
     int32_t *expert =
         moe_calloc((size_t)r->n_place, (size_t)r->top_k * sizeof *expert);
     moe_sets all, own;
@@ -272,19 +285,45 @@ static moe_err chances_of_layer(void *user, int64_t slot)
         if ((err = count_sets(&own, r, expert, g)) == MOE_OK)
             err = moe_sets_merge(&all, &own);
         load[g * N_CHOICE + ANY] =
-            moe_sets_overlap(&own, n_expert, seed, &c->sampled[slot]);
+            moe_sets_overlap(&own, n_expert, seed, &w->sampled[slot]);
         moe_sets_fini(&own);
     }
     load[n_group * N_CHOICE + ANY] =
-        n_group > 1 ? moe_sets_overlap(&all, n_expert, seed, &c->sampled[slot])
+        n_group > 1 ? moe_sets_overlap(&all, n_expert, seed, &w->sampled[slot])
                     : load[ANY];
     moe_sets_fini(&all);
     free(expert);
-    for (int g = 0; g <= n_group; g++)
-        load[g * N_CHOICE + FIRST] =
-            squared_shares(cell_at(c->s, (int)slot, g), n_expert);
     return err;
 }
+
+static moe_err do_layer(void *user, int64_t slot)
+{
+    const layers *w = user;
+    const moe_study *study = w->s->study;
+    int64_t at = place_of(w, slot, 0);
+    moe_err err = moe_repeat_layer(w->tested + at, study, &w->ids, (int)slot);
+
+    if (err != MOE_OK)
+        return err;
+    for (int g = 0; g <= study->n_group; g++) {
+        cell *own = cell_at(w->s, (int)slot, g);
+
+        for (int c = 0; c < N_CHOICE; c++, at++) {
+            w->load[at] = w->tested[at].chance_load;
+            if (is_sample(study))
+                continue;
+            own->pairs[c] = w->tested[at].pairs;
+            own->repeats[c] = w->tested[at].repeats;
+        }
+        if (is_sample(study))
+            w->load[at - N_CHOICE + FIRST] =
+                squared_shares(own, study->shape->n_expert);
+    }
+    return isnan(w->load[at - N_CHOICE + ANY]) ? chances_of_sets(w, slot)
+                                               : MOE_OK;
+}
+
+/* ---- tables ---- */
 
 static const char *label_of(const state *s, int group)
 {
@@ -329,18 +368,18 @@ static int n_shown(const state *s)
     return s->study->n_group + (s->study->n_group > 1);
 }
 
-static moe_err put_rates(moe_tables *out, const state *s, const double *load,
-                         bool sampled)
+static moe_err put_rates(moe_tables *out, const state *s, const layers *w)
 {
     moe_table *t =
         moe_table_new("repeats", "Repetition between adjacent tokens", formula,
                       columns, N_COLUMN);
+    bool sampled = false;
 
-    for (int i = 0; t && i < s->study->n_slot; i++)
+    for (int i = 0; t && i < s->study->n_slot; i++) {
+        sampled = sampled || w->sampled[i];
         for (int g = 0; g < n_shown(s); g++)
-            put_rows(t, s, i, g,
-                     load +
-                         (int64_t)(i * (s->study->n_group + 1) + g) * N_CHOICE);
+            put_rows(t, s, i, g, w->load + place_of(w, i, g));
+    }
     if (t && sampled)
         moe_table_note(t,
                        "Load-aware chance of sets from %d random pairs in "
@@ -349,25 +388,8 @@ static moe_err put_rates(moe_tables *out, const state *s, const double *load,
     return moe_tables_add(out, t);
 }
 
-/* ---- intervals and tests ---- */
-
-typedef struct tests {
-    const moe_study *study;
-    moe_repeat_ids ids;
-    moe_repeat *cells; /* [n_slot, n_group + 1, N_CHOICE] */
-} tests;
-
-static moe_err test_layer(void *user, int64_t slot)
-{
-    tests *w = user;
-    int64_t per_slot = (int64_t)(w->study->n_group + 1) * N_CHOICE;
-
-    return moe_repeat_layer(w->cells + slot * per_slot, w->study, &w->ids,
-                            (int)slot);
-}
-
 /* p-values of the rows that are shown, in their order, to q-values. */
-static moe_err adjust(const state *s, double *p, double *q, const tests *w,
+static moe_err adjust(const state *s, double *p, double *q, const layers *w,
                       int64_t *n)
 {
     moe_err err;
@@ -376,10 +398,7 @@ static moe_err adjust(const state *s, double *p, double *q, const tests *w,
     for (int i = 0; i < s->study->n_slot; i++)
         for (int g = 0; g < n_shown(s); g++)
             for (int c = 0; c < N_CHOICE; c++) {
-                const moe_repeat *r =
-                    &w->cells[(int64_t)(i * (s->study->n_group + 1) + g) *
-                                  N_CHOICE +
-                              c];
+                const moe_repeat *r = &w->tested[place_of(w, i, g) + c];
 
                 p[*n] = r->p_load;
                 p[(int64_t)n_cell(s) * N_CHOICE + *n] = r->p_token;
@@ -414,8 +433,7 @@ static void put_tested(moe_table *t, const state *s, int slot, int group,
     moe_table_int(t, r->n_doc);
 }
 
-static moe_err put_tests(moe_tables *out, const state *s, const tests *w,
-                         const double *load)
+static moe_err put_tests(moe_tables *out, const state *s, const layers *w)
 {
     int64_t all = (int64_t)n_cell(s) * N_CHOICE, n, row = 0;
     double *p = moe_calloc(4 * (size_t)all, sizeof *p), *q = p + 2 * all;
@@ -431,11 +449,9 @@ static moe_err put_tests(moe_tables *out, const state *s, const tests *w,
         for (int i = 0; t && i < s->study->n_slot; i++)
             for (int g = 0; g < n_shown(s); g++)
                 for (int c = 0; c < N_CHOICE; c++, row++) {
-                    int64_t at =
-                        (int64_t)(i * (s->study->n_group + 1) + g) * N_CHOICE +
-                        c;
+                    int64_t at = place_of(w, i, g) + c;
 
-                    put_tested(t, s, i, g, c, &w->cells[at], load[at],
+                    put_tested(t, s, i, g, c, &w->tested[at], w->load[at],
                                (double[]){q[row], q[all + row]});
                 }
         if (t)
@@ -449,8 +465,7 @@ static moe_err put_tests(moe_tables *out, const state *s, const tests *w,
 }
 
 /* The paper's cells: groups by themselves, choice by choice. */
-static moe_err put_survivors(moe_tables *out, const state *s, const tests *w,
-                             const double *load)
+static moe_err put_survivors(moe_tables *out, const state *s, const layers *w)
 {
     int n_group = s->study->n_group;
     int64_t n = 0;
@@ -463,15 +478,15 @@ static moe_err put_survivors(moe_tables *out, const state *s, const tests *w,
     for (int c = 0; c < N_CHOICE; c++)
         for (int g = 0; g < n_group; g++)
             for (int i = 0; i < s->study->n_slot; i++) {
-                int64_t at = (int64_t)(i * (n_group + 1) + g) * N_CHOICE + c;
+                int64_t at = place_of(w, i, g) + c;
                 const cell *from = cell_at(s, i, g);
 
                 cells[n++] = (moe_survive_cell){i,
                                                 g,
                                                 c,
                                                 rate_of(from, c),
-                                                load[at],
-                                                &w->cells[at],
+                                                w->load[at],
+                                                &w->tested[at],
                                                 from->pairs[c]};
             }
     err = moe_survive_put(out, s->study, cells, n);
@@ -479,48 +494,34 @@ static moe_err put_survivors(moe_tables *out, const state *s, const tests *w,
     return err;
 }
 
-static moe_err test_all(moe_tables *out, const state *s, const double *load)
-{
-    tests w = {.study = s->study};
-    moe_err err = moe_repeat_ids_make(&w.ids, s->study);
-
-    if (err != MOE_OK)
-        return err;
-    w.cells = moe_calloc((size_t)n_cell(s), N_CHOICE * sizeof *w.cells);
-    if (!w.cells)
-        err = moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
-    else if ((err = moe_study_parallel(s->study, s->study->n_slot, test_layer,
-                                       &w)) == MOE_OK &&
-             (err = put_tests(out, s, &w, load)) == MOE_OK)
-        err = put_survivors(out, s, &w, load);
-    moe_repeat_ids_fini(&w.ids);
-    free(w.cells);
-    return err;
-}
-
 static moe_err finish(void *user, moe_tables *out)
 {
     state *s = user;
     const moe_study *study = s->study;
-    chances c = {s, moe_calloc((size_t)n_cell(s), N_CHOICE * sizeof *c.load),
-                 moe_calloc((size_t)study->n_slot, sizeof *c.sampled)};
-    bool sampled = false;
-    moe_err err = MOE_OK;
+    layers w = {.s = s};
+    moe_err err = moe_repeat_ids_make(&w.ids, study);
 
-    if (!c.load || !c.sampled)
+    if (err != MOE_OK)
+        return err;
+    w.tested = moe_calloc((size_t)n_cell(s), N_CHOICE * sizeof *w.tested);
+    w.load = moe_calloc((size_t)n_cell(s), N_CHOICE * sizeof *w.load);
+    w.sampled = moe_calloc((size_t)study->n_slot, sizeof *w.sampled);
+    if (!w.tested || !w.load || !w.sampled)
         err = moe_fail(MOE_ERR_NOMEM, "repeats: out of memory");
     for (int i = 0; i < study->n_slot && err == MOE_OK; i++)
         for (int g = 0; g < study->n_group; g++)
             cell_add(cell_at(s, i, study->n_group), cell_at(s, i, g),
                      study->shape->n_expert);
-    if (err == MOE_OK)
-        err = moe_study_parallel(study, study->n_slot, chances_of_layer, &c);
-    for (int i = 0; i < study->n_slot && err == MOE_OK; i++)
-        sampled = sampled || c.sampled[i];
-    if (err == MOE_OK && (err = put_rates(out, s, c.load, sampled)) == MOE_OK)
-        err = test_all(out, s, c.load);
-    free(c.load);
-    free(c.sampled);
+    if (err == MOE_OK &&
+        (err = moe_study_parallel(study, study->n_slot, do_layer, &w)) ==
+            MOE_OK &&
+        (err = put_rates(out, s, &w)) == MOE_OK &&
+        (err = put_tests(out, s, &w)) == MOE_OK)
+        err = put_survivors(out, s, &w);
+    moe_repeat_ids_fini(&w.ids);
+    free(w.tested);
+    free(w.load);
+    free(w.sampled);
     return err;
 }
 

@@ -80,8 +80,11 @@ typedef struct work {
     int n_kind;      /* kinds of sets; 0: not counted by document       */
     int n_sum;       /* numbers kept for a document                     */
     int32_t *expert; /* [n_place, k]                                    */
+    int32_t *kind;   /* [n_place] of its set, 0 if there are none; -1: not
+                        all k are known                                 */
     double *sums;    /* [n_doc, n_sum], see below                       */
-    uint32_t *law;   /* [n_row, n_law] occurrences, then features       */
+    uint32_t *seen;  /* [n_row] occurrences of a token id               */
+    uint32_t *law;   /* [n_row, n_law] features of its routes           */
     int64_t n_law;   /* 0: no law                                       */
     double *drawn;   /* [2, n_sum] sums of a draw                       */
     double *draws;   /* [n_group + 1, 3 * N, n_resample]                */
@@ -95,28 +98,46 @@ enum {
     EXPECTED = 2 * N, /* sum over the pairs counted in TOLD */
     TOLD = 3 * N,
     KNOWN = 4 * N, /* tokens with a first choice */
-    COUNTS         /* first choices, then kinds of sets */
+    COUNTS         /* first choices, experts of sets, kinds of sets */
 };
 
 static void work_fini(work *w)
 {
     free(w->expert);
+    free(w->kind);
     free(w->sums);
+    free(w->seen);
     free(w->law);
     free(w->drawn);
     free(w->draws);
     free(w->pooled);
 }
 
-/* The number of a set of two among those of n_expert. */
-static int kind_of(const int32_t *expert, int k)
+/* Features stand in whole vectors. */
+static int padded(int n)
 {
-    int low = expert[0], high = expert[k - 1];
+    return (n + LANES - 1) / LANES * LANES;
+}
 
-    if (k == 1)
-        return low;
-    return low < high ? high * (high - 1) / 2 + low
-                      : low * (low - 1) / 2 + high;
+/* The number of a set among those of at most two of n_expert; -1: not whole. */
+static int32_t kind_of(const int32_t *expert, int k, bool counted)
+{
+    int32_t low = expert[0], high = expert[0];
+
+    for (int r = 1; r < k; r++) {
+        low = expert[r] < low ? expert[r] : low;
+        high = expert[r] > high ? expert[r] : high;
+    }
+    if (low < 0)
+        return -1;
+    return !counted ? 0 : k == 1 ? low : high * (high - 1) / 2 + low;
+}
+
+static void load_layer(work *w, int slot)
+{
+    moe_record_layer(w->expert, w->r, slot, w->k);
+    for (int64_t t = 0; t < w->r->n_place; t++)
+        w->kind[t] = kind_of(w->expert + t * w->k, w->k, w->n_kind > 0);
 }
 
 static moe_err work_make(work *w, const moe_study *study,
@@ -124,6 +145,7 @@ static moe_err work_make(work *w, const moe_study *study,
 {
     const moe_trace_shape *shape = study->shape;
     int64_t n_group = study->n_group, draws = study->opts->n_resample, kinds;
+    int64_t firsts, bytes;
 
     *w = (work){.study = study, .r = study->record, .ids = ids};
     w->n_expert = shape->n_expert;
@@ -132,43 +154,45 @@ static moe_err work_make(work *w, const moe_study *study,
             : w->k == 2 ? (int64_t)w->n_expert * (w->n_expert - 1) / 2
                         : 0;
     if (kinds <= MAX_KIND &&
-        (COUNTS + w->n_expert + kinds) * 8 * w->r->n_doc <= MAX_SUMS)
+        (COUNTS + 2 * w->n_expert + kinds) * 8 * w->r->n_doc <= MAX_SUMS)
         w->n_kind = (int)kinds;
-    w->n_sum = COUNTS + w->n_expert + w->n_kind;
-    w->n_law = 1 + w->n_expert + (w->n_kind ? w->n_expert + w->n_kind : 0);
-    if (w->n_law * ids->n_row * 4 > MAX_LAW)
-        w->n_law = 1 + w->n_expert;
-    if (w->n_law * ids->n_row * 4 > MAX_LAW || ids->n_row == 0)
+    w->n_sum = COUNTS + w->n_expert + (w->n_kind ? w->n_expert + w->n_kind : 0);
+    firsts = padded(w->n_expert);
+    bytes = 4 * ids->n_row;
+    w->n_law = firsts + (w->n_kind ? firsts + padded(w->n_kind) : 0);
+    if (w->n_law * bytes > MAX_LAW)
+        w->n_law = firsts;
+    if (w->n_law * bytes > MAX_LAW || ids->n_row == 0)
         w->n_law = 0;
     w->expert =
         moe_calloc((size_t)w->r->n_place, (size_t)w->k * sizeof *w->expert);
+    w->kind = moe_calloc((size_t)w->r->n_place, sizeof *w->kind);
     w->sums =
         moe_calloc((size_t)w->r->n_doc, (size_t)w->n_sum * sizeof *w->sums);
+    w->seen = moe_calloc((size_t)ids->n_row, sizeof *w->seen);
     w->law = moe_calloc((size_t)ids->n_row, (size_t)w->n_law * sizeof *w->law);
     w->drawn = moe_calloc(2 * (size_t)w->n_sum, sizeof *w->drawn);
     w->draws = moe_calloc((size_t)((n_group + 1) * 3 * N),
                           (size_t)draws * sizeof *w->draws);
     w->pooled = moe_calloc((size_t)draws, (size_t)w->n_sum * sizeof *w->pooled);
-    if (!w->expert || !w->sums || !w->law || !w->drawn || !w->draws ||
-        !w->pooled) {
+    if (!w->expert || !w->kind || !w->sums || !w->seen || !w->law ||
+        !w->drawn || !w->draws || !w->pooled) {
         work_fini(w);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for repetition");
     }
     return MOE_OK;
 }
 
-static bool all_known(const int32_t *expert, int k)
+static bool knows_sets(const work *w)
 {
-    for (int r = 0; r < k; r++)
-        if (expert[r] < 0)
-            return false;
-    return true;
+    return w->n_law > padded(w->n_expert);
 }
 
-/* Routes by token id: occurrences, first choices, then experts and sets. */
+/* Routes by token id: first choices, then experts and kinds of sets. */
 static void learn(work *w)
 {
-    bool sets = w->n_law > 1 + w->n_expert;
+    int firsts = padded(w->n_expert);
+    bool sets = knows_sets(w);
 
     for (int64_t d = 0; d < w->r->n_doc && w->n_law; d++) {
         const moe_record_doc *doc = &w->r->docs[d];
@@ -177,92 +201,111 @@ static void learn(work *w)
             const int32_t *expert = w->expert + t * w->k;
             uint32_t *law;
 
-            if (w->ids->row[t] < 0 || !all_known(expert, w->k))
+            if (w->ids->row[t] < 0 || w->kind[t] < 0)
                 continue;
+            w->seen[w->ids->row[t]]++;
             law = w->law + w->ids->row[t] * w->n_law;
-            law[0]++;
-            law[1 + expert[0]]++;
+            law[expert[0]]++;
             for (int r = 0; r < w->k && sets; r++)
-                law[1 + w->n_expert + expert[r]]++;
+                law[firsts + expert[r]]++;
             if (sets)
-                law[1 + 2 * w->n_expert + kind_of(expert, w->k)]++;
+                law[2 * firsts + w->kind[t]]++;
         }
     }
 }
 
-/* No more than all pairs of tokens, which 64 bits count. */
-static double product(const uint32_t *a, const uint32_t *b, int64_t n)
-{
-    uint64_t sum = 0;
+/* Pairs of a route of one token id and one of another that have the first choice
+ * in common; and an expert: pairs of features, less those of equal sets. */
+typedef struct hits {
+    double of[N];
+} hits;
 
-    for (int64_t i = 0; i < n; i++)
-        sum += (uint64_t)a[i] * b[i];
-    return (double)sum;
+/* No more than all pairs of tokens, which 64 bits count. */
+static hits products(const uint32_t *a, const uint32_t *b, int firsts,
+                     int64_t n)
+{
+    uint64_t first = 0, any = 0;
+
+    for (int64_t i = 0; i < firsts; i++)
+        first += (uint64_t)a[i] * b[i];
+    for (int64_t i = firsts; i < n; i++)
+        any += i < 2 * firsts ? (uint64_t)a[i] * b[i] : -(uint64_t)a[i] * b[i];
+    return (hits){{(double)first, (double)any}};
+}
+
+typedef uint32_t lanes __attribute__((vector_size(LANES * sizeof(uint32_t))));
+
+static inline uint32_t sum_of(const uint32_t x[LANES])
+{
+    return x[0] + x[1] + x[2] + x[3] + (x[4] + x[5] + x[6] + x[7]);
 }
 
 /* The same where it takes 32 bits. */
 MOE_CLONES
-static double small_product(const uint32_t *a, const uint32_t *b, int64_t n)
+static hits small_products(const uint32_t *a, const uint32_t *b, int firsts,
+                           int64_t n)
 {
-    uint32_t lane[LANES] = {0}, sum = 0;
-    int64_t i = 0;
+    uint32_t first[LANES], any[LANES];
+    lanes sum = {0}, x, y;
 
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++)
-            lane[l] += a[i + l] * b[i + l];
-    for (; i < n; i++)
-        sum += a[i] * b[i];
-    for (int l = 0; l < LANES; l++)
-        sum += lane[l];
-    return sum;
-}
-
-/* Probability that routes of two token ids repeat; two occurrences of one id
- * are different ones. */
-static double expected(const work *w, const uint32_t *a, const uint32_t *b,
-                       int choice)
-{
-    double n = (double)a[0] * b[0], hits;
-    double (*sum)(const uint32_t *, const uint32_t *, int64_t) =
-        n * w->k * w->k <= UINT32_MAX ? small_product : product;
-
-    if (choice == FIRST || w->k == 1)
-        hits = sum(a + 1, b + 1, w->n_expert);
-    else
-        hits = sum(a + 1 + w->n_expert, b + 1 + w->n_expert, w->n_expert) -
-               sum(a + 1 + 2 * w->n_expert, b + 1 + 2 * w->n_expert, w->n_kind);
-    if (a == b) { /* an occurrence repeats itself */
-        hits -= a[0];
-        n -= a[0];
+    for (int64_t i = 0; i < firsts; i += LANES) {
+        memcpy(&x, a + i, sizeof x);
+        memcpy(&y, b + i, sizeof y);
+        sum += x * y;
     }
-    return n > 0 ? hits / n : NAN;
+    memcpy(first, &sum, sizeof sum);
+    sum = (lanes){0};
+    for (int64_t i = firsts; i < n; i += LANES) {
+        memcpy(&x, a + i, sizeof x);
+        memcpy(&y, b + i, sizeof y);
+        sum = i < 2 * firsts ? sum + x * y : sum - x * y;
+    }
+    memcpy(any, &sum, sizeof sum);
+    return (hits){{sum_of(first), sum_of(any)}};
 }
 
-static void count_pair(const work *w, double *sums, int64_t t, bool whole,
-                       bool whole_before)
+/* Probabilities that routes of the token ids at t - 1 and t repeat; two
+ * occurrences of one id are different ones. */
+static hits expected(const work *w, int64_t t)
+{
+    int32_t row = w->ids->row[t], before = w->ids->row[t - 1];
+    const uint32_t *a = w->law + before * w->n_law;
+    const uint32_t *b = w->law + row * w->n_law;
+    double n = (double)w->seen[row] * w->seen[before];
+    int firsts = padded(w->n_expert);
+    hits h = n * w->k * w->k <= UINT32_MAX
+                 ? small_products(a, b, firsts, w->n_law)
+                 : products(a, b, firsts, w->n_law);
+
+    if (w->k == 1)
+        h.of[ANY] = h.of[FIRST];
+    for (int c = 0; c < N && row == before; c++)
+        h.of[c] -= w->seen[row]; /* an occurrence repeats itself */
+    n -= row == before ? w->seen[row] : 0;
+    for (int c = 0; c < N; c++)
+        h.of[c] = n > 0 ? h.of[c] / n : NAN;
+    return h;
+}
+
+static void count_pair(const work *w, double *sums, int64_t t)
 {
     const int32_t *expert = w->expert + t * w->k, *before = expert - w->k;
-    int32_t row = w->ids->row[t], row_before = w->ids->row[t - 1];
+    bool whole = w->kind[t] >= 0 && w->kind[t - 1] >= 0;
     bool known =
-        w->n_law && whole && whole_before && row >= 0 && row_before >= 0;
-    const uint32_t *a = w->law, *b = w->law;
+        w->n_law && whole && w->ids->row[t] >= 0 && w->ids->row[t - 1] >= 0;
+    bool sets = known && (knows_sets(w) || w->k == 1);
+    hits h = known ? expected(w, t) : (hits){{0}};
 
-    if (known) {
-        a += row_before * w->n_law;
-        b += row * w->n_law;
-    }
     if (expert[0] >= 0 && before[0] >= 0) {
         sums[PAIRS + FIRST]++;
         sums[REPEATS + FIRST] += expert[0] == before[0];
-        sums[EXPECTED + FIRST] += known ? expected(w, a, b, FIRST) : 0;
+        sums[EXPECTED + FIRST] += h.of[FIRST];
         sums[TOLD + FIRST] += known;
     }
-    if (whole && whole_before) {
-        bool sets = known && (w->n_law > 1 + w->n_expert || w->k == 1);
-
+    if (whole) {
         sums[PAIRS + ANY]++;
         sums[REPEATS + ANY] += moe_sets_share(expert, before, w->k);
-        sums[EXPECTED + ANY] += sets ? expected(w, a, b, ANY) : 0;
+        sums[EXPECTED + ANY] += sets ? h.of[ANY] : 0;
         sums[TOLD + ANY] += sets;
     }
 }
@@ -272,48 +315,42 @@ static void count_documents(work *w)
     for (int64_t d = 0; d < w->r->n_doc; d++) {
         const moe_record_doc *doc = &w->r->docs[d];
         double *sums = w->sums + d * w->n_sum;
-        bool whole_before = false;
+        double *experts = sums + COUNTS + w->n_expert;
+        double *kinds = experts + w->n_expert;
 
         for (int64_t t = doc->first; t < doc->first + doc->n_tok; t++) {
             const int32_t *expert = w->expert + t * w->k;
-            bool whole = all_known(expert, w->k);
 
-            if (expert[0] >= 0)
+            if (expert[0] >= 0) {
                 sums[COUNTS + expert[0]]++;
-            sums[KNOWN] += expert[0] >= 0;
-            if (whole && w->n_kind)
-                sums[COUNTS + w->n_expert + kind_of(expert, w->k)]++;
+                sums[KNOWN]++;
+            }
+            if (w->kind[t] >= 0 && w->n_kind) {
+                for (int r = 0; r < w->k; r++)
+                    experts[expert[r]]++;
+                kinds[w->kind[t]]++;
+            }
             if (!w->r->begins[t])
-                count_pair(w, sums, t, whole, whole_before);
-            whole_before = whole;
+                count_pair(w, sums, t);
         }
     }
 }
 
-/* Overlap of two draws from the law of sets in a row of sums; NaN: unknown. */
+/* Overlap of two draws from the law of sets in a row of sums; NaN: unknown.
+ * Two sets of two that have both experts in common count once. */
 static double overlap(const work *w, const double *sums)
 {
-    const double *kind = sums + COUNTS + w->n_expert;
+    const double *expert = sums + COUNTS + w->n_expert;
+    const double *kind = expert + w->n_expert;
     double n = 0, sets = 0, experts = 0;
 
     for (int i = 0; i < w->n_kind; i++) {
         n += kind[i];
         sets += kind[i] * kind[i];
     }
-    if (n == 0)
-        return NAN;
-    if (w->k == 1)
-        return sets / (n * n);
-    for (int e = 0; e < w->n_expert; e++) {
-        double with = 0;
-
-        for (int low = 0; low < e; low++)
-            with += kind[e * (e - 1) / 2 + low];
-        for (int high = e + 1; high < w->n_expert; high++)
-            with += kind[high * (high - 1) / 2 + e];
-        experts += with * with;
-    }
-    return (experts - sets) / (n * n);
+    for (int e = 0; e < w->n_expert && n > 0; e++)
+        experts += expert[e] * expert[e];
+    return n > 0 ? (w->k == 1 ? sets : experts - sets) / (n * n) : NAN;
 }
 
 static double load_chance(const work *w, const double *sums, int choice)
@@ -397,6 +434,9 @@ static void summarise(moe_repeat *out, const work *w, int group,
         double over_token = moe_stats_corrected(rate, by_token);
 
         out[c] = (moe_repeat){
+            .pairs = (int64_t)sums[PAIRS + c],
+            .repeats = (int64_t)sums[REPEATS + c],
+            .chance_load = load_chance(w, sums, c),
             .chance_token = by_token,
             .rate = moe_stats_interval(draws_of(w, group, 0, c), n, units),
             .p_load = moe_stats_two_sided(load, n, over_load, 0, units),
@@ -423,7 +463,7 @@ moe_err moe_repeat_layer(moe_repeat *out, const moe_study *study,
         free(list);
         return err;
     }
-    moe_record_layer(w.expert, w.r, i, w.k);
+    load_layer(&w, i);
     learn(&w);
     count_documents(&w);
     all = w.drawn + w.n_sum;

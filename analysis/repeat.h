@@ -12,6 +12,8 @@ enum { MOE_REPEAT_FIRST, MOE_REPEAT_ANY, MOE_REPEAT_CHOICES };
 
 /* One choice in one group at one layer. */
 typedef struct moe_repeat {
+    int64_t pairs, repeats;
+    double chance_load;  /* NaN: too many kinds of sets               */
     double chance_token; /* NaN: not known, or too many kinds of sets */
     moe_interval rate, load, token; /* of the rate, and corrected by each   */
     double p_load, p_token; /* that the corrected rate is 0              */

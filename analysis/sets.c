@@ -24,6 +24,9 @@ void moe_sets_fini(moe_sets *s)
 
 bool moe_sets_share(const int32_t *a, const int32_t *b, int top_k)
 {
+    if (top_k == 2) /* no telling which of them */
+        return (a[0] == b[0]) | (a[0] == b[1]) | (a[1] == b[0]) |
+               (a[1] == b[1]);
     for (int i = 0; i < top_k; i++)
         for (int j = 0; j < top_k; j++)
             if (a[i] == b[j])
