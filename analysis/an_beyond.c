@@ -151,8 +151,9 @@ static moe_err prepare(state *s)
     }
     fill_tokens(class, level, doc, r);
     choose_halves(s, list);
-    err = moe_strata_make(&s->strata, class, level, r->n_place);
-    if (err != MOE_OK)
+    if ((err = moe_strata_make(&s->strata, class, level, r->n_place)) !=
+            MOE_OK ||
+        (err = moe_strata_split(&s->strata)) != MOE_OK)
         goto done;
     s->doc = moe_calloc((size_t)s->strata.n, sizeof *s->doc);
     if (!s->doc) {
@@ -246,7 +247,8 @@ static moe_err do_layer(void *user, int64_t slot)
     int n_expert = s->study->shape->n_expert;
     int32_t *by_place = moe_calloc((size_t)r->n_place, sizeof *by_place);
     int32_t *first = moe_calloc((size_t)s->strata.n, sizeof *first);
-    int64_t *work = moe_calloc(2 * (size_t)n_expert, sizeof *work);
+    int32_t *work =
+        moe_calloc(3 * (size_t)n_expert + MOE_LOGS_WIDE, sizeof *work);
     row *out = &s->rows[slot];
     moe_err err;
 

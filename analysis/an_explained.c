@@ -156,8 +156,10 @@ static moe_err prepare(state *s)
         fill_levels(level, r);
     for (int f = 0; f < N_FACTOR && err == MOE_OK; f++)
         if ((err = moe_strata_make(&s->strata[f], class, level[f],
-                                   r->n_place)) == MOE_OK)
+                                   r->n_place)) == MOE_OK) {
             refine(class, &s->strata[f]);
+            err = moe_strata_split(&s->strata[f]);
+        }
     if (err == MOE_OK) {
         s->part = moe_calloc((size_t)s->strata[TOKEN].n, sizeof *s->part);
         if (!s->part)
@@ -234,13 +236,15 @@ static moe_err do_layer(void *user, int64_t slot)
     int n_expert = s->study->shape->n_expert;
     int32_t *first = moe_calloc((size_t)r->n_place, sizeof *first);
     int32_t *sorted = moe_calloc((size_t)r->n_place, sizeof *sorted);
-    int64_t *work = moe_calloc(2 * (size_t)n_expert, sizeof *work);
+    int32_t *work =
+        moe_calloc(3 * (size_t)n_expert + MOE_LOGS_WIDE, sizeof *work);
+    int64_t *total = moe_calloc((size_t)n_expert, sizeof *total);
     int64_t *count =
         moe_calloc((size_t)s->n_part, (size_t)n_expert * sizeof *count);
     row *out = &s->rows[slot];
     moe_err err = MOE_OK;
 
-    if (!first || !sorted || !work || !count) {
+    if (!first || !sorted || !work || !total || !count) {
         err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
         goto done;
     }
@@ -251,13 +255,14 @@ static moe_err do_layer(void *user, int64_t slot)
             moe_strata_information(&s->strata[f], sorted, n_expert, work);
     }
     count_values(count, s, sorted, n_expert);
-    out->entropy = entropy_of(s, count, n_expert, -1, work);
-    err = jackknife(out, s, sorted, count, n_expert, work);
+    out->entropy = entropy_of(s, count, n_expert, -1, total);
+    err = jackknife(out, s, sorted, count, n_expert, total);
 
 done:
     free(first);
     free(sorted);
     free(work);
+    free(total);
     free(count);
     return err;
 }

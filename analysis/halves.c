@@ -2,6 +2,7 @@
 
 #include "analysis/halves.h"
 
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -9,22 +10,24 @@
 #include <string.h>
 
 enum {
-    LANES = 64, /* pairs that are counted together                  */
-    SMALL = 64  /* classes up to this size have a table of means    */
+    WIDE = MOE_LOGS_WIDE,
+    GROUPS = 8,            /* of lanes                            */
+    LANES = GROUPS * WIDE, /* pairs that are counted together     */
+    SMALL = 64             /* halves up to this size of a class have a table */
 };
 
-/* What every x86-64 adds at once, and other processors as they can. */
-typedef int32_t quad __attribute__((vector_size(16)));
-enum { QUADS = LANES / 4 };
+/* Aligned as allocated memory is. */
+typedef int32_t group
+    __attribute__((vector_size(WIDE * sizeof(int32_t)), aligned(16)));
 
 /* Counts of one thing in the first halves of pairs, or in the others. */
 typedef union lanes {
-    quad q[QUADS];
+    group g[GROUPS];
     int32_t n[LANES];
 } lanes;
 
 /* Where the means for a class of `all` begin; [all + 1, all + 1] of them. */
-static int64_t small_at(int64_t all)
+static int32_t small_at(int32_t all)
 {
     return all * (all + 1) * (2 * all + 1) / 6;
 }
@@ -35,16 +38,32 @@ void moe_halves_fini(moe_halves *h)
     h->small = NULL;
 }
 
+static void fill_small(moe_halves *h, int32_t all)
+{
+    int32_t of_all[WIDE], marked[WIDE], drawn[WIDE];
+    double mean[WIDE];
+
+    for (int i = 0; i < WIDE; i++)
+        of_all[i] = all;
+    for (int32_t m = 0; m <= all; m++)
+        for (int32_t n = 0; n <= all; n += WIDE) {
+            for (int32_t i = 0; i < WIDE; i++) {
+                marked[i] = m;
+                drawn[i] = n + i < all ? n + i : all;
+            }
+            moe_logs_means(mean, &h->strata->logs, of_all, marked, drawn);
+            for (int32_t i = 0; i < WIDE && n + i <= all; i++)
+                h->small[small_at(all) + m * (all + 1) + n + i] = mean[i];
+        }
+}
+
 moe_err moe_halves_make(moe_halves *h)
 {
     h->small = moe_calloc((size_t)small_at(SMALL + 1), sizeof *h->small);
     if (!h->small)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for half-samples");
-    for (int64_t all = 2; all <= SMALL; all++)
-        for (int64_t marked = 2; marked <= all; marked++)
-            for (int64_t drawn = 2; drawn <= all; drawn++)
-                h->small[small_at(all) + marked * (all + 1) + drawn] =
-                    moe_logs_mean(&h->strata->logs, all, marked, drawn);
+    for (int32_t all = 2; all <= SMALL; all++)
+        fill_small(h, all);
     return MOE_OK;
 }
 
@@ -65,7 +84,8 @@ typedef struct work {
     const moe_halves *h;
     const int32_t *chose; /* [strata->n]                                  */
     int n_lane;           /* pairs at hand                                */
-    int n_quad;           /* that hold them                               */
+    int n_group;          /* that hold them                               */
+    lanes used;           /* all bits: a pair has the lane                */
     lanes *mask;          /* [n_doc] all bits: the first half has it      */
     int64_t n_cell;       /* of the class at hand                         */
     int n_level, n_value;
@@ -73,17 +93,13 @@ typedef struct work {
     count *levels; /* [most levels]                                */
     count *values; /* [n_value] those that the class has           */
     count all;
-    int32_t *number;         /* [n_value] of each in values; -1: not there */
-    int64_t *cell_of;        /* [n_value] at the level at hand; -1: none   */
-    int32_t *here;           /* [most cells] in the document at hand       */
-    int64_t *touched;        /* [most cells] those it has                  */
-    double *out[3];          /* see below                                  */
-    int64_t small_at[LANES]; /* where the means of each half begin    */
+    int32_t *number;  /* [n_value] of each in values; -1: not there */
+    int64_t *cell_of; /* [n_value] at the level at hand; -1: none   */
+    int32_t *here;    /* [most cells] in the document at hand       */
+    int64_t *touched; /* [most cells] those it has                  */
+    double *sum;      /* [2, LANES] of each half: x log x of the cells, less
+                         their means by chance                      */
 } work;
-
-/* Sums for each half, [2, LANES]: x log x of the cells; their means by chance;
- * of classes, less levels, less values. */
-enum { CELLS, BY_CHANCE, MARGINS, N_SUM };
 
 static void work_fini(work *w)
 {
@@ -95,8 +111,7 @@ static void work_fini(work *w)
     free(w->cell_of);
     free(w->here);
     free(w->touched);
-    for (int i = 0; i < N_SUM; i++)
-        free(w->out[i]);
+    free(w->sum);
 }
 
 /* The most levels and the most cells that a class can have. */
@@ -104,7 +119,7 @@ static void measure(int64_t *n_level, int64_t *n_cell, const moe_strata *s,
                     int64_t n_value)
 {
     *n_level = *n_cell = 1;
-    for (int64_t from = 0, to; from < s->n; from = to) {
+    for (int64_t from = 0, to; from < s->n_mixed; from = to) {
         int64_t levels = 1, cells;
 
         to = moe_strata_class(s, from);
@@ -120,7 +135,6 @@ static moe_err work_make(work *w, const moe_halves *h, const int32_t *value,
                          int n_value)
 {
     int64_t n_level, n_cell;
-    bool made;
 
     *w = (work){.h = h, .chose = value};
     measure(&n_level, &n_cell, h->strata, n_value);
@@ -132,13 +146,9 @@ static moe_err work_make(work *w, const moe_halves *h, const int32_t *value,
     w->cell_of = moe_calloc((size_t)n_value, sizeof *w->cell_of);
     w->here = moe_calloc((size_t)n_cell, sizeof *w->here);
     w->touched = moe_calloc((size_t)n_cell, sizeof *w->touched);
-    made = w->mask && w->cells && w->levels && w->values && w->number &&
-           w->cell_of && w->here && w->touched;
-    for (int i = 0; i < N_SUM; i++) {
-        w->out[i] = moe_calloc(2 * LANES, sizeof *w->out[i]);
-        made = made && w->out[i];
-    }
-    if (!made) {
+    w->sum = moe_calloc(2 * LANES, sizeof *w->sum);
+    if (!w->mask || !w->cells || !w->levels || !w->values || !w->number ||
+        !w->cell_of || !w->here || !w->touched || !w->sum) {
         work_fini(w);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for half-samples");
     }
@@ -156,13 +166,14 @@ static void choose_pairs(work *w, int64_t pair)
     int64_t left = h->n_pair - pair;
 
     w->n_lane = left < LANES ? (int)left : LANES;
-    w->n_quad = (w->n_lane + 3) / 4;
-    for (int i = 0; i < LANES; i++)
+    w->n_group = (w->n_lane + WIDE - 1) / WIDE;
+    for (int i = 0; i < LANES; i++) {
+        w->used.n[i] = i < w->n_lane ? -1 : 0;
         for (int64_t d = 0; d < h->n_doc; d++)
             w->mask[d].n[i] =
                 i < w->n_lane && h->first[(pair + i) * h->n_doc + d] ? -1 : 0;
-    for (int i = 0; i < N_SUM; i++)
-        memset(w->out[i], 0, 2 * LANES * sizeof *w->out[i]);
+    }
+    memset(w->sum, 0, 2 * LANES * sizeof *w->sum);
 }
 
 /* ---- counting a class ---- */
@@ -184,6 +195,7 @@ static int64_t find_cell(work *w, int32_t value)
 }
 
 /* What a document has at the level at hand. */
+MOE_CLONES
 static void add_document(work *w, int32_t doc, int64_t n_touched)
 {
     const lanes *mask = &w->mask[doc];
@@ -191,10 +203,10 @@ static void add_document(work *w, int32_t doc, int64_t n_touched)
     for (int64_t i = 0; i < n_touched; i++) {
         int64_t at = w->touched[i];
         int32_t n = w->here[at];
-        quad whole = {n, n, n, n}, *to = w->cells[at].n.first.q;
+        group *to = w->cells[at].n.first.g;
 
-        for (int q = 0; q < w->n_quad; q++)
-            to[q] += whole & mask->q[q];
+        for (int g = 0; g < w->n_group; g++)
+            to[g] += mask->g[g] & n;
         w->cells[at].n.whole += n;
         w->here[at] = 0;
     }
@@ -205,23 +217,24 @@ static void add_level(work *w)
     w->levels[w->n_level++] = (count){.whole = 0};
 }
 
-static void add_count(count *to, const count *from, int n_quad)
+static inline void add_count(count *to, const count *from, int n_group)
 {
-    for (int q = 0; q < n_quad; q++)
-        to->first.q[q] += from->first.q[q];
+    for (int g = 0; g < n_group; g++)
+        to->first.g[g] += from->first.g[g];
     to->whole += from->whole;
 }
 
 /* Cells from `first` on are all that their level has. */
+MOE_CLONES
 static void close_level(work *w, int64_t first)
 {
     for (int64_t i = first; i < w->n_cell; i++) {
         cell *c = &w->cells[i];
 
         w->cell_of[c->value] = -1;
-        add_count(&w->levels[c->level], &c->n, w->n_quad);
-        add_count(&w->values[w->number[c->value]], &c->n, w->n_quad);
-        add_count(&w->all, &c->n, w->n_quad);
+        add_count(&w->levels[c->level], &c->n, w->n_group);
+        add_count(&w->values[w->number[c->value]], &c->n, w->n_group);
+        add_count(&w->all, &c->n, w->n_group);
     }
 }
 
@@ -260,81 +273,100 @@ static void count_class(work *w, int64_t from, int64_t to)
 
 /* ---- what it tells ---- */
 
-/* Add `sign` times x log x of a count to the sums of a side. */
-static void add_logs(double *sum, const work *w, const count *c, double sign)
+/* Add x log x of a count. */
+static void add_logs(double *sum, const work *w, const count *c)
 {
-    const moe_logs *logs = &w->h->strata->logs;
-
-    if (c->whole <= 1) /* 0 log 0 = 1 log 1 = 0 */
-        return;
-    if (c->whole < logs->size)
-        for (int i = 0; i < w->n_lane; i++)
-            sum[i] += sign * logs->x_log_x[c->first.n[i]];
-    else
-        for (int i = 0; i < w->n_lane; i++)
-            sum[i] += sign * moe_logs_of(logs, c->first.n[i]);
+    for (int i = 0; i < w->n_lane; i++)
+        sum[i] += moe_logs_of(&w->h->strata->logs, c->first.n[i]);
 }
 
-/* The mean by chance of a value at a level. */
-static void add_means(double *sum, const work *w, const count *value,
-                      const count *level)
+/* Whether the table has all means of a group of lanes. */
+static bool is_small(const work *w, int g)
 {
-    const moe_logs *logs = &w->h->strata->logs;
+    int32_t most = 0;
 
-    if (value->whole <= 1 || level->whole <= 1)
-        return;
-    for (int i = 0; i < w->n_lane; i++) {
-        int64_t all = w->all.first.n[i], marked = value->first.n[i];
-        int64_t drawn = level->first.n[i];
+    for (int i = g * WIDE; i < (g + 1) * WIDE; i++)
+        most = w->all.first.n[i] > most ? w->all.first.n[i] : most;
+    return most <= SMALL;
+}
 
-        if (all <= SMALL)
-            sum[i] += w->h->small[w->small_at[i] + marked * (all + 1) + drawn];
-        else if (marked > 1 && drawn > 1)
-            sum[i] += moe_logs_mean(logs, all, marked, drawn);
+/* Take the means by chance of a value at all levels from the sums of a group of
+ * lanes. */
+static void take_means(double *sum, const work *w, const count *value, int g)
+{
+    const int32_t *all = w->all.first.n + g * WIDE;
+    const int32_t *marked = value->first.n + g * WIDE;
+    const bool small = is_small(w, g);
+    const double *row[WIDE];
+    double mean[WIDE];
+
+    for (int i = 0; i < WIDE && small; i++)
+        row[i] = w->h->small + small_at(all[i]) + marked[i] * (all[i] + 1);
+    for (int l = 0; l < w->n_level; l++) {
+        const int32_t *drawn = w->levels[l].first.n + g * WIDE;
+
+        if (w->levels[l].whole <= 1) /* 0 log 0 = 1 log 1 = 0 */
+            continue;
+        if (small) {
+            for (int i = 0; i < WIDE; i++)
+                sum[i] -= row[i][drawn[i]];
+            continue;
+        }
+        moe_logs_means(mean, &w->h->strata->logs, all, marked, drawn);
+        for (int i = 0; i < WIDE; i++)
+            sum[i] -= mean[i];
     }
 }
 
-static void add_side(work *w, int side)
+/* The margins of a class are those by chance, too. */
+static void add_side(work *w, double *sum)
 {
-    double *margins = w->out[MARGINS] + side * LANES;
-
-    for (int i = 0; i < w->n_lane; i++)
-        w->small_at[i] = small_at(w->all.first.n[i]);
-    add_logs(margins, w, &w->all, 1);
-    for (int l = 0; l < w->n_level; l++)
-        add_logs(margins, w, &w->levels[l], -1);
-    for (int v = 0; v < w->n_value; v++)
-        add_logs(margins, w, &w->values[v], -1);
     for (int64_t i = 0; i < w->n_cell; i++)
-        add_logs(w->out[CELLS] + side * LANES, w, &w->cells[i].n, 1);
-    for (int l = 0; l < w->n_level; l++)
-        for (int v = 0; v < w->n_value; v++)
-            add_means(w->out[BY_CHANCE] + side * LANES, w, &w->values[v],
-                      &w->levels[l]);
+        if (w->cells[i].n.whole > 1)
+            add_logs(sum, w, &w->cells[i].n);
+    for (int v = 0; v < w->n_value; v++)
+        for (int g = 0; g < w->n_group && w->values[v].whole > 1; g++)
+            take_means(sum + g * WIDE, w, &w->values[v], g);
 }
 
 /* From the first halves to the others. */
-static void turn(count *c, int n_quad)
+static inline void turn(count *c, const work *w)
 {
-    int32_t n = c->whole;
-    quad whole = {n, n, n, n};
+    for (int g = 0; g < w->n_group; g++)
+        c->first.g[g] = (w->used.g[g] & c->whole) - c->first.g[g];
+}
 
-    for (int q = 0; q < n_quad; q++)
-        c->first.q[q] = whole - c->first.q[q];
+MOE_CLONES
+static void turn_class(work *w)
+{
+    turn(&w->all, w);
+    for (int l = 0; l < w->n_level; l++)
+        turn(&w->levels[l], w);
+    for (int v = 0; v < w->n_value; v++)
+        turn(&w->values[v], w);
+    for (int64_t i = 0; i < w->n_cell; i++)
+        turn(&w->cells[i].n, w);
+}
+
+/* Of one value there is no more to tell by a level than by chance. */
+static bool is_plain(const int32_t *value, int64_t from, int64_t to)
+{
+    while (from < to && value[from] < 0)
+        from++;
+    for (int64_t i = from; i < to; i++)
+        if (value[i] != value[from] && value[i] >= 0)
+            return false;
+    return true;
 }
 
 static void add_class(work *w, int64_t from, int64_t to)
 {
+    if (is_plain(w->chose, from, to))
+        return;
     count_class(w, from, to);
-    add_side(w, 0);
-    turn(&w->all, w->n_quad);
-    for (int l = 0; l < w->n_level; l++)
-        turn(&w->levels[l], w->n_quad);
-    for (int v = 0; v < w->n_value; v++)
-        turn(&w->values[v], w->n_quad);
-    for (int64_t i = 0; i < w->n_cell; i++)
-        turn(&w->cells[i].n, w->n_quad);
-    add_side(w, 1);
+    add_side(w, w->sum);
+    turn_class(w);
+    add_side(w, w->sum + LANES);
     for (int64_t i = 0; i < w->n_cell; i++)
         w->number[w->cells[i].value] = -1;
 }
@@ -343,15 +375,12 @@ static void put_pairs(double *out, const work *w, const int64_t *known)
 {
     for (int i = 0; i < w->n_lane; i++)
         for (int side = 0; side < 2; side++) {
-            int at = side * LANES + i;
-            double margins = w->out[MARGINS][at], n = 0;
+            double n = 0;
 
             for (int64_t d = 0; d < w->h->n_doc; d++)
                 if ((w->mask[d].n[i] != 0) == (side == 0))
                     n += (double)known[d];
-            *out++ = n > 0 ? fmax(0, (w->out[CELLS][at] + margins) / n) -
-                                 fmax(0, (w->out[BY_CHANCE][at] + margins) / n)
-                           : NAN;
+            *out++ = n > 0 ? w->sum[side * LANES + i] / n : NAN;
         }
 }
 
@@ -373,10 +402,9 @@ moe_err moe_halves_beyond(double *out, const moe_halves *h,
         known[h->doc[i]] += value[i] >= 0;
     for (int64_t pair = 0; pair < h->n_pair; pair += LANES) {
         choose_pairs(&w, pair);
-        for (int64_t from = 0, to; from < s->n; from = to) {
+        for (int64_t from = 0, to; from < s->n_mixed; from = to) {
             to = moe_strata_class(s, from);
-            if (s->cut[from] != MOE_CLASS_ALIKE) /* else the terms cancel */
-                add_class(&w, from, to);
+            add_class(&w, from, to);
         }
         put_pairs(out + 2 * pair, &w, known);
     }

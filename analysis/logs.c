@@ -5,14 +5,21 @@
 #include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_LOGS = 1 << 20, LANES = 4, WIDE = MOE_LOGS_WIDE };
+enum {
+    ENOUGH = 128, /* no sum by chance goes so far: see MANY */
+    MOST_LOGS = 1 << 20,
+    WIDE = MOE_LOGS_WIDE
+};
 
 /* ---- of many numbers ---- */
 
 typedef double wide __attribute__((vector_size(WIDE * sizeof(double))));
+typedef int64_t masks __attribute__((vector_size(WIDE * sizeof(int64_t))));
+typedef int32_t ints __attribute__((vector_size(WIDE * sizeof(int32_t))));
 typedef uint64_t words __attribute__((vector_size(WIDE * sizeof(uint64_t))));
 
 /* 2/ln 2 times 1, 1/3, 1/5, ..., of which the next would add 2e-17. */
@@ -63,30 +70,71 @@ void moe_x_log_x(double *out, const double *from, int64_t n)
 
 moe_err moe_logs_make(moe_logs *out, int64_t most)
 {
-    moe_logs t = {.size = most < MOST_LOGS ? most + 1 : MOST_LOGS};
+    moe_logs t = {.size = most < 2 * ENOUGH  ? 2 * ENOUGH
+                          : most < MOST_LOGS ? most + 1
+                                             : MOST_LOGS};
 
-    t.x_log_x = moe_calloc((size_t)t.size + 2 * LANES, sizeof *t.x_log_x);
-    t.inverse = moe_calloc((size_t)t.size + LANES, sizeof *t.inverse);
-    if (t.x_log_x)
-        t.x_log_x += LANES;
-    if (!t.x_log_x || !t.inverse) {
-        moe_logs_fini(&t);
+    t.x_log_x = moe_calloc((size_t)t.size, sizeof *t.x_log_x);
+    if (!t.x_log_x)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld logarithms",
                         (long long)t.size);
-    }
-    for (int64_t i = 1; i < t.size; i++) {
-        t.x_log_x[i] = (double)i * log2((double)i);
-        t.inverse[i] = 1 / (double)i;
-    }
+    for (int64_t i = 1; i < t.size; i++)
+        t.x_log_x[i] = (double)i;
+    moe_x_log_x(t.x_log_x, t.x_log_x, t.size);
     *out = t;
     return MOE_OK;
 }
 
 void moe_logs_fini(moe_logs *t)
 {
-    free(t->x_log_x ? t->x_log_x - LANES : NULL);
-    free(t->inverse);
+    free(t->x_log_x);
     *t = (moe_logs){0};
+}
+
+/* ---- by chance ---- */
+
+enum { MANY = 20 }; /* a mean from which on moments tell enough */
+
+/* Hypergeometric laws: of `all`, `marked` are marked and `drawn` drawn. At least
+ * `low` of them are both. `rest` is all - marked - drawn without its sign. */
+typedef struct laws {
+    wide all, marked, drawn, low, rest;
+    masks many; /* all bits: more than MANY of them, in the mean */
+} laws;
+
+/* Of what lies in memory: what was just compared would be compared again, one by
+ * one. */
+static bool any(const masks *m)
+{
+    int64_t bits = 0;
+
+    for (int i = 0; i < WIDE; i++)
+        bits |= (*m)[i];
+    return bits != 0;
+}
+
+MOE_CLONES
+static void set_laws(laws *to, const int32_t *all, const int32_t *marked,
+                     const int32_t *drawn)
+{
+    masks under;
+    wide product;
+    ints n;
+
+    memcpy(&n, all, sizeof n);
+    to->all = __builtin_convertvector(n, wide);
+    memcpy(&n, marked, sizeof n);
+    to->marked = __builtin_convertvector(n, wide);
+    memcpy(&n, drawn, sizeof n);
+    to->drawn = __builtin_convertvector(n, wide);
+    to->rest = to->all - to->marked - to->drawn;
+    under = to->rest < 0;
+    to->low = (wide)((masks)-to->rest & under);
+    to->rest += 2 * to->low;
+    /* 0 where there is but one x; two comparisons would be made one by one */
+    product = (to->marked - to->low) * (to->drawn - to->low);
+    product *= to->marked * to->drawn - MANY * to->all;
+    to->many = product > 0;
 }
 
 /*
@@ -95,131 +143,120 @@ void moe_logs_fini(moe_logs *t)
  * to m4 are those of the hypergeometric law, m5 and m6 what cumulants up to the
  * fourth leave.
  */
-static double by_moments(double all, double marked, double drawn)
-{
-    double u = drawn * marked / all, v = 1 / u;
-    double plain = all - marked, left = all - drawn;
-    double m2 = u * plain / all * left / (all - 1);
-    double m3 = m2 * (plain - marked) / all * (left - drawn) / (all - 2);
-    double both = marked * plain * drawn * left;
-    double excess =
-        ((all - 1) * all * all *
-             (all * (all + 1) - 6 * (marked * plain + drawn * left)) +
-         6 * both * (5 * all - 6)) /
-        (both * (all - 2) * (all - 3));
-    double k4 = m2 * m2 * excess;
-    double m6 = 15 * m2 * (m2 * m2 + k4) + 10 * m3 * m3;
-
-    return (u * log(u) +
-            v * (m2 / 2 -
-                 v * (m3 / 6 - v * ((3 * m2 * m2 + k4) / 12 -
-                                    v * (m2 * m3 / 2 - v * m6 / 30))))) /
-           log(2);
-}
-
-/* At most two, or three, of them can be marked and drawn: closed forms, for the
- * many rare token ids. small <= large are the marked and the drawn ones. */
-static double of_few(double all, double small, double large)
-{
-    double two = large * (large - 1) / (all * (all - 1));
-
-    return small == 2
-               ? 2 * two
-               : two / (all - 2) *
-                     (6 * (all - large) + 3 * 1.5849625007211562 * (large - 2));
-}
-
-static const double little = 1e-13;
-
-/* From the mode outwards, each weight from its neighbour; the weights are
- * divided by their sum at the end, so that the first may be 1. */
-static double by_sum(const moe_logs *t, int64_t rest, int64_t marked,
-                     int64_t drawn, int64_t mode)
-{
-    int64_t low = rest < 0 ? -rest : 0;
-    int64_t high = marked < drawn ? marked : drawn;
-    double sum = moe_logs_of(t, mode), weights = 1, weight = 1;
-
-    for (int64_t x = mode + 1; x <= high && weight > little; x++) {
-        weight *= (double)(marked - x + 1) * (double)(drawn - x + 1) /
-                  ((double)x * (double)(rest + x));
-        weights += weight;
-        sum += weight * moe_logs_of(t, x);
-    }
-    weight = 1;
-    for (int64_t x = mode - 1; x >= low && weight > little; x--) {
-        weight *= (double)(x + 1) * (double)(rest + x + 1) /
-                  ((double)(marked - x) * (double)(drawn - x));
-        weights += weight;
-        sum += weight * moe_logs_of(t, x);
-    }
-    return sum / weights;
-}
-
-/* As many neighbours at once, of which each weight is the product of the steps
- * up to its own. */
-typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
-
-/* The same where all numbers are inside of the tables, so that no division is
- * needed. Beyond the last x a step is 0, and so are weights: the tables have
- * room for so many more. */
 MOE_CLONES
-static double by_lanes(const moe_logs *t, int64_t rest, int64_t marked,
-                       int64_t drawn, int64_t mode)
+static void by_moments(double *mean, const laws *of)
 {
-    const lanes one = {1, 1, 1, 1}, count = {0, 1, 2, 3};
-    lanes sum = {0}, weights = {0}, weight, step, p, q;
+    wide all = of->all, marked = of->marked, drawn = of->drawn;
+    wide u = drawn * marked / all, v = 1 / u;
+    wide plain = all - marked, left = all - drawn;
+    wide m2 = u * plain / all * left / (all - 1);
+    wide m3 = m2 * (plain - marked) / all * (left - drawn) / (all - 2);
+    wide both = marked * plain * drawn * left;
+    wide excess = ((all - 1) * all * all *
+                       (all * (all + 1) - 6 * (marked * plain + drawn * left)) +
+                   6 * both * (5 * all - 6)) /
+                  (both * (all - 2) * (all - 3));
+    wide k4 = m2 * m2 * excess;
+    wide m6 = 15 * m2 * (m2 * m2 + k4) + 10 * m3 * m3;
+    wide sum = v *
+               (m2 / 2 - v * (m3 / 6 - v * ((3 * m2 * m2 + k4) / 12 -
+                                            v * (m2 * m3 / 2 - v * m6 / 30)))) /
+               log(2);
 
-    weight = one;
-    for (int64_t i = 0; weight[LANES - 1] > little; i += LANES) {
-        memcpy(&p, t->inverse + mode + 1 + i, sizeof p);
-        memcpy(&q, t->inverse + rest + mode + 1 + i, sizeof q);
-        step = ((double)(marked - mode - i) - count) *
-               ((double)(drawn - mode - i) - count) * (p * q);
-        step *= (lanes){1, step[0], step[1], step[2]};
-        step *= (lanes){1, 1, step[0], step[1]};
-        weight = step * weight[LANES - 1];
-        memcpy(&p, t->x_log_x + mode + 1 + i, sizeof p);
-        weights += weight;
-        sum += weight * p;
-    }
-    weight = one;
-    for (int64_t i = 0; weight[LANES - 1] > little; i += LANES) {
-        memcpy(&p, t->inverse + marked - mode + 1 + i, sizeof p);
-        memcpy(&q, t->inverse + drawn - mode + 1 + i, sizeof q);
-        step = ((double)(mode - i) - count) *
-               ((double)(rest + mode - i) - count) * (p * q);
-        step *= (lanes){1, step[0], step[1], step[2]};
-        step *= (lanes){1, 1, step[0], step[1]};
-        weight = step * weight[LANES - 1];
-        memcpy(&p, t->x_log_x + mode - LANES - i, sizeof p);
-        weights += weight;
-        sum += weight * (lanes){p[3], p[2], p[1], p[0]};
-    }
-    return (t->x_log_x[mode] + (sum[0] + sum[1] + (sum[2] + sum[3]))) /
-           (1 + (weights[0] + weights[1] + (weights[2] + weights[3])));
+    memcpy(mean, &u, sizeof u);
+    moe_x_log_x(mean, mean, WIDE);
+    for (int i = 0; i < WIDE; i++)
+        mean[i] += sum[i];
 }
 
-double moe_logs_mean(const moe_logs *t, int64_t all, int64_t marked,
-                     int64_t drawn)
+/* Weights [4, WIDE] times x log x of numbers that lie apart. */
+MOE_CLONES
+static void look_up(wide *out, const wide *weight, const double *logs,
+                    const int64_t *at)
 {
-    int64_t rest = all - marked - drawn;
-    int64_t low = rest < 0 ? -rest : 0;
-    int64_t high = marked < drawn ? marked : drawn;
-    int64_t mode;
+    const double *w = (const double *)weight;
+    double sum[WIDE];
 
-    if (high <= 1) /* 0 log 0 = 1 log 1 = 0 */
-        return 0;
-    if (low == high)
-        return moe_logs_of(t, low);
-    if (high <= 3)
-        return of_few((double)all, (double)high,
-                      (double)(marked < drawn ? drawn : marked));
-    if ((double)marked * (double)drawn > 20 * (double)all)
-        return by_moments((double)all, (double)marked, (double)drawn);
-    mode = (int64_t)(((double)marked + 1) * ((double)drawn + 1) /
-                     ((double)all + 2));
-    mode = mode < low ? low : mode > high ? high : mode;
-    return all < t->size ? by_lanes(t, rest, marked, drawn, mode)
-                         : by_sum(t, rest, marked, drawn, mode);
+    for (int i = 0; i < WIDE; i++) {
+        const double *l = logs + at[i];
+
+        sum[i] = (w[i] * l[0] + w[WIDE + i] * l[1]) +
+                 (w[2 * WIDE + i] * l[2] + w[3 * WIDE + i] * l[3]);
+    }
+    memcpy(out, sum, sizeof sum);
+}
+
+/*
+ * Weights from the lowest x on, four at a time, each from the one before it: the
+ * first may be 1, because they are divided by their sum at the end. Numerators
+ * and denominators are multiplied apart, so that one division serves four.
+ * Beyond the last x weights are 0. Laws that need no sum get any number.
+ */
+MOE_CLONES
+static void by_sum(double *mean, const moe_logs *t, const laws *of)
+{
+    const double little = 1e-13; /* of the sum of weights */
+    const bool shifted = any((const masks *)&of->low);
+    const wide rest = of->rest, drawn = of->drawn - of->low;
+    const wide marked = (wide)((masks)(of->marked - of->low) & ~of->many);
+    wide sum = {0}, weight = sum + 1, weights = weight;
+    masks over = ~of->many;
+    int64_t at[WIDE];
+
+    for (int i = 0; i < WIDE && shifted; i++) {
+        at[i] = (int64_t)of->low[i];
+        sum[i] = moe_logs_of(t, at[i]);
+        if (at[i] >= ENOUGH) /* the only one, or by moments */
+            at[i] = 0;
+    }
+    for (int64_t n = 1; any(&over); n += 4) {
+        const double *logs = t->x_log_x + n;
+        double x = (double)n;
+        wide p = (marked - (x - 1)) * (drawn - (x - 1));
+        wide q = (marked - x) * (drawn - x);
+        wide r = (marked - (x + 1)) * (drawn - (x + 1));
+        wide s = (marked - (x + 2)) * (drawn - (x + 2));
+        wide a = (rest + x) * x, b = (rest + (x + 1)) * (x + 1);
+        wide c = (rest + (x + 2)) * (x + 2), d = (rest + (x + 3)) * (x + 3);
+        wide inverse;
+
+        q *= p;
+        r *= q;
+        s *= r;
+        c *= d;
+        b *= c;
+        inverse = 1 / (a * b);
+        p *= b * inverse;
+        q *= c * inverse;
+        r *= d * inverse;
+        s *= inverse;
+        weights += weight * ((p + q) + (r + s));
+        if (!shifted) {
+            p = (p * logs[0] + q * logs[1]) + (r * logs[2] + s * logs[3]);
+        } else {
+            wide four[] = {p, q, r, s};
+
+            look_up(&p, four, logs, at);
+        }
+        sum += weight * p;
+        weight *= s;
+        over = weight > weights * little;
+    }
+    sum /= weights;
+    memcpy(mean, &sum, sizeof sum);
+}
+
+void moe_logs_means(double *mean, const moe_logs *t, const int32_t *all,
+                    const int32_t *marked, const int32_t *drawn)
+{
+    double moments[WIDE];
+    laws of;
+
+    set_laws(&of, all, marked, drawn);
+    by_sum(mean, t, &of);
+    if (!any(&of.many))
+        return;
+    by_moments(moments, &of);
+    for (int i = 0; i < WIDE; i++)
+        mean[i] = of.many[i] ? moments[i] : mean[i];
 }

@@ -16,12 +16,11 @@ enum { MOE_LOGS_WIDE = 8 }; /* numbers that are computed together */
  * machine; none is under 1e-300. In place too. */
 void moe_x_log_x(double *out, const double *x, int64_t n);
 
-/* x log2 x and 1 / x for whole numbers x; larger ones than there is room for are
- * computed when they are needed. */
+/* x log2 x for whole numbers x; larger ones than there is room for are computed
+ * when they are needed. */
 typedef struct moe_logs {
     int64_t size;
     double *x_log_x; /* [size] */
-    double *inverse; /* [size] */
 } moe_logs;
 
 /* For numbers up to `most`, and at most 2^20 of them. */
@@ -34,12 +33,13 @@ static inline double moe_logs_of(const moe_logs *t, int64_t x)
 }
 
 /*
- * Mean of x log2 x for the number of marked items, m of all N, among n drawn
- * without replacement. Where the mean of x is over 20, six moments of x stand
- * for its law (off by less than 1e-4, and less than 1e-6 of the mean), else the
- * sum runs until weights are under 1e-13 of the largest.
+ * moe_logs_means - means of x log2 x, x the number of marked items, m of all N,
+ * among n drawn without replacement: MOE_LOGS_WIDE of them at once, each with N,
+ * m and n of its own, m <= N, n <= N. Where the mean of x is over 20, six moments
+ * of x stand for its law (off by less than 1e-4, and less than 1e-6 of the mean),
+ * else the sum runs until weights are under 1e-13 of all.
  */
-double moe_logs_mean(const moe_logs *t, int64_t all, int64_t marked,
-                     int64_t drawn);
+void moe_logs_means(double *mean, const moe_logs *t, const int32_t *all,
+                    const int32_t *marked, const int32_t *drawn);
 
 #endif

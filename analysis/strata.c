@@ -109,6 +109,7 @@ moe_err moe_strata_make(moe_strata *out, const int32_t *class,
     by_key(s.order, spare, s.n, level, at);
     by_key(s.order, spare, s.n, class, at);
     if ((err = moe_logs_make(&s.logs, mark(&s, class, level))) == MOE_OK) {
+        s.n_mixed = s.n;
         *out = s;
         s = (moe_strata){0};
     }
@@ -118,6 +119,37 @@ done:
     free(spare);
     free(at);
     return err;
+}
+
+moe_err moe_strata_split(moe_strata *s)
+{
+    int32_t *order = moe_calloc((size_t)s->n, sizeof *order);
+    uint8_t *cut = moe_calloc((size_t)s->n, sizeof *cut);
+    int64_t mixed = 0, alike = 0;
+
+    if (!order || !cut) {
+        free(order);
+        free(cut);
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld observations",
+                        (long long)s->n);
+    }
+    for (int64_t from = 0, to; from < s->n; from = to) {
+        bool is_alike = s->cut[from] == MOE_CLASS_ALIKE;
+
+        to = moe_strata_class(s, from);
+        for (int64_t i = from; i < to; i++) {
+            int64_t at = is_alike ? alike++ : mixed++;
+
+            (is_alike ? order : s->order)[at] = s->order[i];
+            (is_alike ? cut : s->cut)[at] = s->cut[i];
+        }
+    }
+    memcpy(s->order + mixed, order, (size_t)alike * sizeof *order);
+    memcpy(s->cut + mixed, cut, (size_t)alike * sizeof *cut);
+    s->n_mixed = mixed;
+    free(order);
+    free(cut);
+    return MOE_OK;
 }
 
 int64_t moe_strata_class(const moe_strata *s, int64_t from)
@@ -131,40 +163,6 @@ int64_t moe_strata_class(const moe_strata *s, int64_t from)
 
 /* ---- information ---- */
 
-enum {
-    MANY = 4096, /* observations of a class whose means are kept */
-    N_KEPT = 4096
-};
-
-/* In a large class of many levels the same means come again and again: those of
- * the class at hand. */
-typedef struct kept {
-    int64_t all; /* 0: none are kept */
-    struct {
-        int64_t marked, drawn;
-        double mean;
-    } of[N_KEPT];
-} kept;
-
-static double mean_of(kept *k, const moe_logs *t, int64_t all, int64_t marked,
-                      int64_t drawn)
-{
-    uint64_t at = ((uint64_t)marked * 31 + (uint64_t)drawn) % N_KEPT;
-
-    if (all < MANY)
-        return moe_logs_mean(t, all, marked, drawn);
-    if (k->all != all) {
-        memset(k->of, 0, sizeof k->of);
-        k->all = all;
-    }
-    if (k->of[at].marked != marked || k->of[at].drawn != drawn) {
-        k->of[at].marked = marked;
-        k->of[at].drawn = drawn;
-        k->of[at].mean = moe_logs_mean(t, all, marked, drawn);
-    }
-    return k->of[at].mean;
-}
-
 /* One class, observations [from, to): the sums over its levels of x log x of
  * the counts by value, as they are and by chance, and those of the margins. */
 typedef struct sums {
@@ -172,74 +170,144 @@ typedef struct sums {
     int64_t n;
 } sums;
 
-/* What the values at a level tell. */
-static void add_cells(sums *out, const moe_strata *s, const int64_t *in_level,
-                      int64_t n_level, int n_value)
+enum { N_KEPT = 4096 };
+
+/* The class at hand: what chance makes of a level goes by its size alone, and
+ * the same sizes come again and again. */
+typedef struct kept {
+    int64_t all;
+    int n_marked;
+    int32_t *marked;    /* [n_value + MOE_LOGS_WIDE] counts over 1, then 0 */
+    double pairs[2];    /* sums of m (m - 1) and m (m - 1) (m - 2)         */
+    double sum[N_KEPT]; /* by size of a level; below 0: not known yet      */
+} kept;
+
+static void keep_class(kept *k, const int32_t *in_class, int64_t n_class,
+                       int n_value)
 {
-    out->levels += moe_logs_of(&s->logs, n_level);
+    int64_t n = n_class < N_KEPT ? n_class + 1 : N_KEPT;
+
+    k->all = n_class;
+    k->n_marked = 0;
+    k->pairs[0] = k->pairs[1] = 0;
     for (int v = 0; v < n_value; v++)
-        out->cells += moe_logs_of(&s->logs, in_level[v]);
+        if (in_class[v] > 1) {
+            double m = in_class[v], pairs = m * (m - 1);
+
+            k->marked[k->n_marked++] = in_class[v];
+            k->pairs[0] += pairs;
+            k->pairs[1] += pairs * (m - 2);
+        }
+    for (int i = 0; i < MOE_LOGS_WIDE; i++)
+        k->marked[k->n_marked + i] = 0;
+    for (int64_t i = 0; i < n; i++)
+        k->sum[i] = -1;
 }
 
-static void add_chance(sums *out, kept *k, const moe_strata *s,
-                       const int64_t *in_class, int64_t n_class,
-                       int64_t n_level, int n_value)
+/* The sum over values of the means by chance at a level of n observations. */
+static double chance_of(const kept *k, const moe_logs *t, int64_t n)
 {
-    for (int v = 0; v < n_value; v++)
-        if (in_class[v] > 1)
-            out->by_chance +=
-                mean_of(k, &s->logs, n_class, in_class[v], n_level);
+    double all = (double)k->all, two = k->pairs[0] / (all * (all - 1)), sum = 0;
+    int32_t of_all[MOE_LOGS_WIDE], drawn[MOE_LOGS_WIDE];
+
+    if (k->n_marked == 0)
+        return 0;
+    if (k->marked[0] == k->all) /* all of one value */
+        return moe_logs_of(t, n);
+    if (n == 2) /* closed forms, for the many rare ones */
+        return 2 * two;
+    if (n == 3)
+        return 6 * two - (6 - 3 * 1.5849625007211562) * k->pairs[1] /
+                             (all * (all - 1) * (all - 2));
+    for (int i = 0; i < MOE_LOGS_WIDE; i++) {
+        of_all[i] = (int32_t)k->all;
+        drawn[i] = (int32_t)n;
+    }
+    for (int v = 0; v < k->n_marked; v += MOE_LOGS_WIDE) {
+        double mean[MOE_LOGS_WIDE];
+
+        moe_logs_means(mean, t, of_all, k->marked + v, drawn);
+        for (int i = 0; i < MOE_LOGS_WIDE; i++)
+            sum += mean[i];
+    }
+    return sum;
 }
 
-static void add_margins(sums *out, const moe_strata *s, const int64_t *in_class,
-                        int64_t n_class, int n_value)
+static void add_chance(sums *out, kept *k, const moe_logs *t, int64_t n)
 {
-    out->classes += moe_logs_of(&s->logs, n_class);
-    for (int v = 0; v < n_value; v++)
-        out->values += moe_logs_of(&s->logs, in_class[v]);
-}
-
-static void add_level(sums *out, kept *k, const moe_strata *s,
-                      const int64_t *in_class, int64_t n_class,
-                      const int64_t *in_level, int64_t n_level, int n_value)
-{
-    if (n_level <= 1) /* all terms are 0 */
+    if (n >= N_KEPT) {
+        out->by_chance += chance_of(k, t, n);
         return;
-    add_cells(out, s, in_level, n_level, n_value);
-    add_chance(out, k, s, in_class, n_class, n_level, n_value);
+    }
+    if (k->sum[n] < 0)
+        k->sum[n] = chance_of(k, t, n);
+    out->by_chance += k->sum[n];
 }
 
+static double sum_of_logs(const moe_logs *t, const int32_t *count, int n)
+{
+    double sum = 0;
+
+    for (int i = 0; i < n; i++)
+        sum += moe_logs_of(t, count[i]);
+    return sum;
+}
+
+/* What the values at a level tell. */
+static void add_level(sums *out, kept *k, const moe_logs *t,
+                      const int32_t *in_level, int64_t n_level, int n_value)
+{
+    out->levels += moe_logs_of(t, n_level);
+    out->cells += sum_of_logs(t, in_level, n_value);
+    add_chance(out, k, t, n_level);
+}
+
+static int64_t count_values(int32_t *count, const int32_t *value, int64_t from,
+                            int64_t to, int n_value)
+{
+    int64_t n = 0;
+
+    memset(count, 0, (size_t)n_value * sizeof *count);
+    for (int64_t i = from; i < to; i++)
+        if (value[i] >= 0) {
+            count[value[i]]++;
+            n++;
+        }
+    return n;
+}
+
+/* Where the level that begins at observation `from` of a class ends. */
+static int64_t level_end(const moe_strata *s, int64_t from)
+{
+    int64_t to = from + 1;
+
+    while (to < s->n && !s->cut[to])
+        to++;
+    return to;
+}
+
+/* work: [2 * n_value] */
 static void add_class(sums *out, kept *k, const moe_strata *s,
                       const int32_t *value, int n_value, int64_t from,
-                      int64_t to, int64_t *work)
+                      int64_t to, int32_t *work)
 {
-    int64_t *in_class = work, *in_level = work + n_value, n = 0, n_level = 0;
-    size_t bytes = (size_t)n_value * sizeof *in_class;
+    int32_t *in_class = work, *in_level = work + n_value;
+    int64_t n = count_values(in_class, value, from, to, n_value);
 
-    for (int64_t i = from; i < to; i++)
-        n += value[i] >= 0;
     out->n += n;
-    /* of one level, the terms cancel */
-    if (n <= 1 || s->cut[from] == MOE_CLASS_ALIKE)
+    if (n <= 1)
         return;
-    memset(in_class, 0, bytes);
-    memset(in_level, 0, bytes);
-    for (int64_t i = from; i < to; i++)
-        if (value[i] >= 0)
-            in_class[value[i]]++;
-    add_margins(out, s, in_class, n, n_value);
-    for (int64_t i = from; i < to; i++) {
-        if (s->cut[i] == MOE_LEVEL_BEGINS && n_level) {
-            add_level(out, k, s, in_class, n, in_level, n_level, n_value);
-            memset(in_level, 0, bytes);
-            n_level = 0;
-        }
-        if (value[i] >= 0) {
-            in_level[value[i]]++;
-            n_level++;
+    keep_class(k, in_class, n, n_value);
+    out->classes += moe_logs_of(&s->logs, n);
+    out->values += sum_of_logs(&s->logs, in_class, n_value);
+    for (int64_t i = from, end; i < to; i = end) {
+        end = level_end(s, i);
+        if (end - i > 1) { /* else all terms are 0 */
+            n = count_values(in_level, value, i, end, n_value);
+            if (n > 1)
+                add_level(out, k, &s->logs, in_level, n, n_value);
         }
     }
-    add_level(out, k, s, in_class, n, in_level, n_level, n_value);
 }
 
 void moe_strata_gather(int32_t *out, const moe_strata *s,
@@ -262,42 +330,69 @@ static moe_conditional told_by(const sums *all)
 
 moe_conditional moe_strata_information(const moe_strata *s,
                                        const int32_t *value, int n_value,
-                                       int64_t *work)
+                                       int32_t *work)
 {
     sums all = {0};
     kept k;
 
-    k.all = 0;
-    for (int64_t from = 0, to; from < s->n; from = to) {
+    k.marked = work + 2 * (int64_t)n_value;
+    for (int64_t from = 0, to; from < s->n_mixed; from = to) {
         to = moe_strata_class(s, from);
         add_class(&all, &k, s, value, n_value, from, to, work);
     }
+    for (int64_t i = s->n_mixed; i < s->n; i++)
+        all.n += value[i] >= 0;
     return told_by(&all);
 }
 
 /* ---- with parts left out ---- */
 
-/* Counts by value: of each part, and behind the last of all of them. */
+/* Counts of one class or level, the sum first, then by value: of each part, and
+ * behind them of all. */
+typedef struct parts {
+    int64_t width;    /* 1 + values                       */
+    int32_t *count;   /* [n_part + 1, width]              */
+    int32_t *touched; /* [n_part] those that have any ... */
+    int n_touched;    /* ... and how many                 */
+} parts;
+
 typedef struct without {
     const moe_strata *s;
     const int32_t *value, *part;
     int n_value, n_part;
-    int64_t *in_class, *in_level; /* [n_part + 1, 1 + n_value] sum first */
-    int64_t *left;                /* [n_value] scratch                   */
-    int64_t *n_left;              /* [n_part, most levels of a class]    */
+    parts class, level;
+    int32_t *left;   /* [n_value] scratch                */
+    int32_t *n_left; /* [n_part, most levels of a class] */
     int64_t most;
-    sums *out; /* [n_part] */
+    sums *out; /* [n_part + 1] the last one: of all parts together; the others:
+                  what a part changes when it is left out                      */
     kept k;
 } without;
+
+static bool parts_make(parts *p, int n_part, int n_value)
+{
+    p->width = 1 + (int64_t)n_value;
+    p->count =
+        moe_calloc((size_t)n_part + 1, (size_t)p->width * sizeof *p->count);
+    p->touched = moe_calloc((size_t)n_part, sizeof *p->touched);
+    return p->count && p->touched;
+}
+
+static void parts_fini(parts *p)
+{
+    free(p->count);
+    free(p->touched);
+}
 
 static void without_free(without *w)
 {
     if (!w)
         return;
-    free(w->in_class);
-    free(w->in_level);
+    parts_fini(&w->class);
+    parts_fini(&w->level);
     free(w->left);
     free(w->n_left);
+    free(w->k.marked);
     free(w->out);
     free(w);
 }
@@ -315,8 +410,8 @@ static int64_t most_levels(const moe_strata *s)
 
 static without *without_new(const moe_strata *s, int n_value, int n_part)
 {
-    size_t row = (1 + (size_t)n_value) * sizeof(int64_t);
     without *w = moe_calloc(1, sizeof *w);
+    bool made;
 
     if (!w)
         return NULL;
@@ -324,79 +419,108 @@ static without *without_new(const moe_strata *s, int n_value, int n_part)
     w->n_value = n_value;
     w->n_part = n_part;
     w->most = most_levels(s);
-    w->in_class = moe_calloc((size_t)n_part + 1, row);
-    w->in_level = moe_calloc((size_t)n_part + 1, row);
-    w->left = moe_calloc(1, row);
+    made = parts_make(&w->class, n_part, n_value);
+    made = parts_make(&w->level, n_part, n_value) && made;
+    w->left = moe_calloc((size_t)n_value, sizeof *w->left);
     w->n_left = moe_calloc((size_t)n_part, (size_t)w->most * sizeof *w->n_left);
-    w->out = moe_calloc((size_t)n_part, sizeof *w->out);
-    if (w->in_class && w->in_level && w->left && w->n_left && w->out)
+    w->k.marked =
+        moe_calloc((size_t)n_value + MOE_LOGS_WIDE, sizeof *w->k.marked);
+    w->out = moe_calloc((size_t)n_part + 1, sizeof *w->out);
+    if (made && w->left && w->n_left && w->k.marked && w->out)
         return w;
     without_free(w);
     return NULL;
 }
 
-static void count_parts(int64_t *count, const without *w, int64_t from,
-                        int64_t to)
+static void clear_parts(parts *p, int n_part)
 {
-    int64_t width = 1 + w->n_value, *all = count + w->n_part * width;
+    size_t bytes = (size_t)p->width * sizeof *p->count;
 
-    memset(count, 0, (size_t)((w->n_part + 1) * width) * sizeof *count);
+    for (int i = 0; i < p->n_touched; i++)
+        memset(p->count + p->touched[i] * p->width, 0, bytes);
+    memset(p->count + n_part * p->width, 0, bytes);
+    p->n_touched = 0;
+}
+
+static void count_parts(parts *p, const without *w, int64_t from, int64_t to)
+{
+    int32_t *all = p->count + w->n_part * p->width;
+
+    clear_parts(p, w->n_part);
     for (int64_t i = from; i < to; i++)
-        if (w->value[i] >= 0)
-            count[w->part[i] * width + 1 + w->value[i]]++;
-    for (int p = 0; p < w->n_part; p++)
-        for (int64_t v = 1; v < width; v++) {
-            count[p * width] += count[p * width + v];
-            all[v] += count[p * width + v];
-            all[0] += count[p * width + v];
+        if (w->value[i] >= 0) {
+            int32_t *own = p->count + w->part[i] * p->width;
+
+            if (own[0]++ == 0)
+                p->touched[p->n_touched++] = w->part[i];
+            own[1 + w->value[i]]++;
+            all[0]++;
+            all[1 + w->value[i]]++;
         }
 }
 
 /* Counts by value without a part; their sum. */
-static int64_t leave_out(int64_t *left, const int64_t *count, const without *w,
+static int32_t leave_out(int32_t *left, const parts *p, const without *w,
                          int part)
 {
-    int64_t width = 1 + w->n_value;
-    const int64_t *all = count + w->n_part * width, *own = count + part * width;
+    const int32_t *all = p->count + w->n_part * p->width;
+    const int32_t *own = p->count + part * p->width;
 
-    for (int64_t v = 1; v < width; v++)
-        left[v - 1] = all[v] - own[v];
+    for (int v = 0; v < w->n_value; v++)
+        left[v] = all[1 + v] - own[1 + v];
     return all[0] - own[0];
+}
+
+/* Most parts have nothing at a level: it is what it is without them. */
+static void add_level_without(without *w, int64_t number, int64_t from,
+                              int64_t to)
+{
+    const moe_logs *t = &w->s->logs;
+    const int32_t *all = w->level.count + w->n_part * w->level.width;
+    double cells, of_level;
+
+    count_parts(&w->level, w, from, to);
+    cells = sum_of_logs(t, all + 1, w->n_value);
+    of_level = moe_logs_of(t, all[0]);
+    w->out[w->n_part].cells += cells;
+    w->out[w->n_part].levels += of_level;
+    for (int p = 0; p < w->n_part; p++)
+        w->n_left[p * w->most + number] = all[0];
+    for (int i = 0; i < w->level.n_touched; i++) {
+        int p = w->level.touched[i];
+        int32_t n = leave_out(w->left, &w->level, w, p);
+
+        w->n_left[p * w->most + number] = n;
+        w->out[p].cells += sum_of_logs(t, w->left, w->n_value) - cells;
+        w->out[p].levels += moe_logs_of(t, n) - of_level;
+    }
 }
 
 /* Levels are counted once for all parts; the means by chance of a part come one
  * after the other, because many are alike. */
 static void add_class_without(without *w, int64_t from, int64_t to)
 {
-    const moe_strata *s = w->s;
+    const moe_logs *t = &w->s->logs;
     int64_t n_level = 0;
 
-    count_parts(w->in_class, w, from, to);
-    for (int64_t i = from, end; s->cut[from] != MOE_CLASS_ALIKE && i < to;
-         i = end, n_level++) {
-        for (end = i + 1; end < to && !s->cut[end]; end++)
-            ;
-        count_parts(w->in_level, w, i, end);
-        for (int p = 0; p < w->n_part; p++) {
-            int64_t n = leave_out(w->left, w->in_level, w, p);
-
-            w->n_left[p * w->most + n_level] = n;
-            if (n > 1)
-                add_cells(&w->out[p], s, w->left, n, w->n_value);
-        }
+    count_parts(&w->class, w, from, to);
+    for (int64_t i = from, end; i < to; i = end) {
+        end = level_end(w->s, i);
+        add_level_without(w, n_level++, i, end);
     }
     for (int p = 0; p < w->n_part; p++) {
-        const int64_t *n_left = w->n_left + p * w->most;
-        int64_t n = leave_out(w->left, w->in_class, w, p);
+        const int32_t *n_left = w->n_left + p * w->most;
+        int64_t n = leave_out(w->left, &w->class, w, p);
 
         w->out[p].n += n;
-        if (n <= 1 || s->cut[from] == MOE_CLASS_ALIKE)
+        if (n <= 1)
             continue;
-        add_margins(&w->out[p], s, w->left, n, w->n_value);
+        w->out[p].classes += moe_logs_of(t, n);
+        w->out[p].values += sum_of_logs(t, w->left, w->n_value);
+        keep_class(&w->k, w->left, n, w->n_value);
         for (int64_t l = 0; l < n_level; l++)
             if (n_left[l] > 1)
-                add_chance(&w->out[p], &w->k, s, w->left, n, n_left[l],
-                           w->n_value);
+                add_chance(&w->out[p], &w->k, t, n_left[l]);
     }
 }
 
@@ -410,10 +534,17 @@ moe_err moe_strata_without(moe_conditional *out, const moe_strata *s,
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %d parts", n_part);
     w->value = value;
     w->part = part;
-    for (int64_t from = 0, to; from < s->n; from = to) {
+    for (int64_t from = 0, to; from < s->n_mixed; from = to) {
         to = moe_strata_class(s, from);
         add_class_without(w, from, to);
     }
+    for (int p = 0; p < n_part; p++) {
+        w->out[p].cells += w->out[n_part].cells;
+        w->out[p].levels += w->out[n_part].levels;
+    }
+    for (int64_t i = s->n_mixed; i < s->n; i++)
+        for (int p = 0; p < n_part; p++)
+            w->out[p].n += value[i] >= 0 && part[i] != p;
     for (int p = 0; p < n_part; p++)
         out[p] = told_by(&w->out[p]);
     without_free(w);

@@ -50,11 +50,29 @@ static void logarithms_of_many_are_those_of_each(void **state)
     }
 }
 
+/* All of one law. */
+static double mean_of(const moe_logs *t, int32_t all, int32_t marked,
+                      int32_t drawn)
+{
+    int32_t n[3][MOE_LOGS_WIDE];
+    double mean[MOE_LOGS_WIDE];
+
+    for (int i = 0; i < MOE_LOGS_WIDE; i++) {
+        n[0][i] = all;
+        n[1][i] = marked;
+        n[2][i] = drawn;
+    }
+    moe_logs_means(mean, t, n[0], n[1], n[2]);
+    for (int i = 1; i < MOE_LOGS_WIDE; i++)
+        assert_true(mean[i] == mean[0]);
+    return mean[0];
+}
+
 /* scipy 1.10.1: (hypergeom(N, m, n).pmf(k) * k * log2(k)).sum() */
 static void counts_by_chance_are_hypergeometric(void **state)
 {
     static const struct {
-        int64_t all, marked, drawn;
+        int32_t all, marked, drawn;
         double mean;
     } known[] = {{10, 2, 5, 0.444444444444445},
                  {10, 7, 2, 0.933333333333333},
@@ -76,43 +94,62 @@ static void counts_by_chance_are_hypergeometric(void **state)
     assert_ok(moe_logs_make(&few, 8)); /* the others are computed */
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         double mean =
-            moe_logs_mean(&logs, known[i].all, known[i].marked, known[i].drawn);
+            mean_of(&logs, known[i].all, known[i].marked, known[i].drawn);
 
         assert_close(mean, known[i].mean, 1e-7 * (1 + known[i].mean));
         assert_close(
-            moe_logs_mean(&few, known[i].all, known[i].marked, known[i].drawn),
-            mean, 1e-13 * (1 + mean));
+            mean_of(&few, known[i].all, known[i].marked, known[i].drawn), mean,
+            1e-13 * (1 + mean));
     }
     moe_logs_fini(&logs);
     moe_logs_fini(&few);
 }
 
-/* Four terms at a time from a table that just reaches, and one by one. */
-static void counts_by_chance_need_no_more_than_the_table(void **state)
+/* One after the other, each weight from binomial coefficients. */
+static double summed(int32_t all, int32_t marked, int32_t drawn)
 {
-    moe_logs one_by_one;
+    double mean = 0;
+
+    for (int32_t x = 2; x <= marked && x <= drawn; x++)
+        if (marked + drawn - x <= all)
+            mean += x * log2(x) *
+                    exp(lgamma(marked + 1) - lgamma(x + 1) -
+                        lgamma(marked - x + 1) + lgamma(all - marked + 1) -
+                        lgamma(drawn - x + 1) -
+                        lgamma(all - marked - drawn + x + 1) - lgamma(all + 1) +
+                        lgamma(drawn + 1) + lgamma(all - drawn + 1));
+    return mean;
+}
+
+static void means_at_once_are_those_of_each(void **state)
+{
+    int32_t all[MOE_LOGS_WIDE], marked[MOE_LOGS_WIDE], drawn[MOE_LOGS_WIDE];
+    int64_t n = 0;
+    moe_logs logs;
 
     (void)state;
-    assert_ok(moe_logs_make(&one_by_one, 1));
-    for (int64_t all = 1; all <= 41; all++) {
-        moe_logs table;
+    assert_ok(moe_logs_make(&logs, 41));
+    for (int32_t a = 0; a <= 41; a++)
+        for (int32_t m = 0; m <= a; m++)
+            for (int32_t d = 0; d <= a; d++) {
+                int at = (int)(n++ * 5 % MOE_LOGS_WIDE); /* unlike neighbours */
+                double mean[MOE_LOGS_WIDE];
 
-        assert_ok(moe_logs_make(&table, all));
-        for (int64_t marked = 0; marked <= all; marked++)
-            for (int64_t drawn = 0; drawn <= all; drawn++) {
-                double mean = moe_logs_mean(&one_by_one, all, marked, drawn);
-
-                assert_close(moe_logs_mean(&table, all, marked, drawn), mean,
-                             1e-13 * (1 + mean));
+                all[at] = a;
+                marked[at] = m;
+                drawn[at] = d;
+                if (n < MOE_LOGS_WIDE || m * d > 20 * a)
+                    continue;
+                moe_logs_means(mean, &logs, all, marked, drawn);
+                assert_close(mean[at], summed(a, m, d),
+                             1e-12 * (1 + summed(a, m, d)));
             }
-        moe_logs_fini(&table);
-    }
-    moe_logs_fini(&one_by_one);
+    moe_logs_fini(&logs);
 }
 
 static moe_conditional information_of(const moe_strata *s,
                                       const int32_t *by_place, int n_value,
-                                      int64_t *work)
+                                      int32_t *work)
 {
     int32_t sorted[512];
 
@@ -125,7 +162,8 @@ static moe_conditional information_of(const moe_strata *s,
 static void one_class_is_a_contingency_table(void **state)
 {
     const int64_t t[] = {12, 7, 0, 30, 5, 19, 4, 8, 22, 3, 9, 1};
-    int64_t work[8], n = 0;
+    int64_t n = 0;
+    int32_t work[3 * 4 + MOE_LOGS_WIDE];
     int32_t class[120] = {0}, level[120], value[120];
     moe_association a;
     moe_strata s;
@@ -153,7 +191,7 @@ static void one_class_is_a_contingency_table(void **state)
 static void chance_is_the_mean_over_shuffles_within_classes(void **state)
 {
     enum { N = 300, CLASSES = 7 };
-    int64_t work[10];
+    int32_t work[3 * 5 + MOE_LOGS_WIDE];
     int32_t class[N], level[N], value[N], shuffled[N], places[N];
     double sum = 0;
     moe_strata s;
@@ -191,7 +229,7 @@ static void chance_is_the_mean_over_shuffles_within_classes(void **state)
 
 static void strata_without_observations_give_nothing(void **state)
 {
-    int64_t work[4];
+    int32_t work[3 * 2 + MOE_LOGS_WIDE];
     int32_t class = -1, level = 0, value = 0;
     moe_strata s;
 
@@ -223,7 +261,7 @@ static void check_halves(const moe_strata *s, const int32_t *doc,
     for (int p = 0; p < n_pair; p++)
         for (int side = 0; side < 2; side++) {
             int32_t half[N_OBS];
-            int64_t work[2 * N_VALUES];
+            int32_t work[3 * N_VALUES + MOE_LOGS_WIDE];
             moe_conditional c;
 
             for (int64_t i = 0; i < s->n; i++)
@@ -571,7 +609,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logarithms_of_many_are_those_of_each),
         cmocka_unit_test(counts_by_chance_are_hypergeometric),
-        cmocka_unit_test(counts_by_chance_need_no_more_than_the_table),
+        cmocka_unit_test(means_at_once_are_those_of_each),
         cmocka_unit_test(one_class_is_a_contingency_table),
         cmocka_unit_test(chance_is_the_mean_over_shuffles_within_classes),
         cmocka_unit_test(halves_tell_what_each_alone_would),
