@@ -131,7 +131,8 @@ static void pairs_of_rows_are_as_far_apart_as_two_alone(void **state)
                 assert_true(isnan(square[i * 4 + j]));
             else
                 assert_close(square[i * 4 + j],
-                             i == j ? 0 : moe_stats_js(row[i], row[j], 3), 0);
+                             i == j ? 0 : moe_stats_js(row[i], row[j], 3),
+                             1e-15);
         }
 }
 
@@ -241,13 +242,15 @@ static void slopes_of_association_are_its_derivatives(void **state)
 {
     const int64_t t[] = {12000, 7000, 0,    30000, 5000,  19000, 4000, 8000, 0,
                          22000, 3000, 9000, 1000,  14000, 0,     0,    0,    0};
-    double chi[18], information[18], sums[9];
+    double chi[18], information[18], scratch[81], value[2];
     moe_association a, b;
 
     (void)state;
     /* three rows of six, the third column and the last row partly empty */
-    moe_stats_slopes(chi, information, t, 3, 6, sums);
+    moe_stats_slopes(value, chi, information, t, 3, 6, scratch);
     assert_ok(moe_stats_associate(&a, t, 3, 6));
+    assert_close(value[0], a.chi_square / (double)a.n, 1e-15);
+    assert_close(value[1], a.information, 1e-15);
     for (int i = 0; i < 18; i++) {
         int64_t more[18];
 
