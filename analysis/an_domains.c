@@ -4,7 +4,9 @@
 
 #include "analysis/analysis.h"
 
+#include "analysis/resample.h"
 #include "analysis/stats.h"
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -88,8 +90,11 @@ enum {
     N_DISTANCE = sizeof distance_columns / sizeof *distance_columns,
     BOOTSTRAP = 0xd0, /* streams of random numbers */
     PERMUTE = 0xd1,
-    SUBSET = 0xd2
+    SUBSET = 0xd2,
+    WIDE = MOE_RESAMPLE_WIDE
 };
+
+typedef double wide __attribute__((vector_size(WIDE * sizeof(double))));
 
 static const moe_setting settings[] = {
     {"documents", "1000", "at most, for PERMANOVA; more are sampled"},
@@ -173,55 +178,77 @@ typedef struct effect {
     double value[N_EFFECT], error[N_EFFECT];
 } effect;
 
-/* One layer: counts by document, and a table of groups by experts. */
+/* One layer: counts by document, and a table of groups by experts. Documents
+ * stand in the order of `member`. */
 typedef struct work {
     const state *s;
     int n_expert, n_group;
-    int64_t *first;  /* [n_doc, n_expert] first choices      */
-    int64_t *either; /* [n_doc, n_expert] all k              */
-    int64_t *table;  /* [n_group, n_expert]                  */
-    int32_t *label;  /* [n_doc]                              */
-    double *draw;    /* [N_EFFECT, n_resample]               */
-    double *error;   /* [N_EFFECT, n_resample]               */
-    int64_t *drawn;  /* [n_doc] documents of a draw          */
-    double *slope;   /* [N_EFFECT, n_group, n_expert], scratch */
+    moe_resample first; /* [n_doc, n_expert] first choices           */
+    double *by_expert;  /* [n_expert, n_room] the same               */
+    int64_t n_room;     /* documents, and WIDE more                  */
+    int64_t *either;    /* [docs of the record, n_expert] all k      */
+    int64_t *table;     /* [n_group, n_expert]                       */
+    double *sum;        /* [n_expert] scratch                        */
+    int32_t *label;     /* [n_doc]                                   */
+    double *draw;       /* [N_EFFECT, n_resample]                    */
+    double *error;      /* [N_EFFECT, n_resample]                    */
+    int32_t *drawn;     /* [n_doc] documents of a draw, by group     */
+    int64_t *n_drawn;   /* [n_group] scratch                         */
+    double *slope;      /* [N_EFFECT, n_group, n_expert], scratch    */
+    double *influence;  /* [N_EFFECT, n_room]                        */
 } work;
 
 static void work_fini(work *w)
 {
-    free(w->first);
+    moe_resample_fini(&w->first);
+    free(w->by_expert);
     free(w->either);
     free(w->table);
+    free(w->sum);
     free(w->label);
     free(w->draw);
     free(w->error);
     free(w->drawn);
+    free(w->n_drawn);
     free(w->slope);
+    free(w->influence);
 }
 
 static moe_err work_make(work *w, const state *s)
 {
-    const moe_record *r = s->study->record;
+    size_t n_doc = (size_t)s->study->record->n_doc;
     size_t n_expert = (size_t)s->study->shape->n_expert;
     size_t n_group = (size_t)s->study->n_group;
     size_t n_draw = (size_t)s->study->opts->n_resample;
+    size_t n_cell = n_group * n_expert;
+    moe_err err;
 
-    *w = (work){.s = s, .n_expert = (int)n_expert, .n_group = (int)n_group};
-    w->first = moe_calloc((size_t)r->n_doc, n_expert * sizeof *w->first);
-    w->either = moe_calloc((size_t)r->n_doc, n_expert * sizeof *w->either);
+    *w = (work){.s = s,
+                .n_expert = (int)n_expert,
+                .n_group = (int)n_group,
+                .n_room = (int64_t)n_doc + WIDE};
+    w->by_expert =
+        moe_calloc(n_expert, (size_t)w->n_room * sizeof *w->by_expert);
+    w->either = moe_calloc(n_doc, n_expert * sizeof *w->either);
     w->table = moe_calloc(n_group, n_expert * sizeof *w->table);
-    w->label = moe_calloc((size_t)r->n_doc, sizeof *w->label);
+    w->sum = moe_calloc(n_expert, sizeof *w->sum);
+    w->label = moe_calloc(n_doc, sizeof *w->label);
     w->draw = moe_calloc(N_EFFECT * n_draw, sizeof *w->draw);
     w->error = moe_calloc(N_EFFECT * n_draw, sizeof *w->error);
-    w->drawn = moe_calloc((size_t)r->n_doc, sizeof *w->drawn);
-    w->slope = moe_calloc(N_EFFECT * n_group * n_expert + n_group + n_expert,
+    w->drawn = moe_calloc(n_doc, sizeof *w->drawn);
+    w->n_drawn = moe_calloc(n_group, sizeof *w->n_drawn);
+    w->slope = moe_calloc(N_EFFECT * n_cell + 3 * (n_cell + n_group + n_expert),
                           sizeof *w->slope);
-    if (!w->first || !w->either || !w->table || !w->label || !w->draw ||
-        !w->error || !w->drawn || !w->slope) {
+    w->influence =
+        moe_calloc(N_EFFECT, (size_t)w->n_room * sizeof *w->influence);
+    err = w->by_expert && w->either && w->table && w->sum && w->label &&
+                  w->draw && w->error && w->drawn && w->n_drawn && w->slope &&
+                  w->influence
+              ? moe_resample_make(&w->first, (int64_t)n_doc, (int64_t)n_expert)
+              : moe_fail(MOE_ERR_NOMEM, "domains: out of memory");
+    if (err != MOE_OK)
         work_fini(w);
-        return moe_fail(MOE_ERR_NOMEM, "domains: out of memory");
-    }
-    return MOE_OK;
+    return err;
 }
 
 static moe_err count(work *w, int slot)
@@ -234,88 +261,86 @@ static moe_err count(work *w, int slot)
     if (!expert)
         return moe_fail(MOE_ERR_NOMEM, "domains: out of memory");
     moe_record_layer(expert, r, slot, k);
-    for (int64_t d = 0; d < r->n_doc; d++) {
+    for (int64_t i = 0; i < r->n_doc; i++) {
+        int64_t d = w->s->member[i];
         const int32_t *from = expert + r->docs[d].first * k;
 
+        memset(w->sum, 0, (size_t)w->n_expert * sizeof *w->sum);
         for (int64_t t = 0; t < r->docs[d].n_tok; t++, from += k) {
             if (from[0] >= 0)
-                w->first[d * w->n_expert + from[0]]++;
+                w->sum[from[0]]++;
             for (int c = 0; c < k; c++)
                 if (from[c] >= 0)
                     w->either[d * w->n_expert + from[c]]++;
         }
+        moe_resample_add(&w->first, w->sum);
+        for (int e = 0; e < w->n_expert; e++)
+            w->by_expert[e * w->n_room + i] = w->sum[e];
     }
     free(expert);
     return MOE_OK;
 }
 
-static void add_document(work *w, int64_t doc, int group)
+/* The table of the documents drawn, [n_doc], those of each group where they
+ * stand in member. */
+static void fill_table(work *w)
 {
-    const int64_t *from = w->first + doc * w->n_expert;
-    int64_t *to = w->table + (int64_t)group * w->n_expert;
+    const int64_t *from = w->s->from;
 
-    for (int e = 0; e < w->n_expert; e++)
-        to[e] += from[e];
+    for (int g = 0; g < w->n_group; g++) {
+        moe_resample_sum(w->sum, &w->first, w->drawn + from[g],
+                         from[g + 1] - from[g]);
+        for (int e = 0; e < w->n_expert; e++)
+            w->table[g * w->n_expert + e] = (int64_t)w->sum[e];
+    }
 }
 
-static moe_err associate(moe_association *out, work *w)
+/* By how much documents from .. to of a group move an effect, to first order:
+ * the slopes [n_expert] times their counts. Writes WIDE more at most. */
+MOE_CLONES
+static void weigh(double *out, const work *w, const double *slope, int64_t from,
+                  int64_t to)
 {
-    moe_err err = moe_stats_associate(out, w->table, w->n_group, w->n_expert);
+    for (int64_t i = from; i < to; i += WIDE) {
+        wide sum = {0}, count;
 
-    memset(w->table, 0,
-           (size_t)w->n_group * (size_t)w->n_expert * sizeof *w->table);
-    return err;
+        for (int e = 0; e < w->n_expert; e++) {
+            memcpy(&count, w->by_expert + e * w->n_room + i, sizeof count);
+            sum += slope[e] * count;
+        }
+        memcpy(out + i, &sum, sizeof sum);
+    }
 }
 
-/* By how much a document of the group moves the effect, to first order. */
-static double influence(const work *w, const double *slope, int64_t doc,
-                        int group)
+/* Of the documents drawn. Standard errors are infinitesimal jackknives within
+ * groups. */
+static void effect_of(effect *out, work *w)
 {
-    const int64_t *count = w->first + doc * w->n_expert;
-    double sum = 0;
-
-    slope += (int64_t)group * w->n_expert;
-    for (int e = 0; e < w->n_expert; e++)
-        sum += slope[e] * (double)count[e];
-    return sum;
-}
-
-/* Of the documents drawn, [n_doc], those of each group where they stand in
- * member. Standard errors are infinitesimal jackknives within groups. */
-static moe_err effect_of(effect *out, work *w, const int64_t *drawn)
-{
-    const state *s = w->s;
+    const int64_t *from = w->s->from;
     int64_t n_cell = (int64_t)w->n_group * w->n_expert;
-    double *slope[N_EFFECT] = {w->slope, w->slope + n_cell};
-    moe_association a;
-    moe_err err;
 
-    for (int g = 0; g < w->n_group; g++)
-        for (int64_t i = s->from[g]; i < s->from[g + 1]; i++)
-            add_document(w, drawn[i], g);
-    moe_stats_slopes(slope[CHI], slope[INFORMATION], w->table, w->n_group,
-                     w->n_expert, w->slope + 2 * n_cell);
-    if ((err = associate(&a, w)) != MOE_OK)
-        return err;
-    *out = (effect){{a.chi_square / (double)a.n, a.information}, {0, 0}};
+    fill_table(w);
+    moe_stats_slopes(out->value, w->slope, w->slope + n_cell, w->table,
+                     w->n_group, w->n_expert, w->slope + N_EFFECT * n_cell);
     for (int what = 0; what < N_EFFECT; what++) {
-        for (int g = 0; g < w->n_group; g++) {
-            double n = (double)(s->from[g + 1] - s->from[g]);
-            double sum = 0, squares = 0;
+        double *influence = w->influence + what * w->n_room, all = 0;
 
-            for (int64_t i = s->from[g]; i < s->from[g + 1]; i++) {
-                double d = influence(w, slope[what], drawn[i], g);
+        for (int g = 0; g < w->n_group; g++) {
+            double n = (double)(from[g + 1] - from[g]), sum = 0, squares = 0;
+
+            weigh(influence, w, w->slope + what * n_cell + g * w->n_expert,
+                  from[g], from[g + 1]);
+            for (int64_t i = from[g]; i < from[g + 1]; i++) {
+                double d = influence[w->drawn[i]];
 
                 sum += d;
                 squares += d * d;
             }
             if (n > 1)
-                out->error[what] +=
-                    fmax(0, squares - sum * sum / n) * n / (n - 1);
+                all += fmax(0, squares - sum * sum / n) * n / (n - 1);
         }
-        out->error[what] = sqrt(out->error[what]);
+        out->error[what] = sqrt(all);
     }
-    return MOE_OK;
 }
 
 /*
@@ -340,26 +365,33 @@ static moe_interval studentise(const effect *all, int what, double freedom,
     return (moe_interval){i.low < 0 ? 0 : i.low, i.high < 0 ? 0 : i.high};
 }
 
-static moe_err bootstrap(row *out, work *w)
+static void draw_all(work *w)
+{
+    for (int64_t i = 0; i < w->s->study->record->n_doc; i++)
+        w->drawn[i] = (int32_t)i;
+}
+
+static void bootstrap(row *out, work *w)
 {
     const state *s = w->s;
     int64_t n_draw = s->study->opts->n_resample;
     uint64_t seed = (uint64_t)s->study->opts->seed + BOOTSTRAP;
     double scale, freedom = (double)out->all.freedom;
     effect all, drawn;
-    moe_err err = effect_of(&all, w, s->member);
 
-    for (int64_t b = 0; b < n_draw && err == MOE_OK; b++) {
+    draw_all(w);
+    effect_of(&all, w);
+    for (int64_t b = 0; b < n_draw; b++) {
         for (int g = 0; g < w->n_group; g++) {
             int64_t from = s->from[g], n = s->from[g + 1] - from;
 
-            for (int64_t i = 0; i < n; i++)
-                w->drawn[from + i] =
-                    s->member[from + moe_random_below(n, seed, (uint64_t)g,
-                                                      (uint64_t)(b * n + i))];
+            moe_random_rows(w->drawn + from, n, seed, (uint64_t)g,
+                            (uint64_t)(b * n));
+            for (int64_t i = from; i < from + n; i++)
+                w->drawn[i] += (int32_t)from;
         }
-        err = effect_of(&drawn, w, w->drawn);
-        for (int what = 0; what < N_EFFECT && err == MOE_OK; what++) {
+        effect_of(&drawn, w);
+        for (int what = 0; what < N_EFFECT; what++) {
             w->draw[what * n_draw + b] = drawn.value[what];
             w->error[what * n_draw + b] = drawn.error[what];
         }
@@ -370,7 +402,17 @@ static moe_err bootstrap(row *out, work *w)
     out->v.high = sqrt(out->v.high) * scale;
     out->information = studentise(&all, INFORMATION, freedom, w->draw + n_draw,
                                   w->error + n_draw, n_draw);
-    return err;
+}
+
+/* Documents by the labels that they got, [docs of the record]. */
+static void draw_by_label(work *w)
+{
+    memset(w->n_drawn, 0, (size_t)w->n_group * sizeof *w->n_drawn);
+    for (int64_t i = 0; i < w->s->study->record->n_doc; i++) {
+        int32_t g = w->label[w->s->member[i]];
+
+        w->drawn[w->s->from[g] + w->n_drawn[g]++] = (int32_t)i;
+    }
 }
 
 static moe_err permute(row *out, work *w)
@@ -384,9 +426,9 @@ static moe_err permute(row *out, work *w)
         moe_association a;
 
         moe_random_shuffle(w->label, r->n_doc, seed, (uint64_t)b);
-        for (int64_t d = 0; d < r->n_doc; d++)
-            add_document(w, d, w->label[d]);
-        err = associate(&a, w);
+        draw_by_label(w);
+        fill_table(w);
+        err = moe_stats_associate(&a, w->table, w->n_group, w->n_expert);
         out->v_null += a.v / (double)n_draw;
         out->information_null += a.information / (double)n_draw;
         as_large += a.chi_square >= out->all.chi_square * (1 - 1e-12);
@@ -471,14 +513,16 @@ static moe_err do_layer(void *user, int64_t slot)
         return err;
     if ((err = count(&w, (int)slot)) != MOE_OK)
         goto done;
-    for (int64_t d = 0; d < r->n_doc; d++) {
+    for (int64_t d = 0; d < r->n_doc; d++)
         w.label[d] = r->docs[d].group;
-        add_document(&w, d, r->docs[d].group);
-    }
     pool(s, &w, slot);
-    if ((err = associate(&out->all, &w)) == MOE_OK &&
-        (err = bootstrap(out, &w)) == MOE_OK &&
-        (err = permute(out, &w)) == MOE_OK)
+    draw_all(&w);
+    fill_table(&w);
+    if ((err = moe_stats_associate(&out->all, w.table, w.n_group,
+                                   w.n_expert)) != MOE_OK)
+        goto done;
+    bootstrap(out, &w);
+    if ((err = permute(out, &w)) == MOE_OK)
         err = spread(out, &w);
 
 done:

@@ -169,22 +169,6 @@ double moe_stats_relative_js(double *divergence, const double *a,
 
 /* ---- contingency tables ---- */
 
-static double chi_square(const int64_t *count, int64_t n_row, int64_t n_col,
-                         const double *row, const double *column, double n)
-{
-    double sum = 0;
-
-    for (int64_t i = 0; i < n_row; i++)
-        for (int64_t j = 0; j < n_col; j++) {
-            double expected = row[i] * column[j] / n;
-            double d = (double)count[i * n_col + j] - expected;
-
-            if (expected > 0)
-                sum += d * d / expected;
-        }
-    return sum;
-}
-
 static int64_t n_filled(const double *x, int64_t n)
 {
     int64_t filled = 0;
@@ -194,92 +178,132 @@ static int64_t n_filled(const double *x, int64_t n)
     return filled;
 }
 
-/* Sums of rows and columns into sums, [n_row + n_col]. */
-static void associate(moe_association *out, const int64_t *count, int64_t n_row,
-                      int64_t n_col, double *sums)
-{
-    double *row = sums, *column = sums + n_row, logs = 0, n = 0;
-    int64_t r, c, cells = 0, least;
+/* A table of counts with its margins, and x log x of all of them. */
+typedef struct crossed {
+    int64_t n_row, n_col;
+    double *cell, *row, *column; /* one behind the other ... */
+    double *logs;                /* ... as in here           */
+    double n;
+} crossed;
 
-    for (int64_t i = 0; i < n_row; i++)
+/* scratch: twice the cells, rows and columns. */
+static crossed cross(const int64_t *count, int64_t n_row, int64_t n_col,
+                     double *scratch)
+{
+    int64_t n_cell = n_row * n_col, n_all = n_cell + n_row + n_col;
+    crossed t = {.n_row = n_row,
+                 .n_col = n_col,
+                 .cell = scratch,
+                 .row = scratch + n_cell,
+                 .column = scratch + n_cell + n_row,
+                 .logs = scratch + n_all};
+
+    for (int64_t i = 0; i < n_row + n_col; i++)
+        t.row[i] = 0;
+    for (int64_t i = 0; i < n_row; i++) {
         for (int64_t j = 0; j < n_col; j++) {
             double x = (double)count[i * n_col + j];
 
-            row[i] += x;
-            column[j] += x;
-            n += x;
-            cells += x > 0;
-            logs += x_log_x(x);
+            t.cell[i * n_col + j] = x;
+            t.row[i] += x;
+            t.column[j] += x;
         }
-    r = n_filled(row, n_row);
-    c = n_filled(column, n_col);
-    out->n = (int64_t)n;
-    if (r < 2 || c < 2)
-        return;
-    for (int64_t i = 0; i < n_row + n_col; i++)
-        logs -= x_log_x(sums[i]);
-    least = r < c ? r : c;
-    out->freedom = (r - 1) * (c - 1);
-    out->chi_square = chi_square(count, n_row, n_col, row, column, n);
-    out->v = sqrt(out->chi_square / (n * (double)(least - 1)));
-    out->information = fmax(0, log2(n) + logs / n);
-    out->information_mm =
-        out->information + (double)(r + c - cells - 1) / (2 * n * log(2));
+        t.n += t.row[i];
+    }
+    moe_x_log_x(t.logs, t.cell, n_all);
+    return t;
+}
+
+static double information_of(const crossed *t)
+{
+    int64_t n_cell = t->n_row * t->n_col;
+    double logs = 0;
+
+    for (int64_t i = 0; i < n_cell; i++)
+        logs += t->logs[i];
+    for (int64_t i = n_cell; i < n_cell + t->n_row + t->n_col; i++)
+        logs -= t->logs[i];
+    return fmax(0, log2(t->n) + logs / t->n);
+}
+
+static double chi_square(const crossed *t)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < t->n_row; i++)
+        for (int64_t j = 0; j < t->n_col; j++) {
+            double expected = t->row[i] * t->column[j] / t->n;
+            double d = t->cell[i * t->n_col + j] - expected;
+
+            if (expected > 0)
+                sum += d * d / expected;
+        }
+    return sum;
 }
 
 moe_err moe_stats_associate(moe_association *out, const int64_t *count,
                             int64_t n_row, int64_t n_col)
 {
-    double *sums = moe_calloc((size_t)(n_row + n_col), sizeof *sums);
+    int64_t r, c, n_cell = n_row * n_col;
+    double *scratch =
+        moe_calloc((size_t)(n_cell + n_row + n_col), 2 * sizeof *scratch);
+    crossed t;
 
     *out = (moe_association){NAN, NAN, NAN, NAN, 0, 0};
-    if (!sums)
+    if (!scratch)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for a table of counts");
-    associate(out, count, n_row, n_col, sums);
-    free(sums);
+    t = cross(count, n_row, n_col, scratch);
+    r = n_filled(t.row, n_row);
+    c = n_filled(t.column, n_col);
+    out->n = (int64_t)t.n;
+    if (r >= 2 && c >= 2) {
+        int64_t cells = n_filled(t.cell, n_cell), least = r < c ? r : c;
+
+        out->freedom = (r - 1) * (c - 1);
+        out->chi_square = chi_square(&t);
+        out->v = sqrt(out->chi_square / (t.n * (double)(least - 1)));
+        out->information = information_of(&t);
+        out->information_mm =
+            out->information + (double)(r + c - cells - 1) / (2 * t.n * log(2));
+    }
+    free(scratch);
     return MOE_OK;
 }
 
-void moe_stats_slopes(double *chi_square, double *information,
-                      const int64_t *count, int64_t n_row, int64_t n_col,
-                      double *sums)
+void moe_stats_slopes(double *value, double *chi_slope,
+                      double *information_slope, const int64_t *count,
+                      int64_t n_row, int64_t n_col, double *scratch)
 {
-    double *row = sums, *column = sums + n_row, n = 0, logs = 0;
+    int64_t n_cell = n_row * n_col, n_all = n_cell + n_row + n_col;
+    crossed t = cross(count, n_row, n_col, scratch);
+    bool known = n_filled(t.row, n_row) >= 2 && n_filled(t.column, n_col) >= 2;
+    double *by_row = scratch + 2 * n_all, *by_column = by_row + n_row;
+    double information = information_of(&t), log_n = log2(t.n);
 
-    memset(sums, 0, (size_t)(n_row + n_col) * sizeof *sums);
-    for (int64_t i = 0; i < n_row * n_col; i++) {
-        row[i / n_col] += (double)count[i];
-        column[i % n_col] += (double)count[i];
-        n += (double)count[i];
-        logs += x_log_x((double)count[i]);
-    }
-    for (int64_t i = 0; i < n_row + n_col; i++)
-        logs -= x_log_x(sums[i]);
-    logs = log2(n) + logs / n;
-    /* first the sums of x^2 / (row column), by row and by column */
-    for (int64_t i = 0; i < n_row * n_col; i++) {
-        double x = (double)count[i], r = row[i / n_col], c = column[i % n_col];
+    value[0] = known ? chi_square(&t) / t.n : NAN;
+    value[1] = known ? information : NAN;
+    for (int64_t i = 0; i < n_all; i++) /* from x log x to log x */
+        t.logs[i] = t.cell[i] > 0 ? t.logs[i] / t.cell[i] : 0;
+    memset(by_row, 0, (size_t)(n_row + n_col) * sizeof *by_row);
+    for (int64_t i = 0; i < n_row; i++)
+        for (int64_t j = 0; j < n_col; j++) {
+            double x = t.cell[i * n_col + j];
+            double share = x > 0 ? x / (t.row[i] * t.column[j]) : 0;
 
-        chi_square[i] = x > 0 ? 2 * x / (r * c) : 0;
-        information[i] = x > 0 ? (log2(x * n / (r * c)) - logs) / n : 0;
-    }
-    for (int64_t i = 0; i < n_row; i++) {
-        double sum = 0;
+            by_row[i] += x > 0 ? x * share / t.row[i] : 0;
+            by_column[j] += x > 0 ? x * share / t.column[j] : 0;
+            chi_slope[i * n_col + j] = 2 * share;
+        }
+    for (int64_t i = 0; i < n_row; i++)
+        for (int64_t j = 0; j < n_col; j++) {
+            int64_t at = i * n_col + j;
+            double logs = t.logs[at] + log_n - t.logs[n_cell + i] -
+                          t.logs[n_cell + n_row + j];
+            bool filled = t.cell[at] > 0;
 
-        for (int64_t j = 0; j < n_col; j++)
-            sum += (double)count[i * n_col + j] * chi_square[i * n_col + j] / 2;
-        row[i] = row[i] > 0 ? sum / row[i] : 0;
-    }
-    for (int64_t j = 0; j < n_col; j++) {
-        double sum = 0;
-
-        for (int64_t i = 0; i < n_row; i++)
-            sum += (double)count[i * n_col + j] * chi_square[i * n_col + j] / 2;
-        column[j] = column[j] > 0 ? sum / column[j] : 0;
-    }
-    for (int64_t i = 0; i < n_row * n_col; i++)
-        if (count[i] > 0)
-            chi_square[i] -= row[i / n_col] + column[i % n_col];
+            chi_slope[at] -= filled ? by_row[i] + by_column[j] : 0;
+            information_slope[at] = filled ? (logs - information) / t.n : 0;
+        }
 }
 
 moe_err moe_joint_init(moe_joint *j, int n_col)

@@ -66,11 +66,12 @@ typedef struct moe_association {
 moe_err moe_stats_associate(moe_association *out, const int64_t *count,
                             int64_t n_row, int64_t n_col) MOE_MUST_CHECK;
 
-/* By how much chi-square / n and the information rise with each count, [n_row,
- * n_col] each; 0 where a count is 0. sums is scratch, [n_row + n_col]. */
-void moe_stats_slopes(double *chi_square, double *information,
-                      const int64_t *count, int64_t n_row, int64_t n_col,
-                      double *sums);
+/* Chi-square / n and the information, value [2], NaN as above, and by how much
+ * they rise with each count, [n_row, n_col] each; 0 where a count is 0. scratch
+ * is [3 * (n_row n_col + n_row + n_col)]. */
+void moe_stats_slopes(double *value, double *chi_slope,
+                      double *information_slope, const int64_t *count,
+                      int64_t n_row, int64_t n_col, double *scratch);
 
 /*
  * Mutual information of a table too tall to be kept, row by row: only column
