@@ -84,7 +84,7 @@ static moe_err cell_init(cell *c, const state *s)
     return MOE_OK;
 }
 
-static moe_err cell_merge(cell *c, const cell *o, int n_spread)
+static moe_err cell_merge(cell *c, cell *o, int n_spread)
 {
     moe_err err = MOE_OK;
 
@@ -137,38 +137,47 @@ static moe_err begin(void **out, const moe_study *study)
     return MOE_OK;
 }
 
-static moe_err see(cell *c, float margin, float entropy, const float *gate,
-                   int k)
+/* Tokens [from, to), all of a kind, at a layer. */
+static moe_err see(const cell *c, const moe_span *span, int64_t from,
+                   int64_t to, int slot, const moe_trace_shape *shape)
 {
-    moe_err err;
+    int64_t step = shape->n_router, at = from * step + slot, n = to - from;
+    int k = shape->top_k;
+    moe_err err =
+        moe_spread_add(&c->spread[MOE_MEAN_MARGIN], span->margin + at, n, step);
 
-    if ((err = moe_spread_add(&c->spread[MOE_MEAN_MARGIN], margin)) == MOE_OK)
-        err = moe_spread_add(&c->spread[MOE_MEAN_ENTROPY], entropy);
+    if (err == MOE_OK && span->entropy)
+        err = moe_spread_add(&c->spread[MOE_MEAN_ENTROPY], span->entropy + at,
+                             n, step);
     for (int r = 0; r < k && err == MOE_OK; r++)
-        err = moe_spread_add(&c->spread[MOE_MEAN_GATE + r], gate[r]);
+        err = moe_spread_add(&c->spread[MOE_MEAN_GATE + r],
+                             span->gate + at * k + r, n, step * k);
     return err;
+}
+
+static int kind_of(const moe_span *span, int64_t t)
+{
+    return span->phase && span->phase[t] == MOE_PHASE_GENERATED;
 }
 
 static moe_err window(void *user, const moe_span *span)
 {
     state *s = user;
     const moe_study *study = s->study;
-    int k = study->shape->top_k, group = study->doc_group[span->doc];
+    int group = study->doc_group[span->doc];
     moe_err err = moe_ties_see(&s->ties, span);
 
     if (err == MOE_OK)
         moe_means_see(&s->means, span, s->ties.kinds);
-    for (int64_t t = 0; t < span->n_tok; t++) {
-        int kind = span->phase && span->phase[t] == MOE_PHASE_GENERATED;
+    for (int64_t from = 0, to = 0; from < span->n_tok; from = to) {
+        int kind = kind_of(span, from);
 
-        for (int i = 0; i < study->n_slot && err == MOE_OK; i++) {
-            int64_t at = t * (int64_t)study->shape->n_router + study->slot[i];
-
+        while (to < span->n_tok && kind_of(span, to) == kind)
+            to++;
+        for (int i = 0; i < study->n_slot && err == MOE_OK; i++)
             err = see(&s->cells[((int64_t)i * study->n_group + group) * N_KIND +
                                 kind],
-                      span->margin[at], span->entropy ? span->entropy[at] : NAN,
-                      span->gate + at * k, k);
-        }
+                      span, from, to, study->slot[i], study->shape);
     }
     return err;
 }
@@ -176,7 +185,7 @@ static moe_err window(void *user, const moe_span *span)
 static moe_err merge(void *user, void *other)
 {
     state *s = user;
-    const state *o = other;
+    state *o = other;
     moe_err err = MOE_OK;
 
     moe_ties_merge(&s->ties, &o->ties);
@@ -239,8 +248,9 @@ static void put_spreads(moe_table *t, const work *w, int slot, int group,
                         int phase)
 {
     for (int i = 0; i < w->s->n_spread; i++) {
-        moe_interval mean =
-            moe_means_interval(&w->s->means, slot, group, phase, i);
+        moe_interval from_to;
+        double mean =
+            moe_means_get(&from_to, &w->s->means, slot, group, phase, i);
 
         for (int c = 0; c < w->n_look; c++)
             w->list[c] = &w->look[c]->spread[i];
@@ -248,9 +258,9 @@ static void put_spreads(moe_table *t, const work *w, int slot, int group,
         moe_table_text(t, moe_mean_name(i));
         moe_table_text(
             t, i < MOE_MEAN_GATE ? NULL : moe_choice_name(i - MOE_MEAN_GATE));
-        moe_table_real(t, moe_spread_mean(w->list, w->n_look));
-        moe_table_real(t, mean.low);
-        moe_table_real(t, mean.high);
+        moe_table_real(t, mean);
+        moe_table_real(t, from_to.low);
+        moe_table_real(t, from_to.high);
         for (int q = 0; q < N_LEVEL; q++)
             moe_table_real(t,
                            moe_spread_quantile(w->list, w->n_look, levels[q]));

@@ -71,18 +71,22 @@ void moe_means_fini(moe_means *m)
     m->without = NULL;
 }
 
+static void add_up(moe_mean *m, int64_t whole, uint32_t part, uint32_t n)
+{
+    uint64_t sum = (uint64_t)m->part + part;
+
+    m->whole += whole + (int64_t)(sum >> 32);
+    m->part = (uint32_t)sum;
+    m->n += n;
+}
+
 static void add(moe_mean *m, float v)
 {
-    int64_t whole;
-    uint32_t part;
+    if (v >= 0 && v <= MOE_SPREAD_MAX) {
+        int64_t parts = (int64_t)((double)v * PART);
 
-    if (!(v >= 0) || v > MOE_SPREAD_MAX)
-        return;
-    whole = (int64_t)v;
-    part = (uint32_t)(((double)v - (double)whole) * PART);
-    m->part += part;
-    m->whole += whole + (m->part < part);
-    m->n++;
+        add_up(m, parts >> 32, (uint32_t)parts, 1);
+    }
 }
 
 /* [n_value] */
@@ -119,14 +123,9 @@ void moe_means_see(moe_means *m, const moe_span *span,
 
 void moe_means_merge(moe_means *m, const moe_means *other)
 {
-    for (int64_t i = 0; i < n_sum(m); i++) {
-        moe_mean *to = &m->sum[i];
-        const moe_mean *from = &other->sum[i];
-
-        to->part += from->part;
-        to->whole += from->whole + (to->part < from->part);
-        to->n += from->n;
-    }
+    for (int64_t i = 0; i < n_sum(m); i++)
+        add_up(&m->sum[i], other->sum[i].whole, other->sum[i].part,
+               other->sum[i].n);
 }
 
 /* ---- tables ---- */
@@ -193,12 +192,14 @@ static moe_interval interval_of(moe_means *m, const cell *c, total all)
     return i;
 }
 
-moe_interval moe_means_interval(moe_means *m, int slot, int group, int phase,
-                                int value)
+double moe_means_get(moe_interval *interval, moe_means *m, int slot, int group,
+                     int phase, int value)
 {
     cell c = {slot, group, phase, ALL, value};
+    total all = of_group(m, &c);
 
-    return interval_of(m, &c, of_group(m, &c));
+    *interval = interval_of(m, &c, all);
+    return mean_of(all, (total){0, 0});
 }
 
 const char *moe_mean_name(int value)

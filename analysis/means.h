@@ -40,10 +40,10 @@ void moe_means_see(moe_means *m, const moe_span *span,
                    const moe_token_kind *kind);
 void moe_means_merge(moe_means *m, const moe_means *other);
 
-/* Of the mean of a value in a group (n_group: all) and a phase (0: all tokens, 1:
- * prompt, 2: generated). */
-moe_interval moe_means_interval(moe_means *m, int slot, int group, int phase,
-                                int value);
+/* The mean of a value in a group (n_group: all) and a phase (0: all tokens, 1:
+ * prompt, 2: generated), and its interval. */
+double moe_means_get(moe_interval *interval, moe_means *m, int slot, int group,
+                     int phase, int value);
 const char *moe_mean_name(int value); /* "margin", "entropy", "gate" */
 
 /* Append "confidence_class"; phases as in moe_ties_put. */

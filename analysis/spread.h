@@ -15,38 +15,37 @@ enum {
      * middle of a bin is within 1/255 of what is in it. */
     MOE_SPREAD_STEPS = 128,
     MOE_SPREAD_BINS = 32 * MOE_SPREAD_STEPS,
-    MOE_SPREAD_MAX = 1 << 30 /* so that sums cannot overflow */
+    MOE_SPREAD_MAX = 1 << 30 /* so that sums of them cannot overflow */
 };
 
 /* Start with {.exact = ...}. */
 typedef struct moe_spread {
     bool exact;
     int64_t n;
-    float *value;  /* [n], exact                                  */
-    int64_t room;  /* for values                                  */
-    uint32_t *bin; /* [MOE_SPREAD_BINS], or NULL                  */
-    int64_t whole; /* sum of the whole parts; then of the rests,  */
-    uint64_t rest; /* times 2^32: the same in any order           */
+    float *value;  /* [n], exact                 */
+    int64_t room;  /* for values                 */
+    uint32_t *bin; /* [MOE_SPREAD_BINS], or NULL */
 } moe_spread;
 
 void moe_spread_fini(moe_spread *s);
 
-/* From 0 to MOE_SPREAD_MAX; others are not counted. At most 2^32 - 1 of them. */
-moe_err moe_spread_add(moe_spread *s, float v) MOE_MUST_CHECK;
-/* Both exact, or neither. */
-moe_err moe_spread_merge(moe_spread *s, const moe_spread *other) MOE_MUST_CHECK;
+/* Add n numbers that lie `step` apart. Those that are not from 0 to
+ * MOE_SPREAD_MAX do not count. At most 2^32 - 1 of them in all. */
+moe_err moe_spread_add(moe_spread *s, const float *v, int64_t n,
+                       int64_t step) MOE_MUST_CHECK;
+/* Both exact, or neither; what the other owns may be taken from it. */
+moe_err moe_spread_merge(moe_spread *s, moe_spread *other) MOE_MUST_CHECK;
 
 /* Once all are there, and before what follows. */
 void moe_spread_seal(moe_spread *s);
 
 /*
  * Of the numbers of several spreads together, [n_list], all of them exact or
- * none; mean and quantiles are NaN without numbers. Quantiles are of type 7
+ * none; quantiles are NaN without numbers. They are of type 7
  * where exact, else the middle of the bin of the number whose rank is next to
  * 1 + (n - 1) p.
  */
 int64_t moe_spread_count(const moe_spread *const *list, int n_list);
-double moe_spread_mean(const moe_spread *const *list, int n_list);
 double moe_spread_quantile(const moe_spread *const *list, int n_list, double p);
 
 #endif

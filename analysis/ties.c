@@ -125,8 +125,8 @@ moe_err moe_ties_see(moe_ties *t, const moe_span *span)
 
             if (!(m >= 0))
                 continue;
-            while (bin < N_THRESHOLD && m >= thresholds[bin])
-                bin++;
+            for (int b = 0; b < N_THRESHOLD; b++)
+                bin += m >= thresholds[b];
             count[place_of(kind, class < 0 ? UNKNOWN : class) + bin]++;
         }
     }
