@@ -148,12 +148,12 @@ static void by_digit(float *to, const float *from, int64_t n, int shift,
                      int width)
 {
     uint32_t mask = (1u << width) - 1;
-    int64_t at[1 << DIGIT_BITS] = {0}, sum = 0;
+    uint32_t at[1 << DIGIT_BITS] = {0}, sum = 0;
 
     for (int64_t i = 0; i < n; i++)
         at[bits_of(from[i]) >> shift & mask]++;
     for (uint32_t d = 0; d <= mask; d++) {
-        int64_t here = at[d];
+        uint32_t here = at[d];
 
         at[d] = sum;
         sum += here;

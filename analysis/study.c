@@ -290,7 +290,8 @@ typedef struct pass {
     moe_record *record; /* NULL: nobody needs it */
     part *parts;
     int n_part;
-    moe_tables *tables; /* [n] of each analysis */
+    int *order;         /* [n] in which analyses finish */
+    moe_tables *tables; /* [n] of each analysis         */
     atomic_bool failed;
     _Atomic int64_t done; /* tokens */
     moe_progress bar;
@@ -488,6 +489,7 @@ static void pass_fini(pass *p)
     for (int a = 0; a < p->n && p->tables; a++)
         moe_tables_fini(&p->tables[a]);
     free(p->tables);
+    free(p->order);
 }
 
 static moe_err failed_part(const pass *p)
@@ -535,17 +537,32 @@ static moe_err note_tables(pass *p, int a)
     return err;
 }
 
-static moe_err finish_one(void *user, int64_t a)
+static moe_err finish_one(void *user, int64_t turn)
 {
     pass *p = user;
+    int a = p->order[turn];
     void **state = &p->parts[0].state[a];
     moe_err err = p->run[a]->finish(*state, &p->tables[a]);
 
     if (err == MOE_OK)
-        err = note_tables(p, (int)a);
+        err = note_tables(p, a);
     p->run[a]->end(*state);
     *state = NULL;
     return err;
+}
+
+/* Those that go through the record take longest. They begin, and the others fill
+ * the time until the last of them ends. */
+static void choose_order(pass *p)
+{
+    int n = 0;
+
+    for (int a = 0; a < p->n; a++)
+        if (p->run[a]->needs & MOE_NEEDS_RECORD)
+            p->order[n++] = a;
+    for (int a = 0; a < p->n; a++)
+        if (!(p->run[a]->needs & MOE_NEEDS_RECORD))
+            p->order[n++] = a;
 }
 
 static moe_err finish_all(pass *p, moe_tables *out)
@@ -553,8 +570,10 @@ static moe_err finish_all(pass *p, moe_tables *out)
     moe_err err;
 
     p->tables = moe_calloc((size_t)p->n, sizeof *p->tables);
-    if (!p->tables)
+    p->order = moe_calloc((size_t)p->n, sizeof *p->order);
+    if (!p->tables || !p->order)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for tables");
+    choose_order(p);
     if ((err = moe_crew_run(p->study->crew, p->n, merge_parts, p)) == MOE_OK)
         err = moe_crew_run(p->study->crew, p->n, finish_one, p);
     for (int a = 0; a < p->n && err == MOE_OK; a++)
