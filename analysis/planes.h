@@ -20,7 +20,7 @@ typedef struct moe_planes {
     int64_t n_word; /* of 64 tokens                                        */
     int64_t room;   /* words there is room for                             */
     int64_t n_known, n_whole; /* tokens with a first choice, with all k    */
-    uint64_t *bits; /* [1 + room, n_plane], the first row 0                */
+    uint64_t *bits; /* [n_plane] each of its words, 0 in front and behind  */
 } moe_planes;
 
 void moe_planes_init(moe_planes *p, int n_expert, int top_k);
