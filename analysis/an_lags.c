@@ -174,14 +174,6 @@ static moe_err work_make(work *w, const state *s)
     return err;
 }
 
-static bool all_known(const int32_t *expert, int k)
-{
-    for (int c = 0; c < k; c++)
-        if (expert[c] < 0)
-            return false;
-    return true;
-}
-
 /* All pairs of the window at [from, to). */
 static moe_err count_window(work *w, uint32_t *count, int64_t from, int64_t to)
 {
@@ -234,12 +226,10 @@ static moe_err load_chance(double *chance, work *w, int64_t n)
         const moe_record_doc *doc = &w->r->docs[w->member[i]];
         const int32_t *expert = w->expert + doc->first * k;
 
-        for (int64_t t = 0; t < doc->n_tok && err == MOE_OK; t++, expert += k) {
-            if (expert[0] >= 0)
-                w->load[expert[0]]++;
-            if (all_known(expert, k))
-                err = moe_sets_add(&sets, expert, 1);
-        }
+        err = moe_sets_add_tokens(&sets, expert, doc->n_tok, n_expert);
+        for (int64_t t = 0; t < doc->n_tok; t++)
+            if (expert[t * k] >= 0)
+                w->load[expert[t * k]]++;
     }
     for (int e = 0; e < n_expert; e++) {
         known += (double)w->load[e];

@@ -244,21 +244,15 @@ static int64_t place_of(const layers *w, int64_t slot, int group)
 }
 
 static moe_err count_sets(moe_sets *sets, const moe_record *r,
-                          const int32_t *expert, int group)
+                          const int32_t *expert, int n_expert, int group)
 {
     moe_err err = MOE_OK;
 
-    for (int64_t d = 0; d < r->n_doc && err == MOE_OK; d++) {
-        const moe_record_doc *doc = &r->docs[d];
-        const int32_t *set = expert + doc->first * r->top_k;
-
-        if (doc->group != group)
-            continue;
-        for (int64_t t = 0; t < doc->n_tok && err == MOE_OK;
-             t++, set += r->top_k)
-            if (all_known(set, r->top_k))
-                err = moe_sets_add(sets, set, 1);
-    }
+    for (int64_t d = 0; d < r->n_doc && err == MOE_OK; d++)
+        if (r->docs[d].group == group)
+            err =
+                moe_sets_add_tokens(sets, expert + r->docs[d].first * r->top_k,
+                                    r->docs[d].n_tok, n_expert);
     return err;
 }
 
@@ -282,7 +276,7 @@ static moe_err chances_of_sets(const layers *w, int64_t slot)
     moe_sets_init(&all, r->top_k);
     for (int g = 0; g < n_group && err == MOE_OK; g++) {
         moe_sets_init(&own, r->top_k);
-        if ((err = count_sets(&own, r, expert, g)) == MOE_OK)
+        if ((err = count_sets(&own, r, expert, n_expert, g)) == MOE_OK)
             err = moe_sets_merge(&all, &own);
         load[g * N_CHOICE + ANY] =
             moe_sets_overlap(&own, n_expert, seed, &w->sampled[slot]);

@@ -104,7 +104,8 @@ static moe_err add_sorted(moe_sets *s, const int32_t *set, int64_t count)
 
 enum {
     MOST_CHOSEN = 256, /* sorted on the stack up to here       */
-    MOST_SUBSETS = 10  /* experts of a set whose subsets count */
+    MOST_SUBSETS = 10, /* experts of a set whose subsets count */
+    FEW = 16           /* experts whose pairs have a table     */
 };
 
 moe_err moe_sets_add(moe_sets *s, const int32_t *expert, int64_t count)
@@ -125,6 +126,38 @@ moe_err moe_sets_add(moe_sets *s, const int32_t *expert, int64_t count)
         set[at] = expert[r];
     }
     return add_sorted(s, set, count);
+}
+
+/* Pairs of few experts: first all of them in a table. */
+static moe_err add_pairs(moe_sets *s, const int32_t *expert, int64_t n_tok)
+{
+    int64_t pair[FEW * FEW] = {0};
+    moe_err err = MOE_OK;
+
+    for (int64_t t = 0; t < n_tok; t++, expert += 2)
+        if (expert[0] >= 0 && expert[1] >= 0)
+            pair[expert[0] * FEW + expert[1]]++;
+    for (int32_t i = 0; i < FEW * FEW && err == MOE_OK; i++)
+        err = moe_sets_add(s, (int32_t[]){i / FEW, i % FEW}, pair[i]);
+    return err;
+}
+
+moe_err moe_sets_add_tokens(moe_sets *s, const int32_t *expert, int64_t n_tok,
+                            int n_expert)
+{
+    moe_err err = MOE_OK;
+
+    if (s->top_k == 2 && n_expert <= FEW && n_tok > FEW * FEW)
+        return add_pairs(s, expert, n_tok);
+    for (int64_t t = 0; t < n_tok && err == MOE_OK; t++, expert += s->top_k) {
+        bool known = true;
+
+        for (int r = 0; r < s->top_k; r++)
+            known = known && expert[r] >= 0;
+        if (known)
+            err = moe_sets_add(s, expert, 1);
+    }
+    return err;
 }
 
 moe_err moe_sets_merge(moe_sets *s, const moe_sets *other)

@@ -32,6 +32,10 @@ void moe_sets_fini(moe_sets *s);
 /* Count a set, its experts in any order: [top_k], each >= 0. */
 moe_err moe_sets_add(moe_sets *s, const int32_t *expert,
                      int64_t count) MOE_MUST_CHECK;
+/* Count those of n_tok tokens, whose k experts are all known, [n_tok, top_k] in
+ * [-1, n_expert): the same, with less work where experts are few. */
+moe_err moe_sets_add_tokens(moe_sets *s, const int32_t *expert, int64_t n_tok,
+                            int n_expert) MOE_MUST_CHECK;
 moe_err moe_sets_merge(moe_sets *s, const moe_sets *other) MOE_MUST_CHECK;
 
 /*

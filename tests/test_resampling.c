@@ -12,7 +12,7 @@
 
 /* ---- bit planes ---- */
 
-enum { MOST_TOK = 200, MOST_K = 3 };
+enum { MOST_TOK = 700, MOST_K = 3 };
 
 static void draw_routes(int32_t *expert, int n_tok, int n_expert, int k,
                         uint64_t seed)
@@ -72,7 +72,7 @@ static void check_planes(moe_planes *p, int n_tok, int n_expert, int k)
 
 static void planes_count_what_pairs_of_tokens_give(void **state)
 {
-    static const int sizes[] = {0, 1, 2, 63, 64, 65, 127, 193, 7};
+    static const int sizes[] = {0, 1, 2, 63, 64, 65, 127, 193, 257, 700, 7};
     static const int experts[] = {1, 2, 8, 70};
     moe_planes p;
 

@@ -169,6 +169,36 @@ static void what_is_too_much_to_count_is_drawn(void **state)
     moe_sets_fini(&s);
 }
 
+/* 600 tokens among few and among many experts, every fifth unknown in part. */
+static void sets_of_tokens_are_those_added_one_by_one(void **state)
+{
+    enum { N = 600, K = 2 };
+    int32_t expert[N * K];
+
+    (void)state;
+    for (int n_expert = 8; n_expert <= 70; n_expert += 62) {
+        moe_sets one, all;
+
+        moe_sets_init(&one, K);
+        moe_sets_init(&all, K);
+        for (int t = 0; t < N; t++) {
+            int32_t *set = expert + t * K;
+
+            set[0] = (t * 7 + t / 9) % n_expert;
+            set[1] = t % 5 ? (set[0] + 1 + t % 3) % n_expert : -1;
+            if (t % 5)
+                assert_ok(moe_sets_add(&one, set, 1));
+        }
+        assert_ok(moe_sets_add_tokens(&all, expert, N, n_expert));
+        assert_int_equal(all.n, 480);
+        assert_int_equal(all.n_set, one.n_set);
+        assert_close(moe_sets_overlap(&all, n_expert, 1, NULL),
+                     moe_sets_overlap(&one, n_expert, 1, NULL), 0);
+        moe_sets_fini(&one);
+        moe_sets_fini(&all);
+    }
+}
+
 static void two_sets_share_an_expert_at_any_rank(void **state)
 {
     (void)state;
@@ -186,6 +216,7 @@ int main(void)
         cmocka_unit_test(a_small_law_gives_its_hand_computed_overlap),
         cmocka_unit_test(subsets_count_what_pairs_do),
         cmocka_unit_test(what_is_too_much_to_count_is_drawn),
+        cmocka_unit_test(sets_of_tokens_are_those_added_one_by_one),
         cmocka_unit_test(two_sets_share_an_expert_at_any_rank),
     };
 
