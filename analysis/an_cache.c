@@ -149,32 +149,39 @@ static moe_err open_document(state *s, int64_t doc)
                           (long long)n);
 }
 
-/* The depths of one layer. */
-static void count(uint32_t *row, const state *s, int slot, int policy)
+/* The depths of layers [slot, end), token by token: counters of one layer wait
+ * for each other. */
+static void count(uint32_t *row, const state *s, int slot, int end, int policy)
 {
     const moe_study *study = s->study;
+    int64_t one = place_of(study, policy, ONE) - 1, width = per_slot(study);
+    int64_t whole = place_of(study, policy, WHOLE) - 1;
+    int64_t total = total_of(study, ONE), all = total_of(study, WHOLE);
     int k = study->shape->top_k;
 
-    row += slot * per_slot(study);
     for (int64_t t = 0; t < s->n_tok; t++) {
-        uint32_t *at = row + s->kind[t] * s->tally.width;
-        uint32_t *one = at + place_of(study, policy, ONE);
-        const int32_t *depth = s->depth + t * k * LISTS + slot % LISTS;
-        int32_t least = depth[0], most = depth[0];
-        int n = 0;
+        uint32_t *at = row + s->kind[t] * s->tally.width + slot * width;
+        const int32_t *list = s->depth + t * k * LISTS;
 
-        for (int r = 0; r < k; r++, depth += LISTS) {
-            least = *depth < least ? *depth : least;
-            most = *depth > most ? *depth : most;
-            n += *depth >= 0;
-            if (*depth > 0)
-                one[*depth - 1]++;
-        }
-        if (least > 0)
-            at[place_of(study, policy, WHOLE) + most - 1]++;
-        if (policy == 0) {
-            at[total_of(study, ONE)] += (uint32_t)n;
-            at[total_of(study, WHOLE)] += least >= 0;
+        for (int i = slot; i < end; i++, at += width, list++) {
+            int32_t least = *list, most = *list;
+            int n = 0;
+
+            for (int r = 0; r < k; r++) {
+                int32_t depth = list[r * LISTS];
+
+                least = depth < least ? depth : least;
+                most = depth > most ? depth : most;
+                n += depth >= 0;
+                if (depth > 0)
+                    at[one + depth]++;
+            }
+            if (least > 0)
+                at[whole + most]++;
+            if (policy == 0) {
+                at[total] += (uint32_t)n;
+                at[all] += least >= 0;
+            }
         }
     }
 }
@@ -196,8 +203,7 @@ static moe_err close_document(state *s)
 
             moe_stacks_run(s->depth, s->stacks, (moe_stack_policy)p,
                            s->expert + i * size, s->n_tok, end - i);
-            for (int j = i; j < end; j++)
-                count(row, s, j, p);
+            count(row, s, i, end, p);
         }
     s->doc = -1;
     return MOE_OK;
