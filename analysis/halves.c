@@ -73,6 +73,12 @@ typedef struct count {
     int32_t whole;
 } count;
 
+/* Levels, or values. */
+typedef struct seen {
+    const count **of;
+    int n;
+} seen;
+
 /* A value at a level of the class at hand. */
 typedef struct cell {
     count n;
@@ -97,6 +103,8 @@ typedef struct work {
     int64_t *cell_of; /* [n_value] at the level at hand; -1: none   */
     int32_t *here;    /* [most cells] in the document at hand       */
     int64_t *touched; /* [most cells] those it has                  */
+    seen some_levels; /* [most levels] scratch                      */
+    seen some_values; /* [n_value] scratch                          */
     double *sum;      /* [2, LANES] of each half: x log x of the cells, less
                          their means by chance                      */
 } work;
@@ -111,6 +119,8 @@ static void work_fini(work *w)
     free(w->cell_of);
     free(w->here);
     free(w->touched);
+    free(w->some_levels.of);
+    free(w->some_values.of);
     free(w->sum);
 }
 
@@ -146,9 +156,12 @@ static moe_err work_make(work *w, const moe_halves *h, const int32_t *value,
     w->cell_of = moe_calloc((size_t)n_value, sizeof *w->cell_of);
     w->here = moe_calloc((size_t)n_cell, sizeof *w->here);
     w->touched = moe_calloc((size_t)n_cell, sizeof *w->touched);
+    w->some_levels.of = moe_calloc((size_t)n_level, sizeof *w->some_levels.of);
+    w->some_values.of = moe_calloc((size_t)n_value, sizeof *w->some_values.of);
     w->sum = moe_calloc(2 * LANES, sizeof *w->sum);
     if (!w->mask || !w->cells || !w->levels || !w->values || !w->number ||
-        !w->cell_of || !w->here || !w->touched || !w->sum) {
+        !w->cell_of || !w->here || !w->touched || !w->some_levels.of ||
+        !w->some_values.of || !w->sum) {
         work_fini(w);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for half-samples");
     }
@@ -292,30 +305,81 @@ static bool is_small(const work *w, int g)
 
 /* Take the means by chance of a value at all levels from the sums of a group of
  * lanes. */
-static void take_means(double *sum, const work *w, const count *value, int g)
+static void take_small(double *sum, const work *w, const count *value, int g)
 {
     const int32_t *all = w->all.first.n + g * WIDE;
     const int32_t *marked = value->first.n + g * WIDE;
-    const bool small = is_small(w, g);
     const double *row[WIDE];
-    double mean[WIDE];
 
-    for (int i = 0; i < WIDE && small; i++)
+    for (int i = 0; i < WIDE; i++)
         row[i] = w->h->small + small_at(all[i]) + marked[i] * (all[i] + 1);
     for (int l = 0; l < w->n_level; l++) {
         const int32_t *drawn = w->levels[l].first.n + g * WIDE;
 
-        if (w->levels[l].whole <= 1) /* 0 log 0 = 1 log 1 = 0 */
-            continue;
-        if (small) {
-            for (int i = 0; i < WIDE; i++)
-                sum[i] -= row[i][drawn[i]];
-            continue;
-        }
-        moe_logs_means(mean, &w->h->strata->logs, all, marked, drawn);
-        for (int i = 0; i < WIDE; i++)
-            sum[i] -= mean[i];
+        for (int i = 0; i < WIDE && w->levels[l].whole > 1; i++)
+            sum[i] -= row[i][drawn[i]];
     }
+}
+
+static bool is_few(const count *c, int g)
+{
+    int32_t most = 0;
+
+    if (c->whole <= MOE_LOGS_FEW)
+        return true;
+    for (int i = g * WIDE; i < (g + 1) * WIDE; i++)
+        most = c->first.n[i] > most ? c->first.n[i] : most;
+    return most <= MOE_LOGS_FEW;
+}
+
+/* Those of which more than one was seen: 0 log 0 = 1 log 1 = 0. */
+static void choose_seen(seen *to, const count *of, int n)
+{
+    to->n = 0;
+    for (int i = 0; i < n; i++)
+        if (of[i].whole > 1)
+            to->of[to->n++] = &of[i];
+}
+
+/* The means of each that is few with all of the others at once, which gives the
+ * sum of `few` of them. Those that are many stay. */
+static void add_few(double *few, seen *of, const seen *others, const work *w,
+                    int g)
+{
+    double power[(MOE_LOGS_FEW + 1) * WIDE] = {0};
+    int n = 0;
+
+    for (int i = 0; i < others->n; i++)
+        moe_logs_fall(power, others->of[i]->first.n + g * WIDE);
+    moe_logs_share(power, w->all.first.n + g * WIDE);
+    for (int i = 0; i < of->n; i++)
+        if (is_few(of->of[i], g))
+            moe_logs_few(few, &w->h->strata->logs, power,
+                         of->of[i]->first.n + g * WIDE);
+        else
+            of->of[n++] = of->of[i];
+    of->n = n;
+}
+
+static void take_large(double *sum, work *w, int g)
+{
+    seen *values = &w->some_values, *levels = &w->some_levels;
+    double few[WIDE] = {0}, mean[WIDE];
+
+    choose_seen(values, w->values, w->n_value);
+    choose_seen(levels, w->levels, w->n_level);
+    add_few(few, levels, values, w, g);
+    add_few(few, values, levels, w, g);
+    for (int i = 0; i < WIDE; i++)
+        sum[i] -= few[i];
+    for (int l = 0; l < levels->n; l++)
+        for (int v = 0; v < values->n; v++) {
+            moe_logs_means(mean, &w->h->strata->logs, w->all.first.n + g * WIDE,
+                           values->of[v]->first.n + g * WIDE,
+                           levels->of[l]->first.n + g * WIDE);
+            for (int i = 0; i < WIDE; i++)
+                sum[i] -= mean[i];
+        }
 }
 
 /* The margins of a class are those by chance, too. */
@@ -324,9 +388,15 @@ static void add_side(work *w, double *sum)
     for (int64_t i = 0; i < w->n_cell; i++)
         if (w->cells[i].n.whole > 1)
             add_logs(sum, w, &w->cells[i].n);
-    for (int v = 0; v < w->n_value; v++)
-        for (int g = 0; g < w->n_group && w->values[v].whole > 1; g++)
-            take_means(sum + g * WIDE, w, &w->values[v], g);
+    for (int g = 0; g < w->n_group; g++) {
+        if (!is_small(w, g)) {
+            take_large(sum + g * WIDE, w, g);
+            continue;
+        }
+        for (int v = 0; v < w->n_value; v++)
+            if (w->values[v].whole > 1)
+                take_small(sum + g * WIDE, w, &w->values[v], g);
+    }
 }
 
 /* From the first halves to the others. */

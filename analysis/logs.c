@@ -12,7 +12,8 @@
 enum {
     ENOUGH = 128, /* no sum by chance goes so far: see MANY */
     MOST_LOGS = 1 << 20,
-    WIDE = MOE_LOGS_WIDE
+    WIDE = MOE_LOGS_WIDE,
+    FEW = MOE_LOGS_FEW
 };
 
 /* ---- of many numbers ---- */
@@ -68,6 +69,21 @@ void moe_x_log_x(double *out, const double *from, int64_t n)
 
 /* ---- of whole numbers ---- */
 
+/* Differences of x log x at 0, over k!. */
+static void set_few(moe_logs *t)
+{
+    long double difference[FEW + 1], factorial = 1;
+
+    for (int k = 0; k <= FEW; k++)
+        difference[k] = (long double)t->x_log_x[k];
+    for (int k = 0; k <= FEW; k++) {
+        factorial *= k > 0 ? k : 1;
+        t->few[k] = (double)(difference[0] / factorial);
+        for (int i = 0; i < FEW - k; i++)
+            difference[i] = difference[i + 1] - difference[i];
+    }
+}
+
 moe_err moe_logs_make(moe_logs *out, int64_t most)
 {
     moe_logs t = {.size = most < 2 * ENOUGH  ? 2 * ENOUGH
@@ -81,6 +97,7 @@ moe_err moe_logs_make(moe_logs *out, int64_t most)
     for (int64_t i = 1; i < t.size; i++)
         t.x_log_x[i] = (double)i;
     moe_x_log_x(t.x_log_x, t.x_log_x, t.size);
+    set_few(&t);
     *out = t;
     return MOE_OK;
 }
@@ -113,20 +130,24 @@ static bool any(const masks *m)
     return bits != 0;
 }
 
+static inline void load(wide *out, const int32_t *from)
+{
+    ints n;
+
+    memcpy(&n, from, sizeof n);
+    *out = __builtin_convertvector(n, wide);
+}
+
 MOE_CLONES
 static void set_laws(laws *to, const int32_t *all, const int32_t *marked,
                      const int32_t *drawn)
 {
     masks under;
     wide product;
-    ints n;
 
-    memcpy(&n, all, sizeof n);
-    to->all = __builtin_convertvector(n, wide);
-    memcpy(&n, marked, sizeof n);
-    to->marked = __builtin_convertvector(n, wide);
-    memcpy(&n, drawn, sizeof n);
-    to->drawn = __builtin_convertvector(n, wide);
+    load(&to->all, all);
+    load(&to->marked, marked);
+    load(&to->drawn, drawn);
     to->rest = to->all - to->marked - to->drawn;
     under = to->rest < 0;
     to->low = (wide)((masks)-to->rest & under);
@@ -259,4 +280,51 @@ void moe_logs_means(double *mean, const moe_logs *t, const int32_t *all,
     by_moments(moments, &of);
     for (int i = 0; i < WIDE; i++)
         mean[i] = of.many[i] ? moments[i] : mean[i];
+}
+
+MOE_CLONES
+void moe_logs_few(double *sum, const moe_logs *t, const double *power,
+                  const int32_t *drawn)
+{
+    wide n, falling, all, p;
+
+    load(&n, drawn);
+    memcpy(&all, sum, sizeof all);
+    falling = n;
+    for (int k = 2; k <= FEW; k++) {
+        memcpy(&p, power + k * WIDE, sizeof p);
+        falling *= n - (k - 1);
+        all += t->few[k] * falling * p;
+    }
+    memcpy(sum, &all, sizeof all);
+}
+
+MOE_CLONES
+void moe_logs_fall(double *power, const int32_t *marked)
+{
+    wide m, falling, p;
+
+    load(&m, marked);
+    falling = m;
+    for (int k = 2; k <= FEW; k++) {
+        memcpy(&p, power + k * WIDE, sizeof p);
+        falling *= m - (k - 1);
+        p += falling;
+        memcpy(power + k * WIDE, &p, sizeof p);
+    }
+}
+
+MOE_CLONES
+void moe_logs_share(double *power, const int32_t *all)
+{
+    wide n, falling, p;
+
+    load(&n, all);
+    falling = n;
+    for (int k = 2; k <= FEW; k++) {
+        memcpy(&p, power + k * WIDE, sizeof p);
+        falling *= n - (k - 1);
+        p /= falling + 1e-300; /* 0 / 0 is 0 */
+        memcpy(power + k * WIDE, &p, sizeof p);
+    }
 }

@@ -10,7 +10,10 @@
 #include <math.h>
 #include <stdint.h>
 
-enum { MOE_LOGS_WIDE = 8 }; /* numbers that are computed together */
+enum {
+    MOE_LOGS_WIDE = 8, /* numbers that are computed together */
+    MOE_LOGS_FEW = 16  /* see moe_logs_few                   */
+};
 
 /* x log2 x of n numbers, 0 at 0, right to 1e-15 of log2 x and the same on every
  * machine; none is under 1e-300. In place too. */
@@ -20,7 +23,9 @@ void moe_x_log_x(double *out, const double *x, int64_t n);
  * when they are needed. */
 typedef struct moe_logs {
     int64_t size;
-    double *x_log_x; /* [size] */
+    double *x_log_x;              /* [size] */
+    double few[MOE_LOGS_FEW + 1]; /* Newton's coefficients: x log2 x is the sum
+                                     over k of few[k] x (x-1) ... (x-k+1)    */
 } moe_logs;
 
 /* For numbers up to `most`, and at most 2^20 of them. */
@@ -41,5 +46,20 @@ static inline double moe_logs_of(const moe_logs *t, int64_t x)
  */
 void moe_logs_means(double *mean, const moe_logs *t, const int32_t *all,
                     const int32_t *marked, const int32_t *drawn);
+
+/*
+ * moe_logs_few - sums of such means over many m, where no n is over MOE_LOGS_FEW:
+ * the mean of x (x-1) ... (x-k+1) is the product of n (n-1) ..., m (m-1) ...,
+ * over N (N-1) ..., so that m counts by the sums of its products alone.
+ *
+ *   sum    [MOE_LOGS_WIDE]
+ *   power  [MOE_LOGS_FEW + 1, MOE_LOGS_WIDE]  sums of m (m-1) ... (m-k+1), which
+ *          moe_logs_fall adds up, over N (N-1) ... (N-k+1)
+ */
+void moe_logs_few(double *sum, const moe_logs *t, const double *power,
+                  const int32_t *drawn);
+void moe_logs_fall(double *power, const int32_t *marked);
+/* Divides by those of all; where that is 0, so is what it divides. */
+void moe_logs_share(double *power, const int32_t *all);
 
 #endif

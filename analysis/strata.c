@@ -177,9 +177,10 @@ enum { N_KEPT = 4096 };
 typedef struct kept {
     int64_t all;
     int n_marked;
-    int32_t *marked;    /* [n_value + MOE_LOGS_WIDE] counts over 1, then 0 */
-    double pairs[2];    /* sums of m (m - 1) and m (m - 1) (m - 2)         */
-    double sum[N_KEPT]; /* by size of a level; below 0: not known yet      */
+    int32_t *marked; /* [n_value + MOE_LOGS_WIDE] counts over 1, then 0   */
+    int n_power;     /* known: sums over values of m (m - 1) ..., k       */
+    double power[MOE_LOGS_FEW + 1]; /* factors, over N (N - 1) ...        */
+    double sum[N_KEPT]; /* by size of a level; below 0: not known yet     */
 } kept;
 
 static void keep_class(kept *k, const int32_t *in_class, int64_t n_class,
@@ -189,36 +190,61 @@ static void keep_class(kept *k, const int32_t *in_class, int64_t n_class,
 
     k->all = n_class;
     k->n_marked = 0;
-    k->pairs[0] = k->pairs[1] = 0;
+    k->n_power = 1;
     for (int v = 0; v < n_value; v++)
-        if (in_class[v] > 1) {
-            double m = in_class[v], pairs = m * (m - 1);
-
+        if (in_class[v] > 1)
             k->marked[k->n_marked++] = in_class[v];
-            k->pairs[0] += pairs;
-            k->pairs[1] += pairs * (m - 2);
-        }
     for (int i = 0; i < MOE_LOGS_WIDE; i++)
         k->marked[k->n_marked + i] = 0;
     for (int64_t i = 0; i < n; i++)
         k->sum[i] = -1;
 }
 
-/* The sum over values of the means by chance at a level of n observations. */
-static double chance_of(const kept *k, const moe_logs *t, int64_t n)
+/* x (x - 1) ..., of so many factors. */
+static double falling(double x, int64_t n_factor)
 {
-    double all = (double)k->all, two = k->pairs[0] / (all * (all - 1)), sum = 0;
+    double product = x;
+
+    for (int64_t i = 1; i < n_factor; i++)
+        product *= x - (double)i;
+    return product;
+}
+
+static void raise_powers(kept *k, int64_t most)
+{
+    while (k->n_power < most) {
+        int64_t n = ++k->n_power;
+        double sum = 0;
+
+        for (int v = 0; v < k->n_marked; v++)
+            sum += falling(k->marked[v], n);
+        k->power[n] = sum / falling((double)k->all, n);
+    }
+}
+
+/* As moe_logs_few, for one level of n observations. */
+static double chance_of_few(kept *k, const moe_logs *t, int64_t n)
+{
+    double sum = 0;
+
+    raise_powers(k, n);
+    for (int64_t i = 2; i <= n; i++)
+        sum += t->few[i] * falling((double)n, i) * k->power[i];
+    return sum;
+}
+
+/* The sum over values of the means by chance at a level of n observations. */
+static double chance_of(kept *k, const moe_logs *t, int64_t n)
+{
     int32_t of_all[MOE_LOGS_WIDE], drawn[MOE_LOGS_WIDE];
+    double sum = 0;
 
     if (k->n_marked == 0)
         return 0;
     if (k->marked[0] == k->all) /* all of one value */
         return moe_logs_of(t, n);
-    if (n == 2) /* closed forms, for the many rare ones */
-        return 2 * two;
-    if (n == 3)
-        return 6 * two - (6 - 3 * 1.5849625007211562) * k->pairs[1] /
-                             (all * (all - 1) * (all - 2));
+    if (n <= MOE_LOGS_FEW)
+        return chance_of_few(k, t, n);
     for (int i = 0; i < MOE_LOGS_WIDE; i++) {
         of_all[i] = (int32_t)k->all;
         drawn[i] = (int32_t)n;

@@ -147,6 +147,39 @@ static void means_at_once_are_those_of_each(void **state)
     moe_logs_fini(&logs);
 }
 
+/* Of three counts each, of which some are as many as all. */
+static void means_of_few_are_those_of_each_together(void **state)
+{
+    enum { WIDE = MOE_LOGS_WIDE, COUNTS = 3 };
+    moe_logs logs;
+
+    (void)state;
+    assert_ok(moe_logs_make(&logs, 500));
+    for (int32_t n = 0; n <= MOE_LOGS_FEW; n++) {
+        double power[(MOE_LOGS_FEW + 1) * WIDE] = {0}, sum[WIDE] = {0};
+        double want[WIDE] = {0}, mean[WIDE];
+        int32_t all[WIDE], drawn[WIDE], marked[WIDE];
+
+        for (int32_t i = 0; i < WIDE; i++) {
+            all[i] = n + i * i * 10;
+            drawn[i] = (n + i) % (n + 1);
+        }
+        for (int32_t c = 0; c < COUNTS; c++) {
+            for (int32_t i = 0; i < WIDE; i++)
+                marked[i] = all[i] * c / (COUNTS - 1);
+            moe_logs_fall(power, marked);
+            moe_logs_means(mean, &logs, all, marked, drawn);
+            for (int i = 0; i < WIDE; i++)
+                want[i] += mean[i];
+        }
+        moe_logs_share(power, all);
+        moe_logs_few(sum, &logs, power, drawn);
+        for (int i = 0; i < WIDE; i++)
+            assert_close(sum[i], want[i], 1e-11 * (1 + want[i]));
+    }
+    moe_logs_fini(&logs);
+}
+
 static moe_conditional information_of(const moe_strata *s,
                                       const int32_t *by_place, int n_value,
                                       int32_t *work)
@@ -610,6 +643,7 @@ int main(void)
         cmocka_unit_test(logarithms_of_many_are_those_of_each),
         cmocka_unit_test(counts_by_chance_are_hypergeometric),
         cmocka_unit_test(means_at_once_are_those_of_each),
+        cmocka_unit_test(means_of_few_are_those_of_each_together),
         cmocka_unit_test(one_class_is_a_contingency_table),
         cmocka_unit_test(chance_is_the_mean_over_shuffles_within_classes),
         cmocka_unit_test(halves_tell_what_each_alone_would),
