@@ -7,10 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_ARGUMENTS = 100 }; /* of a function; SQLite allows 127 */
+
+typedef struct cell {
+    int type; /* of SQLite; no integer: value is not to be used */
+    int64_t value;
+} cell;
+
 struct moe_cursor {
     const moe_trace *trace;
     sqlite3 *db;
     sqlite3_stmt *token, *route;
+    cell *cell; /* [n_cell] values of a row of routes, n_taken are there */
+    int n_cell, n_taken;
     unsigned what;
     int64_t doc, end; /* the document at hand, and where to stop */
     bool active;      /* token stands on a row of it             */
@@ -25,6 +34,32 @@ struct moe_cursor {
 static moe_err no_memory(const char *path)
 {
     return moe_fail(MOE_ERR_NOMEM, "%s: out of memory", path);
+}
+
+/* Values of a row come as arguments of this function, without the calls that each
+ * column takes otherwise. It is called again where arguments are too many. */
+static void take(sqlite3_context *context, int n, sqlite3_value **value)
+{
+    moe_cursor *c = sqlite3_user_data(context);
+
+    if (n > c->n_cell - c->n_taken) {
+        sqlite3_result_error(context, "too many values", -1);
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        c->cell[c->n_taken++] =
+            (cell){sqlite3_value_type(value[i]), sqlite3_value_int64(value[i])};
+}
+
+/* The name of the next value to take. */
+static void add_value(moe_cursor *c, moe_buf *sql, const char *name, int i)
+{
+    moe_buf_printf(sql, "%s%s%d",
+                   c->n_cell % MAX_ARGUMENTS ? ", "
+                   : c->n_cell               ? "), take("
+                                             : ", take(",
+                   name, i);
+    c->n_cell++;
 }
 
 static moe_err prepare(moe_cursor *c)
@@ -43,16 +78,26 @@ static moe_err prepare(moe_cursor *c)
         return err;
     moe_buf_puts(&sql, "SELECT id");
     for (int i = 0; i < t->lay.n_pack; i++)
-        moe_buf_printf(&sql, ", x%d", i);
+        add_value(c, &sql, "x", i);
     for (int p = 0; p < t->lay.n_place; p++) {
-        for (int i = 0; i < t->lay.n_pair && c->what & MOE_READ_GATE; i++)
-            moe_buf_printf(&sql, ", g%d_%d", p, i);
+        for (int i = 0; i < t->lay.n_pair && c->what & MOE_READ_GATE; i++) {
+            add_value(c, &sql, "g", p);
+            moe_buf_printf(&sql, "_%d", i);
+        }
         if (c->what & MOE_READ_MARGIN)
-            moe_buf_printf(&sql, ", m%d", p);
+            add_value(c, &sql, "m", p);
     }
+    moe_buf_puts(&sql, c->n_cell ? ")" : "");
     moe_buf_puts(&sql, " FROM t_route WHERE id >= ?1 AND id < ?2 ORDER BY id");
-    err = sql.failed ? no_memory(t->path)
-                     : moe_trace_prepare(&c->route, c->db, t->path, sql.data);
+    c->cell = moe_calloc((size_t)c->n_cell, sizeof *c->cell);
+    if (sql.failed || !c->cell)
+        err = no_memory(t->path);
+    else if (sqlite3_create_function(c->db, "take", -1,
+                                     SQLITE_UTF8 | SQLITE_DIRECTONLY, c, take,
+                                     NULL, NULL) != SQLITE_OK)
+        err = moe_trace_db_fail(c->db, t->path);
+    else
+        err = moe_trace_prepare(&c->route, c->db, t->path, sql.data);
     moe_buf_fini(&sql);
     return err;
 }
@@ -119,6 +164,7 @@ void moe_cursor_close(moe_cursor *c)
     sqlite3_finalize(c->token);
     sqlite3_finalize(c->route);
     sqlite3_close_v2(c->db);
+    free(c->cell);
     free(c->vocab);
     free(c->phase);
     free(c->nll);
@@ -237,9 +283,6 @@ static moe_err read_token(moe_cursor *c, int64_t i)
     return MOE_OK;
 }
 
-/* The values of a row have one reader, so none of them needs protection: type
- * and number of one take two calls, where columns take the lock in each. */
-
 /* Digits to choices; the reverse of encode_choices in trace_encode.c. */
 static moe_err read_choices(moe_cursor *c, int32_t *expert, int n)
 {
@@ -250,23 +293,21 @@ static moe_err read_choices(moe_cursor *c, int32_t *expert, int n)
     for (int pack = 0; pack < lay->n_pack; pack++) {
         int d = pack * lay->n_digit;
         int end = d + lay->n_digit < n ? d + lay->n_digit : n;
-        sqlite3_value *value = sqlite3_column_value(c->route, 1 + pack);
-        int type = sqlite3_value_type(value);
-        uint64_t x;
+        cell read = c->cell[pack];
+        uint64_t x = (uint64_t)read.value;
 
-        if (type == SQLITE_NULL) {
+        if (read.type == SQLITE_NULL) {
             for (; d < end; d++)
                 expert[d] = -1;
             continue;
         }
-        x = (uint64_t)sqlite3_value_int64(value);
         for (; d < end; d++, x /= base) {
             int32_t e = (int32_t)(x % base);
 
             expert[d] = e == n_expert ? -1 : e;
         }
-        if (type != SQLITE_INTEGER || x != 0)
-            return damaged(c, "choices are", sqlite3_value_int64(value));
+        if (read.type != SQLITE_INTEGER || x != 0)
+            return damaged(c, "choices are", read.value);
     }
     return MOE_OK;
 }
@@ -283,18 +324,16 @@ static inline float decode(uint32_t code)
     return (float)(code & 131071) * scale;
 }
 
-static moe_err read_pair(moe_cursor *c, int column, float *low, float *high)
+static moe_err read_pair(const moe_cursor *c, cell read, float *low,
+                         float *high)
 {
-    sqlite3_value *value = sqlite3_column_value(c->route, column);
-    int type = sqlite3_value_type(value);
-    int64_t v;
+    int64_t v = read.value;
 
-    if (type == SQLITE_NULL) {
+    if (read.type == SQLITE_NULL) {
         *low = *high = NAN;
         return MOE_OK;
     }
-    v = sqlite3_value_int64(value);
-    if (type != SQLITE_INTEGER || v < 0 || v >> 2 * MOE_TRACE_CODE_BITS)
+    if (read.type != SQLITE_INTEGER || v < 0 || v >> 2 * MOE_TRACE_CODE_BITS)
         return damaged(c, "a gate, margin or entropy is coded as", v);
     *low = decode((uint32_t)v & MOE_TRACE_UNKNOWN);
     *high = decode((uint32_t)(v >> MOE_TRACE_CODE_BITS));
@@ -308,14 +347,18 @@ static moe_err read_block(moe_cursor *c, int64_t i, int block)
     const int k = s->top_k, n = moe_trace_places(&t->lay, s, block);
     int64_t want = (t->first[c->doc] + c->position) * t->lay.n_block + block;
     int64_t slot = i * s->n_router + (int64_t)block * t->lay.n_place;
-    int column = 1 + t->lay.n_pack;
+    const cell *next = c->cell + t->lay.n_pack;
     float spare;
     moe_err err;
-    int rc = sqlite3_step(c->route);
+    int rc;
+
+    c->n_taken = 0;
+    rc = sqlite3_step(c->route);
 
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
         return moe_trace_db_fail(c->db, t->path);
-    if (rc == SQLITE_DONE || sqlite3_column_int64(c->route, 0) != want)
+    if (rc == SQLITE_DONE || sqlite3_column_int64(c->route, 0) != want ||
+        c->n_taken != c->n_cell)
         return damaged(c, "no row of t_route has id", want);
     err = read_choices(c, c->expert + slot * k, n * k);
     for (int p = 0; p < n && err == MOE_OK; p++) {
@@ -323,9 +366,9 @@ static moe_err read_block(moe_cursor *c, int64_t i, int block)
 
         for (int r = 0; c->what & MOE_READ_GATE && r < k && err == MOE_OK;
              r += 2)
-            err = read_pair(c, column++, g + r, r + 1 < k ? g + r + 1 : &spare);
+            err = read_pair(c, *next++, g + r, r + 1 < k ? g + r + 1 : &spare);
         if (c->what & MOE_READ_MARGIN && err == MOE_OK)
-            err = read_pair(c, column++, c->margin + slot + p,
+            err = read_pair(c, *next++, c->margin + slot + p,
                             c->entropy + slot + p);
     }
     return err;
