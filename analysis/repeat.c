@@ -80,7 +80,7 @@ typedef struct work {
     int n_kind;      /* kinds of sets; 0: not counted by document       */
     int n_sum;       /* numbers kept for a document                     */
     int32_t *expert; /* [n_place, k]                                    */
-    int32_t *kind;   /* [n_place] of its set, 0 if there are none; -1: not
+    int16_t *kind;   /* [n_place] of its set, 0 if there are none; -1: not
                         all k are known                                 */
     double *sums;    /* [n_doc, n_sum], see below                       */
     uint32_t *seen;  /* [n_row] occurrences of a token id               */
@@ -120,7 +120,7 @@ static int padded(int n)
 }
 
 /* The number of a set among those of at most two of n_expert; -1: not whole. */
-static int32_t kind_of(const int32_t *expert, int k, bool counted)
+static int16_t kind_of(const int32_t *expert, int k, bool counted)
 {
     int32_t low = expert[0], high = expert[0];
 
@@ -128,9 +128,9 @@ static int32_t kind_of(const int32_t *expert, int k, bool counted)
         low = expert[r] < low ? expert[r] : low;
         high = expert[r] > high ? expert[r] : high;
     }
-    if (low < 0)
+    if (low < 0 || (counted && k == 2 && low == high)) /* no set of two */
         return -1;
-    return !counted ? 0 : k == 1 ? low : high * (high - 1) / 2 + low;
+    return (int16_t)(!counted ? 0 : k == 1 ? low : high * (high - 1) / 2 + low);
 }
 
 static void load_layer(work *w, int slot)
