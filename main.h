@@ -6,7 +6,7 @@
  * is not known. Only the program has it, so that a new one relinks nothing else. */
 extern const char moe_commit[];
 
-#define MOE_COMMAND(name, blas, summary)                                       \
+#define MOE_COMMAND(name, does, summary)                                       \
     int moe_cmd_##name(int argc, char **argv);
 #include "commands.def"
 #undef MOE_COMMAND
