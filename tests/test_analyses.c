@@ -129,6 +129,41 @@ static void repeats_of_a_small_trace_are_those_counted_by_hand(void **state)
     moe_trace_close_read(trace);
 }
 
+static void doubled_route(int32_t *expert, void *user, int doc, int64_t token,
+                          int layer)
+{
+    small_route(expert, user, doc, token, layer);
+    if (doc == 0 && token == 2)
+        expert[0] = expert[1] = 3;
+}
+
+/* The first choices of a are then (0,0) (0,3) (3,2) (2,2) (2,3). Of its sets
+ * the pairs {01}{02}, {23}{23} and {23}{13} remain, and all of them meet. */
+static void a_token_that_names_an_expert_twice_has_no_set(void **state)
+{
+    const routed_doc docs[] = {{"a", "en", 6, 0}, {"b", "de", 6, 0}};
+    const routed p = {.n_layer = 1,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 2,
+                      .route = doubled_route};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {.n_resample = 20};
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "repeats", &opts, 1);
+    t = tables.item[0];
+    assert_close(routed_get(t, "group=a,choice=first", "rate"), 2.0 / 5, 1e-15);
+    assert_close(routed_get(t, "group=a,choice=any", "pairs"), 3, 0);
+    assert_close(routed_get(t, "group=a,choice=any", "rate"), 1, 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 /* Windows of 4 and 2 tokens: the pair of tokens 3 and 4 falls away. */
 static void pairs_never_cross_a_window(void **state)
 {
@@ -672,6 +707,7 @@ int main(void)
         cmocka_unit_test(intervals_of_shares_are_the_jackknife_of_log_odds),
         cmocka_unit_test(repeats_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(lags_of_a_small_trace_are_those_counted_by_hand),
+        cmocka_unit_test(a_token_that_names_an_expert_twice_has_no_set),
         cmocka_unit_test(pairs_never_cross_a_window),
         cmocka_unit_test(token_aware_chance_is_the_mean_over_all_shuffles),
         cmocka_unit_test(
