@@ -28,7 +28,16 @@ static void small_route(int32_t *expert, void *user, int doc, int64_t token,
     expert[1] = token < 0 ? 3 : small[doc][token][1];
 }
 
-static moe_trace *open_small(int window)
+static void doubled_route(int32_t *expert, void *user, int doc, int64_t token,
+                          int layer)
+{
+    small_route(expert, user, doc, token, layer);
+    if (doc == 0 && token == 2)
+        expert[0] = expert[1] = 3;
+}
+
+static moe_trace *
+open_small_by(void (*route)(int32_t *, void *, int, int64_t, int), int window)
 {
     const routed_doc docs[] = {{"a", "en", 6, window}, {"b", "de", 6, window}};
     const routed p = {.n_layer = 1,
@@ -37,9 +46,14 @@ static moe_trace *open_small(int window)
                       .n_vocab = 10,
                       .docs = docs,
                       .n_doc = 2,
-                      .route = small_route};
+                      .route = route};
 
     return routed_open(file, &p);
+}
+
+static moe_trace *open_small(int window)
+{
+    return open_small_by(small_route, window);
 }
 
 static void shares_of_a_small_trace_are_those_counted_by_hand(void **state)
@@ -129,27 +143,12 @@ static void repeats_of_a_small_trace_are_those_counted_by_hand(void **state)
     moe_trace_close_read(trace);
 }
 
-static void doubled_route(int32_t *expert, void *user, int doc, int64_t token,
-                          int layer)
-{
-    small_route(expert, user, doc, token, layer);
-    if (doc == 0 && token == 2)
-        expert[0] = expert[1] = 3;
-}
-
-/* The first choices of a are then (0,0) (0,3) (3,2) (2,2) (2,3). Of its sets
- * the pairs {01}{02}, {23}{23} and {23}{13} remain, and all of them meet. */
+/* Token 2 of a names expert 3 twice: its first choices are (0,0) (0,3) (3,2)
+ * (2,2) (2,3), and of its sets the pairs {01}{02}, {23}{23} and {23}{13} remain,
+ * which all meet. */
 static void a_token_that_names_an_expert_twice_has_no_set(void **state)
 {
-    const routed_doc docs[] = {{"a", "en", 6, 0}, {"b", "de", 6, 0}};
-    const routed p = {.n_layer = 1,
-                      .n_expert = 4,
-                      .top_k = 2,
-                      .n_vocab = 10,
-                      .docs = docs,
-                      .n_doc = 2,
-                      .route = doubled_route};
-    moe_trace *trace = routed_open(file, &p);
+    moe_trace *trace = open_small_by(doubled_route, 0);
     moe_study_opts opts = {.n_resample = 20};
     moe_tables tables = {0};
     const moe_table *t;
