@@ -151,9 +151,9 @@ static moe_err prepare(state *s)
     }
     fill_tokens(class, level, doc, r);
     choose_halves(s, list);
-    if ((err = moe_strata_make(&s->strata, class, level, r->n_place)) !=
-            MOE_OK ||
-        (err = moe_strata_split(&s->strata)) != MOE_OK)
+    err = moe_strata_make(&s->strata, (const int32_t *[]){class, level}, 1,
+                          r->n_place);
+    if (err != MOE_OK)
         goto done;
     s->doc = moe_calloc((size_t)s->strata.n, sizeof *s->doc);
     if (!s->doc) {
@@ -247,23 +247,20 @@ static moe_err do_layer(void *user, int64_t slot)
     int n_expert = s->study->shape->n_expert;
     int32_t *by_place = moe_calloc((size_t)r->n_place, sizeof *by_place);
     int32_t *first = moe_calloc((size_t)s->strata.n, sizeof *first);
-    int32_t *work =
-        moe_calloc(3 * (size_t)n_expert + MOE_LOGS_WIDE, sizeof *work);
     row *out = &s->rows[slot];
     moe_err err;
 
-    if (!by_place || !first || !work) {
+    if (!by_place || !first) {
         err = moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
     } else {
         moe_record_layer(by_place, r, (int)slot, 1);
         moe_strata_gather(first, &s->strata, by_place);
-        out->all = moe_strata_information(&s->strata, first, n_expert, work);
-        if ((err = half_samples(out, s, first)) == MOE_OK)
+        err = moe_strata_information(&out->all, &s->strata, first, n_expert);
+        if (err == MOE_OK && (err = half_samples(out, s, first)) == MOE_OK)
             err = domain_information(&out->domain, s, first);
     }
     free(by_place);
     free(first);
-    free(work);
     return err;
 }
 

@@ -66,10 +66,10 @@ typedef struct row {
 
 typedef struct state {
     const moe_study *study;
-    moe_strata strata[N_FACTOR];
+    moe_strata strata; /* one class, of all tokens           */
     int n_part;
-    int32_t *part; /* [strata[TOKEN].n] the part of the document */
-    row *rows;     /* [n_slot] */
+    int32_t *part; /* [strata.n] the part of the document */
+    row *rows;     /* [n_slot]                            */
 } state;
 
 static void end(void *user)
@@ -78,8 +78,7 @@ static void end(void *user)
 
     if (!s)
         return;
-    for (int f = 0; f < N_FACTOR; f++)
-        moe_strata_fini(&s->strata[f]);
+    moe_strata_fini(&s->strata);
     free(s->part);
     free(s->rows);
     free(s);
@@ -107,7 +106,7 @@ static int octave(int64_t position)
 
 /* The factors of each token as levels; -1 leaves the token out everywhere: no
  * id, or nothing before it. */
-static void fill_levels(int32_t *level[N_FACTOR], const moe_record *r)
+static void fill_levels(int32_t *const *level, const moe_record *r)
 {
     for (int f = 0; f < N_FACTOR; f++)
         for (int64_t t = 0; t < r->n_place; t++)
@@ -126,54 +125,38 @@ static void fill_levels(int32_t *level[N_FACTOR], const moe_record *r)
     }
 }
 
-/* Classes of the next factor: tokens in one level of one class of this one. */
-static void refine(int32_t *class, const moe_strata *s)
-{
-    int32_t n = -1;
-
-    for (int64_t i = 0; i < s->n; i++) {
-        n += s->cut[i] != 0;
-        class[s->order[i]] = n;
-    }
-}
-
 static moe_err prepare(state *s)
 {
     const moe_record *r = s->study->record;
-    int32_t *class = moe_calloc((size_t)r->n_place, sizeof *class);
-    int32_t *level[N_FACTOR] = {NULL};
+    int32_t *key[1 + N_FACTOR] = {NULL}; /* the class, then by factor */
     moe_err err = MOE_OK;
 
     s->rows = moe_calloc((size_t)s->study->n_slot, sizeof *s->rows);
-    if (!class || !s->rows)
+    for (int k = 0; k <= N_FACTOR && err == MOE_OK; k++) {
+        key[k] = moe_calloc((size_t)r->n_place, sizeof *key[k]);
+        if (!key[k] || !s->rows)
+            err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
+    }
+    if (err != MOE_OK)
+        goto done;
+    fill_levels(key + 1, r);
+    err = moe_strata_make(&s->strata, (const int32_t *const *)key, N_FACTOR,
+                          r->n_place);
+    if (err != MOE_OK)
+        goto done;
+    s->part = moe_calloc((size_t)s->strata.n, sizeof *s->part);
+    if (!s->part) {
         err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
-    for (int f = 0; f < N_FACTOR && err == MOE_OK; f++) {
-        level[f] = moe_calloc((size_t)r->n_place, sizeof *level[f]);
-        if (!level[f])
-            err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
+        goto done;
     }
-    if (err == MOE_OK)
-        fill_levels(level, r);
-    for (int f = 0; f < N_FACTOR && err == MOE_OK; f++)
-        if ((err = moe_strata_make(&s->strata[f], class, level[f],
-                                   r->n_place)) == MOE_OK) {
-            refine(class, &s->strata[f]);
-            err = moe_strata_split(&s->strata[f]);
-        }
-    if (err == MOE_OK) {
-        s->part = moe_calloc((size_t)s->strata[TOKEN].n, sizeof *s->part);
-        if (!s->part)
-            err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
-    }
-    if (err == MOE_OK) {
-        s->n_part = r->n_doc < MAX_PART ? (int)r->n_doc : MAX_PART;
-        moe_strata_gather(s->part, &s->strata[TOKEN], level[DOCUMENT]);
-        for (int64_t i = 0; i < s->strata[TOKEN].n; i++)
-            s->part[i] %= s->n_part;
-    }
-    for (int f = 0; f < N_FACTOR; f++)
-        free(level[f]);
-    free(class);
+    s->n_part = r->n_doc < MAX_PART ? (int)r->n_doc : MAX_PART;
+    moe_strata_gather(s->part, &s->strata, key[1 + DOCUMENT]);
+    for (int64_t i = 0; i < s->strata.n; i++)
+        s->part[i] %= s->n_part;
+
+done:
+    for (int k = 0; k <= N_FACTOR; k++)
+        free(key[k]);
     return err;
 }
 
@@ -181,7 +164,7 @@ static moe_err prepare(state *s)
 static void count_values(int64_t *count, const state *s, const int32_t *first,
                          int n_expert)
 {
-    for (int64_t i = 0; i < s->strata[TOKEN].n; i++)
+    for (int64_t i = 0; i < s->strata.n; i++)
         if (first[i] >= 0)
             count[(int64_t)s->part[i] * n_expert + first[i]]++;
 }
@@ -211,8 +194,8 @@ static moe_err jackknife(row *out, const state *s, const int32_t *first,
     double share[MAX_PART], mean = 0, sum = 0, wide;
     double value = share_of(&out->of[TOKEN], out->entropy);
     moe_conditional left[MAX_PART];
-    moe_err err = moe_strata_without(left, &s->strata[TOKEN], first, n_expert,
-                                     s->part, s->n_part);
+    moe_err err = moe_strata_without(left, &s->strata, first, n_expert, s->part,
+                                     s->n_part);
 
     if (err != MOE_OK)
         return err;
@@ -236,24 +219,21 @@ static moe_err do_layer(void *user, int64_t slot)
     int n_expert = s->study->shape->n_expert;
     int32_t *first = moe_calloc((size_t)r->n_place, sizeof *first);
     int32_t *sorted = moe_calloc((size_t)r->n_place, sizeof *sorted);
-    int32_t *work =
-        moe_calloc(3 * (size_t)n_expert + MOE_LOGS_WIDE, sizeof *work);
     int64_t *total = moe_calloc((size_t)n_expert, sizeof *total);
     int64_t *count =
         moe_calloc((size_t)s->n_part, (size_t)n_expert * sizeof *count);
     row *out = &s->rows[slot];
     moe_err err = MOE_OK;
 
-    if (!first || !sorted || !work || !total || !count) {
+    if (!first || !sorted || !total || !count) {
         err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
         goto done;
     }
     moe_record_layer(first, r, (int)slot, 1);
-    for (int f = N_FACTOR - 1; f >= 0; f--) { /* TOKEN last: it stays */
-        moe_strata_gather(sorted, &s->strata[f], first);
-        out->of[f] =
-            moe_strata_information(&s->strata[f], sorted, n_expert, work);
-    }
+    moe_strata_gather(sorted, &s->strata, first);
+    err = moe_strata_information(out->of, &s->strata, sorted, n_expert);
+    if (err != MOE_OK)
+        goto done;
     count_values(count, s, sorted, n_expert);
     out->entropy = entropy_of(s, count, n_expert, -1, total);
     err = jackknife(out, s, sorted, count, n_expert, total);
@@ -261,7 +241,6 @@ static moe_err do_layer(void *user, int64_t slot)
 done:
     free(first);
     free(sorted);
-    free(work);
     free(total);
     free(count);
     return err;

@@ -165,11 +165,12 @@ static moe_err prepare(state *s)
     for (int64_t d = 0; d < r->n_doc; d++)
         for (int64_t t = 0; t < r->docs[d].n_tok; t++)
             s->group[r->docs[d].first + t] = r->docs[d].group;
-    err = moe_strata_make(&s->strata, r->vocab, s->group, r->n_place);
+    err = moe_strata_make(&s->strata, (const int32_t *[]){r->vocab, s->group},
+                          1, r->n_place);
     if (err != MOE_OK)
         return err;
     for (int64_t i = 0; i < s->strata.n; i++)
-        s->n_type += s->strata.cut[i] >= MOE_CLASS_BEGINS;
+        s->n_type += s->strata.cut[i] > s->strata.n_level;
     s->best = moe_calloc(n_cell, (size_t)most_bound(s) * sizeof *s->best);
     s->n_best = moe_calloc(n_cell, sizeof *s->n_best);
     s->special = moe_calloc(n_slot * ((size_t)s->study->n_group + 1),
@@ -284,8 +285,7 @@ static int64_t do_type(work *w, int64_t from)
     for (int64_t to; from < end; from = to) {
         int32_t group = w->s->group[strata->order[from]];
 
-        for (to = from + 1; to < end && !strata->cut[to]; to++)
-            ;
+        to = moe_strata_level(strata, from);
         memset(w->own, 0, row);
         for (int64_t i = from; i < to; i++)
             add_place(w->own, w, i);

@@ -129,12 +129,12 @@ static void measure(int64_t *n_level, int64_t *n_cell, const moe_strata *s,
                     int64_t n_value)
 {
     *n_level = *n_cell = 1;
-    for (int64_t from = 0, to; from < s->n_mixed; from = to) {
+    for (int64_t from = 0, to; from < s->n; from = to) {
         int64_t levels = 1, cells;
 
         to = moe_strata_class(s, from);
         for (int64_t i = from + 1; i < to; i++)
-            levels += s->cut[i] == MOE_LEVEL_BEGINS;
+            levels += s->cut[i] > 0;
         cells = levels * n_value < to - from ? levels * n_value : to - from;
         *n_level = levels > *n_level ? levels : *n_level;
         *n_cell = cells > *n_cell ? cells : *n_cell;
@@ -262,7 +262,7 @@ static void count_class(work *w, int64_t from, int64_t to)
     w->all = (count){.whole = 0};
     add_level(w);
     for (int64_t i = from; i < to; i++) {
-        bool next = i > from && s->cut[i] == MOE_LEVEL_BEGINS;
+        bool next = i > from && s->cut[i] > 0;
 
         if (n_touched && (next || doc[i] != doc[i - 1])) {
             add_document(w, doc[i - 1], n_touched);
@@ -431,7 +431,8 @@ static bool is_plain(const int32_t *value, int64_t from, int64_t to)
 
 static void add_class(work *w, int64_t from, int64_t to)
 {
-    if (is_plain(w->chose, from, to))
+    if (moe_strata_level(w->h->strata, from) == to ||
+        is_plain(w->chose, from, to))
         return;
     count_class(w, from, to);
     add_side(w, w->sum);
@@ -472,7 +473,7 @@ moe_err moe_halves_beyond(double *out, const moe_halves *h,
         known[h->doc[i]] += value[i] >= 0;
     for (int64_t pair = 0; pair < h->n_pair; pair += LANES) {
         choose_pairs(&w, pair);
-        for (int64_t from = 0, to; from < s->n_mixed; from = to) {
+        for (int64_t from = 0, to; from < s->n; from = to) {
             to = moe_strata_class(s, from);
             add_class(&w, from, to);
         }

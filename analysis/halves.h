@@ -14,7 +14,7 @@
 
 /* For all layers: what does not depend on values. */
 typedef struct moe_halves {
-    const moe_strata *strata;
+    const moe_strata *strata; /* of one factor */
     const int32_t *doc; /* [strata->n] document of each observation      */
     int64_t n_doc;
     int64_t n_pair;

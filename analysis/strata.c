@@ -4,6 +4,7 @@
 
 #include "engine/base/mem.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -47,11 +48,17 @@ static void by_digit(int32_t *to, const int32_t *from, int64_t n,
 static void by_key(int32_t *order, int32_t *spare, int64_t n,
                    const int32_t *key, int32_t *at)
 {
-    int32_t most = 0;
+    int32_t most = 0, last = 0;
+    bool sorted = true;
 
-    for (int64_t i = 0; i < n; i++)
-        most = key[order[i]] > most ? key[order[i]] : most;
-    if (most == 0)
+    for (int64_t i = 0; i < n; i++) {
+        int32_t own = key[order[i]];
+
+        sorted = sorted && own >= last;
+        most = own > most ? own : most;
+        last = own;
+    }
+    if (sorted)
         return;
     by_digit(spare, order, n, key, 0, at, most < DIGITS ? most + 1 : DIGITS);
     if (most >= DIGITS)
@@ -62,38 +69,51 @@ static void by_key(int32_t *order, int32_t *spare, int64_t n,
 }
 
 /* Marks where classes and levels begin; the size of the largest class. */
-static int64_t mark(moe_strata *s, const int32_t *class, const int32_t *level)
+static int64_t mark(moe_strata *s, const int32_t *const *key)
 {
-    int64_t largest = 0, begin = 0;
+    int64_t largest = 0, begin = 0, n_level[MOE_STRATA_LEVELS + 1] = {0};
 
     for (int64_t i = 0; i < s->n; i++) {
-        bool first = i == 0 || class[s->order[i]] != class[s->order[i - 1]];
+        int k = 0;
 
-        begin = first ? i : begin;
+        while (i > 0 && k <= s->n_level &&
+               key[k][s->order[i]] == key[k][s->order[i - 1]])
+            k++;
+        s->cut[i] = (uint8_t)(s->n_level + 1 - k);
+        begin = k == 0 ? i : begin;
         largest = i - begin + 1 > largest ? i - begin + 1 : largest;
-        s->cut[i] = first ? MOE_CLASS_ALIKE : 0;
-        if (!first && level[s->order[i]] != level[s->order[i - 1]]) {
-            s->cut[i] = MOE_LEVEL_BEGINS;
-            s->cut[begin] = MOE_CLASS_BEGINS;
+        for (; k <= s->n_level; k++) {
+            if (k > 0 && ++n_level[k - 1] > s->most_levels)
+                s->most_levels = n_level[k - 1];
+            n_level[k] = 0;
         }
     }
     return largest;
 }
 
-moe_err moe_strata_make(moe_strata *out, const int32_t *class,
-                        const int32_t *level, int64_t n_place)
+static bool has_all(const int32_t *const *key, int n_key, int64_t place)
+{
+    for (int k = 0; k < n_key; k++)
+        if (key[k][place] < 0)
+            return false;
+    return true;
+}
+
+moe_err moe_strata_make(moe_strata *out, const int32_t *const *key, int n_level,
+                        int64_t n_place)
 {
     int32_t *spare, *at;
-    moe_strata s = {0};
+    moe_strata s = {.n_level = n_level};
     moe_err err = MOE_OK;
 
+    assert(n_level <= MOE_STRATA_LEVELS);
     if (n_place > INT32_MAX)
         return moe_fail(MOE_ERR_UNSUPPORTED,
                         "%lld tokens at once, at most %ld can be sorted; a "
                         "smaller --memory keeps fewer",
                         (long long)n_place, (long)INT32_MAX);
     for (int64_t i = 0; i < n_place; i++)
-        s.n += class[i] >= 0 && level[i] >= 0;
+        s.n += has_all(key, n_level + 1, i);
     s.order = moe_calloc((size_t)s.n, sizeof *s.order);
     s.cut = moe_calloc((size_t)s.n, sizeof *s.cut);
     spare = moe_calloc((size_t)s.n, sizeof *spare);
@@ -104,12 +124,11 @@ moe_err moe_strata_make(moe_strata *out, const int32_t *class,
         goto done;
     }
     for (int64_t i = 0, n = 0; i < n_place; i++)
-        if (class[i] >= 0 && level[i] >= 0)
+        if (has_all(key, n_level + 1, i))
             s.order[n++] = (int32_t)i;
-    by_key(s.order, spare, s.n, level, at);
-    by_key(s.order, spare, s.n, class, at);
-    if ((err = moe_logs_make(&s.logs, mark(&s, class, level))) == MOE_OK) {
-        s.n_mixed = s.n;
+    for (int k = n_level; k >= 0; k--)
+        by_key(s.order, spare, s.n, key[k], at);
+    if ((err = moe_logs_make(&s.logs, mark(&s, key))) == MOE_OK) {
         *out = s;
         s = (moe_strata){0};
     }
@@ -121,44 +140,29 @@ done:
     return err;
 }
 
-moe_err moe_strata_split(moe_strata *s)
-{
-    int32_t *order = moe_calloc((size_t)s->n, sizeof *order);
-    uint8_t *cut = moe_calloc((size_t)s->n, sizeof *cut);
-    int64_t mixed = 0, alike = 0;
-
-    if (!order || !cut) {
-        free(order);
-        free(cut);
-        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld observations",
-                        (long long)s->n);
-    }
-    for (int64_t from = 0, to; from < s->n; from = to) {
-        bool is_alike = s->cut[from] == MOE_CLASS_ALIKE;
-
-        to = moe_strata_class(s, from);
-        for (int64_t i = from; i < to; i++) {
-            int64_t at = is_alike ? alike++ : mixed++;
-
-            (is_alike ? order : s->order)[at] = s->order[i];
-            (is_alike ? cut : s->cut)[at] = s->cut[i];
-        }
-    }
-    memcpy(s->order + mixed, order, (size_t)alike * sizeof *order);
-    memcpy(s->cut + mixed, cut, (size_t)alike * sizeof *cut);
-    s->n_mixed = mixed;
-    free(order);
-    free(cut);
-    return MOE_OK;
-}
-
 int64_t moe_strata_class(const moe_strata *s, int64_t from)
 {
     int64_t to = from + 1;
 
-    while (to < s->n && s->cut[to] < MOE_CLASS_BEGINS)
+    while (to < s->n && s->cut[to] <= s->n_level)
         to++;
     return to;
+}
+
+int64_t moe_strata_level(const moe_strata *s, int64_t from)
+{
+    int64_t to = from + 1;
+
+    while (to < s->n && s->cut[to] < s->n_level)
+        to++;
+    return to;
+}
+
+void moe_strata_gather(int32_t *out, const moe_strata *s,
+                       const int32_t *by_place)
+{
+    for (int64_t i = 0; i < s->n; i++)
+        out[i] = by_place[s->order[i]];
 }
 
 /* ---- information ---- */
@@ -180,14 +184,12 @@ typedef struct kept {
     int32_t *marked; /* [n_value + MOE_LOGS_WIDE] counts over 1, then 0   */
     int n_power;     /* known: sums over values of m (m - 1) ..., k       */
     double power[MOE_LOGS_FEW + 1]; /* factors, over N (N - 1) ...        */
-    double sum[N_KEPT]; /* by size of a level; below 0: not known yet     */
+    double sum[N_KEPT]; /* by size of a level; 0 or below: not known      */
 } kept;
 
 static void keep_class(kept *k, const int32_t *in_class, int64_t n_class,
                        int n_value)
 {
-    int64_t n = n_class < N_KEPT ? n_class + 1 : N_KEPT;
-
     k->all = n_class;
     k->n_marked = 0;
     k->n_power = 1;
@@ -196,8 +198,6 @@ static void keep_class(kept *k, const int32_t *in_class, int64_t n_class,
             k->marked[k->n_marked++] = in_class[v];
     for (int i = 0; i < MOE_LOGS_WIDE; i++)
         k->marked[k->n_marked + i] = 0;
-    for (int64_t i = 0; i < n; i++)
-        k->sum[i] = -1;
 }
 
 /* x (x - 1) ..., of so many factors. */
@@ -259,15 +259,26 @@ static double chance_of(kept *k, const moe_logs *t, int64_t n)
     return sum;
 }
 
-static void add_chance(sums *out, kept *k, const moe_logs *t, int64_t n)
+static double kept_chance(kept *k, const moe_logs *t, int64_t n)
 {
-    if (n >= N_KEPT) {
-        out->by_chance += chance_of(k, t, n);
-        return;
-    }
-    if (k->sum[n] < 0)
+    if (n >= N_KEPT)
+        return chance_of(k, t, n);
+    if (k->sum[n] <= 0)
         k->sum[n] = chance_of(k, t, n);
-    out->by_chance += k->sum[n];
+    return k->sum[n];
+}
+
+/* What chance makes of levels of these sizes, in a class of these values. */
+static void add_chance(sums *out, kept *k, const moe_logs *t,
+                       const int32_t *size, int64_t n_size,
+                       const int32_t *in_class, int64_t n_class, int n_value)
+{
+    keep_class(k, in_class, n_class, n_value);
+    for (int64_t i = 0; i < n_size; i++)
+        out->by_chance += kept_chance(k, t, size[i]);
+    for (int64_t i = 0; i < n_size; i++)
+        if (size[i] < N_KEPT)
+            k->sum[size[i]] = 0;
 }
 
 static double sum_of_logs(const moe_logs *t, const int32_t *count, int n)
@@ -277,70 +288,6 @@ static double sum_of_logs(const moe_logs *t, const int32_t *count, int n)
     for (int i = 0; i < n; i++)
         sum += moe_logs_of(t, count[i]);
     return sum;
-}
-
-/* What the values at a level tell. */
-static void add_level(sums *out, kept *k, const moe_logs *t,
-                      const int32_t *in_level, int64_t n_level, int n_value)
-{
-    out->levels += moe_logs_of(t, n_level);
-    out->cells += sum_of_logs(t, in_level, n_value);
-    add_chance(out, k, t, n_level);
-}
-
-static int64_t count_values(int32_t *count, const int32_t *value, int64_t from,
-                            int64_t to, int n_value)
-{
-    int64_t n = 0;
-
-    memset(count, 0, (size_t)n_value * sizeof *count);
-    for (int64_t i = from; i < to; i++)
-        if (value[i] >= 0) {
-            count[value[i]]++;
-            n++;
-        }
-    return n;
-}
-
-/* Where the level that begins at observation `from` of a class ends. */
-static int64_t level_end(const moe_strata *s, int64_t from)
-{
-    int64_t to = from + 1;
-
-    while (to < s->n && !s->cut[to])
-        to++;
-    return to;
-}
-
-/* work: [2 * n_value] */
-static void add_class(sums *out, kept *k, const moe_strata *s,
-                      const int32_t *value, int n_value, int64_t from,
-                      int64_t to, int32_t *work)
-{
-    int32_t *in_class = work, *in_level = work + n_value;
-    int64_t n = count_values(in_class, value, from, to, n_value);
-
-    out->n += n;
-    if (n <= 1)
-        return;
-    keep_class(k, in_class, n, n_value);
-    out->classes += moe_logs_of(&s->logs, n);
-    out->values += sum_of_logs(&s->logs, in_class, n_value);
-    for (int64_t i = from, end; i < to; i = end) {
-        end = level_end(s, i);
-        if (end - i > 1) { /* else all terms are 0 */
-            n = count_values(in_level, value, i, end, n_value);
-            if (n > 1)
-                add_level(out, k, &s->logs, in_level, n, n_value);
-        }
-    }
-}
-
-void moe_strata_gather(int32_t *out, const moe_strata *s,
-                       const int32_t *by_place)
-{
-    for (int64_t i = 0; i < s->n; i++)
-        out[i] = by_place[s->order[i]];
 }
 
 static moe_conditional told_by(const sums *all)
@@ -354,32 +301,149 @@ static moe_conditional told_by(const sums *all)
                              fmax(0, (all->by_chance + margins) / n), all->n};
 }
 
-moe_conditional moe_strata_information(const moe_strata *s,
-                                       const int32_t *value, int n_value,
-                                       int32_t *work)
-{
-    sums all = {0};
-    kept k;
+/* The class at hand, or the level of a factor, which is a class of the next. */
+typedef struct node {
+    int32_t *count;  /* [n_value] of what was seen of it so far */
+    int64_t n;       /* their sum                               */
+    int64_t n_level; /* levels in it that are closed ...        */
+    int32_t *size;   /* [most_levels] those of more than 1 ...  */
+    int64_t n_size;  /* ... and how many these are              */
+} node;
 
-    k.marked = work + 2 * (int64_t)n_value;
-    for (int64_t from = 0, to; from < s->n_mixed; from = to) {
-        to = moe_strata_class(s, from);
-        add_class(&all, &k, s, value, n_value, from, to, work);
+typedef struct walk {
+    const moe_strata *s;
+    int n_value;
+    int32_t *memory;
+    node node[MOE_STRATA_LEVELS + 1]; /* the class, then by factor */
+    sums out[MOE_STRATA_LEVELS];
+    kept k;
+} walk;
+
+static void walk_free(walk *w)
+{
+    if (!w)
+        return;
+    free(w->memory);
+    free(w->k.marked);
+    free(w);
+}
+
+static walk *walk_new(const moe_strata *s, int n_value)
+{
+    int64_t size = n_value + s->most_levels;
+    walk *w = moe_calloc(1, sizeof *w);
+
+    if (!w)
+        return NULL;
+    w->s = s;
+    w->n_value = n_value;
+    w->memory =
+        moe_calloc((size_t)s->n_level + 1, (size_t)size * sizeof *w->memory);
+    w->k.marked =
+        moe_calloc((size_t)n_value + MOE_LOGS_WIDE, sizeof *w->k.marked);
+    for (int d = 0; d <= s->n_level && w->memory; d++) {
+        w->node[d].count = w->memory + d * size;
+        w->node[d].size = w->node[d].count + n_value;
     }
-    for (int64_t i = s->n_mixed; i < s->n; i++)
-        all.n += value[i] >= 0;
-    return told_by(&all);
+    if (w->memory && w->k.marked)
+        return w;
+    walk_free(w);
+    return NULL;
+}
+
+/* What a node tells as a level of its factor, and as a class of the next. */
+static void tell(walk *w, int depth, bool is_level, bool is_class)
+{
+    const moe_logs *t = &w->s->logs;
+    const node *own = &w->node[depth];
+    double whole = moe_logs_of(t, own->n);
+    double values = sum_of_logs(t, own->count, w->n_value);
+
+    if (is_level) {
+        node *over = &w->node[depth - 1];
+
+        w->out[depth - 1].levels += whole;
+        w->out[depth - 1].cells += values;
+        over->size[over->n_size++] = (int32_t)own->n;
+    }
+    if (is_class) {
+        w->out[depth].classes += whole;
+        w->out[depth].values += values;
+    }
+    if (is_class && own->n_size)
+        add_chance(&w->out[depth], &w->k, t, own->size, own->n_size, own->count,
+                   own->n, w->n_value);
+}
+
+/* alike: it is the only level of a class. */
+static void close_node(walk *w, int depth, bool alike)
+{
+    node *own = &w->node[depth], *over = own - 1;
+    bool is_level = depth > 0 && !alike, is_class = own->n_level > 1;
+
+    if (own->n > 1 && (is_level || is_class))
+        tell(w, depth, is_level, is_class);
+    if (depth > 0) {
+        for (int v = 0; v < w->n_value; v++)
+            over->count[v] += own->count[v];
+        over->n += own->n;
+        over->n_level++;
+    }
+    memset(own->count, 0, (size_t)w->n_value * sizeof *own->count);
+    own->n = own->n_level = own->n_size = 0;
+}
+
+/* An observation that is alone in its level is counted in what holds the level,
+ * and so on: there the level tells nothing. */
+static void walk_all(walk *w, const int32_t *value)
+{
+    const moe_strata *s = w->s;
+
+    for (int64_t i = 0; i < s->n; i++) {
+        int begin = s->cut[i];
+        int end = i + 1 < s->n ? s->cut[i + 1] : s->n_level + 1;
+        int alone = begin < end ? begin : end, depth;
+
+        alone = alone < s->n_level ? alone : s->n_level;
+        depth = s->n_level - alone;
+        if (value[i] >= 0) {
+            w->node[depth].count[value[i]]++;
+            w->node[depth].n++;
+        }
+        w->node[depth].n_level += alone > 0;
+        for (; depth > s->n_level - end; depth--)
+            close_node(w, depth,
+                       depth - 1 > s->n_level - end &&
+                           w->node[depth - 1].n_level == 0);
+    }
+}
+
+moe_err moe_strata_information(moe_conditional *out, const moe_strata *s,
+                               const int32_t *value, int n_value)
+{
+    walk *w = walk_new(s, n_value);
+    int64_t n = 0;
+
+    if (!w)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld observations",
+                        (long long)s->n);
+    walk_all(w, value);
+    for (int64_t i = 0; i < s->n; i++)
+        n += value[i] >= 0;
+    for (int f = 0; f < s->n_level; f++) {
+        w->out[f].n = n;
+        out[f] = told_by(&w->out[f]);
+    }
+    walk_free(w);
+    return MOE_OK;
 }
 
 /* ---- with parts left out ---- */
 
-/* Counts of one class or level, the sum first, then by value: of each part, and
- * behind them of all. */
+/* Counts of one class or level: of each part, and behind them of all. */
 typedef struct parts {
-    int64_t width;    /* 1 + values                       */
-    int32_t *count;   /* [n_part + 1, width]              */
-    int32_t *touched; /* [n_part] those that have any ... */
-    int n_touched;    /* ... and how many                 */
+    int32_t *count; /* [n_part + 1, n_value] */
+    int32_t *n;     /* [n_part + 1] sums     */
 } parts;
 
 typedef struct without {
@@ -387,9 +451,8 @@ typedef struct without {
     const int32_t *value, *part;
     int n_value, n_part;
     parts class, level;
-    int32_t *left;   /* [n_value] scratch                */
-    int32_t *n_left; /* [n_part, most levels of a class] */
-    int64_t most;
+    int32_t *left; /* [n_value] scratch        */
+    int32_t *size; /* [n_part, most_levels]    */
     sums *out; /* [n_part + 1] the last one: of all parts together; the others:
                   what a part changes when it is left out                      */
     kept k;
@@ -397,17 +460,16 @@ typedef struct without {
 
 static bool parts_make(parts *p, int n_part, int n_value)
 {
-    p->width = 1 + (int64_t)n_value;
     p->count =
-        moe_calloc((size_t)n_part + 1, (size_t)p->width * sizeof *p->count);
-    p->touched = moe_calloc((size_t)n_part, sizeof *p->touched);
-    return p->count && p->touched;
+        moe_calloc((size_t)n_part + 1, (size_t)n_value * sizeof *p->count);
+    p->n = moe_calloc((size_t)n_part + 1, sizeof *p->n);
+    return p->count && p->n;
 }
 
 static void parts_fini(parts *p)
 {
     free(p->count);
-    free(p->touched);
+    free(p->n);
 }
 
 static void without_free(without *w)
@@ -417,21 +479,10 @@ static void without_free(without *w)
     parts_fini(&w->class);
     parts_fini(&w->level);
     free(w->left);
-    free(w->n_left);
+    free(w->size);
     free(w->k.marked);
     free(w->out);
     free(w);
-}
-
-static int64_t most_levels(const moe_strata *s)
-{
-    int64_t most = 1, n = 1;
-
-    for (int64_t i = 0; i < s->n; i++) {
-        n = s->cut[i] >= MOE_CLASS_BEGINS ? 1 : n + s->cut[i];
-        most = n > most ? n : most;
-    }
-    return most;
 }
 
 static without *without_new(const moe_strata *s, int n_value, int n_part)
@@ -444,81 +495,90 @@ static without *without_new(const moe_strata *s, int n_value, int n_part)
     w->s = s;
     w->n_value = n_value;
     w->n_part = n_part;
-    w->most = most_levels(s);
     made = parts_make(&w->class, n_part, n_value);
     made = parts_make(&w->level, n_part, n_value) && made;
     w->left = moe_calloc((size_t)n_value, sizeof *w->left);
-    w->n_left = moe_calloc((size_t)n_part, (size_t)w->most * sizeof *w->n_left);
+    w->size =
+        moe_calloc((size_t)n_part, (size_t)s->most_levels * sizeof *w->size);
     w->k.marked =
         moe_calloc((size_t)n_value + MOE_LOGS_WIDE, sizeof *w->k.marked);
     w->out = moe_calloc((size_t)n_part + 1, sizeof *w->out);
-    if (made && w->left && w->n_left && w->k.marked && w->out)
+    if (made && w->left && w->size && w->k.marked && w->out)
         return w;
     without_free(w);
     return NULL;
 }
 
-static void clear_parts(parts *p, int n_part)
+static void clear_parts(parts *p, const without *w)
 {
-    size_t bytes = (size_t)p->width * sizeof *p->count;
-
-    for (int i = 0; i < p->n_touched; i++)
-        memset(p->count + p->touched[i] * p->width, 0, bytes);
-    memset(p->count + n_part * p->width, 0, bytes);
-    p->n_touched = 0;
+    for (int i = 0; i <= w->n_part; i++)
+        if (p->n[i])
+            memset(p->count + (int64_t)i * w->n_value, 0,
+                   (size_t)w->n_value * sizeof *p->count);
+    memset(p->n, 0, ((size_t)w->n_part + 1) * sizeof *p->n);
 }
 
-static void count_parts(parts *p, const without *w, int64_t from, int64_t to)
+static void add_part(parts *to, int at, const parts *from, int part,
+                     int n_value)
 {
-    int32_t *all = p->count + w->n_part * p->width;
+    for (int v = 0; v < n_value; v++)
+        to->count[(int64_t)at * n_value + v] +=
+            from->count[(int64_t)part * n_value + v];
+    to->n[at] += from->n[part];
+}
 
-    clear_parts(p, w->n_part);
+/* A level, which is added to its class. */
+static void count_level(without *w, int64_t from, int64_t to)
+{
+    parts *own = &w->level;
+
+    clear_parts(own, w);
     for (int64_t i = from; i < to; i++)
         if (w->value[i] >= 0) {
-            int32_t *own = p->count + w->part[i] * p->width;
-
-            if (own[0]++ == 0)
-                p->touched[p->n_touched++] = w->part[i];
-            own[1 + w->value[i]]++;
-            all[0]++;
-            all[1 + w->value[i]]++;
+            own->count[(int64_t)w->part[i] * w->n_value + w->value[i]]++;
+            own->n[w->part[i]]++;
         }
+    for (int p = 0; p < w->n_part; p++)
+        if (own->n[p]) {
+            add_part(own, w->n_part, own, p, w->n_value);
+            add_part(&w->class, p, own, p, w->n_value);
+        }
+    add_part(&w->class, w->n_part, own, w->n_part, w->n_value);
 }
 
 /* Counts by value without a part; their sum. */
 static int32_t leave_out(int32_t *left, const parts *p, const without *w,
                          int part)
 {
-    const int32_t *all = p->count + w->n_part * p->width;
-    const int32_t *own = p->count + part * p->width;
+    const int32_t *all = p->count + (int64_t)w->n_part * w->n_value;
+    const int32_t *own = p->count + (int64_t)part * w->n_value;
 
     for (int v = 0; v < w->n_value; v++)
-        left[v] = all[1 + v] - own[1 + v];
-    return all[0] - own[0];
+        left[v] = all[v] - own[v];
+    return p->n[w->n_part] - p->n[part];
 }
 
 /* Most parts have nothing at a level: it is what it is without them. */
-static void add_level_without(without *w, int64_t number, int64_t from,
-                              int64_t to)
+static void add_level_without(without *w, int64_t number)
 {
     const moe_logs *t = &w->s->logs;
-    const int32_t *all = w->level.count + w->n_part * w->level.width;
-    double cells, of_level;
+    const parts *own = &w->level;
+    int32_t n = own->n[w->n_part];
+    double cells = sum_of_logs(t, own->count + (int64_t)w->n_part * w->n_value,
+                               w->n_value);
+    double of_level = moe_logs_of(t, n);
 
-    count_parts(&w->level, w, from, to);
-    cells = sum_of_logs(t, all + 1, w->n_value);
-    of_level = moe_logs_of(t, all[0]);
     w->out[w->n_part].cells += cells;
     w->out[w->n_part].levels += of_level;
-    for (int p = 0; p < w->n_part; p++)
-        w->n_left[p * w->most + number] = all[0];
-    for (int i = 0; i < w->level.n_touched; i++) {
-        int p = w->level.touched[i];
-        int32_t n = leave_out(w->left, &w->level, w, p);
+    for (int p = 0; p < w->n_part; p++) {
+        int32_t *left = &w->size[p * w->s->most_levels + number];
 
-        w->n_left[p * w->most + number] = n;
-        w->out[p].cells += sum_of_logs(t, w->left, w->n_value) - cells;
-        w->out[p].levels += moe_logs_of(t, n) - of_level;
+        *left = n;
+        if (own->n[p]) {
+            *left = leave_out(w->left, own, w, p);
+            w->out[p].cells += sum_of_logs(t, w->left, w->n_value) - cells;
+            w->out[p].levels += moe_logs_of(t, *left) - of_level;
+        }
     }
 }
 
@@ -527,26 +587,26 @@ static void add_level_without(without *w, int64_t number, int64_t from,
 static void add_class_without(without *w, int64_t from, int64_t to)
 {
     const moe_logs *t = &w->s->logs;
+    bool alike = moe_strata_level(w->s, from) == to;
     int64_t n_level = 0;
 
-    count_parts(&w->class, w, from, to);
+    clear_parts(&w->class, w);
     for (int64_t i = from, end; i < to; i = end) {
-        end = level_end(w->s, i);
-        add_level_without(w, n_level++, i, end);
+        end = moe_strata_level(w->s, i);
+        count_level(w, i, end);
+        if (!alike)
+            add_level_without(w, n_level++);
     }
     for (int p = 0; p < w->n_part; p++) {
-        const int32_t *n_left = w->n_left + p * w->most;
         int64_t n = leave_out(w->left, &w->class, w, p);
 
         w->out[p].n += n;
-        if (n <= 1)
+        if (n <= 1 || alike)
             continue;
         w->out[p].classes += moe_logs_of(t, n);
         w->out[p].values += sum_of_logs(t, w->left, w->n_value);
-        keep_class(&w->k, w->left, n, w->n_value);
-        for (int64_t l = 0; l < n_level; l++)
-            if (n_left[l] > 1)
-                add_chance(&w->out[p], &w->k, t, n_left[l]);
+        add_chance(&w->out[p], &w->k, t, w->size + p * w->s->most_levels,
+                   n_level, w->left, n, w->n_value);
     }
 }
 
@@ -560,7 +620,7 @@ moe_err moe_strata_without(moe_conditional *out, const moe_strata *s,
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %d parts", n_part);
     w->value = value;
     w->part = part;
-    for (int64_t from = 0, to; from < s->n_mixed; from = to) {
+    for (int64_t from = 0, to; from < s->n; from = to) {
         to = moe_strata_class(s, from);
         add_class_without(w, from, to);
     }
@@ -568,9 +628,6 @@ moe_err moe_strata_without(moe_conditional *out, const moe_strata *s,
         w->out[p].cells += w->out[n_part].cells;
         w->out[p].levels += w->out[n_part].levels;
     }
-    for (int64_t i = s->n_mixed; i < s->n; i++)
-        for (int p = 0; p < n_part; p++)
-            w->out[p].n += value[i] >= 0 && part[i] != p;
     for (int p = 0; p < n_part; p++)
         out[p] = told_by(&w->out[p]);
     without_free(w);

@@ -1,6 +1,7 @@
 /*
  * How much a factor tells about a value among observations that are equal
- * otherwise: I(value; level given class), and what it would be by chance.
+ * otherwise: I(value; level given class), and what it would be by chance. Several
+ * factors come in sequence, each given those before it.
  */
 #ifndef MOE_ANALYSIS_STRATA_H
 #define MOE_ANALYSIS_STRATA_H
@@ -10,31 +11,31 @@
 
 #include <stdint.h>
 
-/* Observations sorted by class, level and place; the values come later, so that
- * one order serves all layers. */
+enum { MOE_STRATA_LEVELS = 4 }; /* factors in sequence, at most */
+
+/* Observations sorted by class, level within the class, level of the next factor
+ * within that one, ..., and place; the values come later, so that one order
+ * serves all layers. */
 typedef struct moe_strata {
-    int64_t n;       /* observations with a class and a level             */
-    int64_t n_mixed; /* those before classes that were split off; n: none */
-    int32_t *order;  /* [n] their places                                  */
-    uint8_t *cut;    /* [n] MOE_LEVEL_BEGINS, or the first of a class: one
-                        of several levels, or of one                       */
-    moe_logs logs;   /* up to the size of the largest class               */
+    int64_t n;           /* observations with a class and all levels        */
+    int n_level;         /* factors                                         */
+    int32_t *order;      /* [n] their places                                */
+    uint8_t *cut;        /* [n] how many begin: 1: a level of the last factor;
+                            n_level: of the first; n_level + 1: a class     */
+    int64_t most_levels; /* in a class, or in a level of the factor before  */
+    moe_logs logs;       /* up to the size of the largest class             */
 } moe_strata;
 
-enum { MOE_LEVEL_BEGINS = 1, MOE_CLASS_BEGINS = 2, MOE_CLASS_ALIKE = 3 };
-
-/* class and level: [n_place], under 2^31 of them; a negative one leaves the
- * place out. */
-moe_err moe_strata_make(moe_strata *out, const int32_t *class,
-                        const int32_t *level, int64_t n_place) MOE_MUST_CHECK;
+/* key: [1 + n_level, n_place], under 2^31 places: classes, then the levels of
+ * each factor; a negative one leaves the place out. */
+moe_err moe_strata_make(moe_strata *out, const int32_t *const *key, int n_level,
+                        int64_t n_place) MOE_MUST_CHECK;
 void moe_strata_fini(moe_strata *s);
 
-/* Classes of one level, which tell nothing, go behind the others: what is below
- * then only counts them. */
-moe_err moe_strata_split(moe_strata *s) MOE_MUST_CHECK;
-
-/* Where the class that begins at observation `from` ends. */
+/* Where the class that begins at observation `from` ends, and where its level of
+ * the first factor does. */
 int64_t moe_strata_class(const moe_strata *s, int64_t from);
+int64_t moe_strata_level(const moe_strata *s, int64_t from);
 
 /* Bring what is known of places into the order of the strata: out [n]. */
 void moe_strata_gather(int32_t *out, const moe_strata *s,
@@ -44,23 +45,23 @@ void moe_strata_gather(int32_t *out, const moe_strata *s,
  * Conditional mutual information in bits over observations whose value is not
  * negative, and its mean when values are shuffled within classes. The mean is
  * exact: the count of a value at a level is then hypergeometric, and only those
- * counts change.
+ * counts change. Classes of one level tell nothing.
  *
- *   value  [n]  in [-1, n_value), in the order of the strata
- *   work   [3 * n_value + MOE_LOGS_WIDE]  scratch
+ *   out    [n_level]  of each factor, its classes the levels of the one before
+ *   value  [n]        in [-1, n_value), in the order of the strata
  */
 typedef struct moe_conditional {
     double information, by_chance; /* NaN without observations */
     int64_t n;
 } moe_conditional;
 
-moe_conditional moe_strata_information(const moe_strata *s,
-                                       const int32_t *value, int n_value,
-                                       int32_t *work);
+moe_err moe_strata_information(moe_conditional *out, const moe_strata *s,
+                               const int32_t *value,
+                               int n_value) MOE_MUST_CHECK;
 
 /*
- * The same with each part of the observations left out in turn, which are
- * counted once.
+ * The same of the first factor with each part of the observations left out in
+ * turn, which are counted once.
  *
  *   out   [n_part]
  *   part  [n]       in [0, n_part), in the order of the strata

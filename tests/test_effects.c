@@ -180,15 +180,22 @@ static void means_of_few_are_those_of_each_together(void **state)
     moe_logs_fini(&logs);
 }
 
+static void make_strata(moe_strata *out, const int32_t *class,
+                        const int32_t *level, int64_t n)
+{
+    assert_ok(moe_strata_make(out, (const int32_t *[]){class, level}, 1, n));
+}
+
 static moe_conditional information_of(const moe_strata *s,
-                                      const int32_t *by_place, int n_value,
-                                      int32_t *work)
+                                      const int32_t *by_place, int n_value)
 {
     int32_t sorted[512];
+    moe_conditional got;
 
     assert_true(s->n <= 512);
     moe_strata_gather(sorted, s, by_place);
-    return moe_strata_information(s, sorted, n_value, work);
+    assert_ok(moe_strata_information(&got, s, sorted, n_value));
+    return got;
 }
 
 /* One class: mutual information of the table of levels by values. */
@@ -196,7 +203,6 @@ static void one_class_is_a_contingency_table(void **state)
 {
     const int64_t t[] = {12, 7, 0, 30, 5, 19, 4, 8, 22, 3, 9, 1};
     int64_t n = 0;
-    int32_t work[3 * 4 + MOE_LOGS_WIDE];
     int32_t class[120] = {0}, level[120], value[120];
     moe_association a;
     moe_strata s;
@@ -208,15 +214,15 @@ static void one_class_is_a_contingency_table(void **state)
             level[n] = i / 4;
             value[n] = i % 4;
         }
-    assert_ok(moe_strata_make(&s, class, level, 120));
-    c = information_of(&s, value, 4, work);
+    make_strata(&s, class, level, 120);
+    c = information_of(&s, value, 4);
     assert_ok(moe_stats_associate(&a, t, 3, 4));
     assert_close(c.information, a.information, 1e-14);
     assert_int_equal(c.n, 120);
     /* by chance about (r - 1)(c - 1) / (2 n ln 2) */
     assert_close(c.by_chance, 6 / (240 * log(2)), 0.01);
     value[5] = -1; /* unknown: left out */
-    assert_int_equal(information_of(&s, value, 4, work).n, 119);
+    assert_int_equal(information_of(&s, value, 4).n, 119);
     moe_strata_fini(&s);
 }
 
@@ -224,7 +230,6 @@ static void one_class_is_a_contingency_table(void **state)
 static void chance_is_the_mean_over_shuffles_within_classes(void **state)
 {
     enum { N = 300, CLASSES = 7 };
-    int32_t work[3 * 5 + MOE_LOGS_WIDE];
     int32_t class[N], level[N], value[N], shuffled[N], places[N];
     double sum = 0;
     moe_strata s;
@@ -238,8 +243,8 @@ static void chance_is_the_mean_over_shuffles_within_classes(void **state)
         level[i] = (int32_t)moe_random_below(4, 1, 1, i);
         value[i] = (int32_t)moe_random_below(5, 1, 2, i) * level[i] / 3;
     }
-    assert_ok(moe_strata_make(&s, class, level, N));
-    c = information_of(&s, value, 5, work);
+    make_strata(&s, class, level, N);
+    c = information_of(&s, value, 5);
     for (uint64_t b = 0; b < 2000; b++) {
         for (int k = 0; k < CLASSES; k++) {
             int32_t n = 0, values[N];
@@ -253,25 +258,66 @@ static void chance_is_the_mean_over_shuffles_within_classes(void **state)
             for (int32_t i = 0; i < n; i++)
                 shuffled[places[i]] = values[i];
         }
-        sum += information_of(&s, shuffled, 5, work).information;
+        sum += information_of(&s, shuffled, 5).information;
     }
     assert_close(c.by_chance, sum / 2000, 0.002);
     assert_true(c.information > c.by_chance + 0.1);
     moe_strata_fini(&s);
 }
 
+/* Each factor, its classes made of all keys before it. */
+static void factors_in_sequence_are_each_given_those_before(void **state)
+{
+    enum { N = 400, FACTORS = MOE_STRATA_LEVELS, WIDE = 5 };
+    static int32_t key[1 + FACTORS][N], class[N], value[N], sorted[N];
+    const int32_t *keys[1 + FACTORS];
+    moe_conditional got[FACTORS], want;
+    moe_strata s, one;
+
+    (void)state;
+    for (int k = 0; k <= FACTORS; k++) {
+        keys[k] = key[k];
+        for (int i = 0; i < N; i++) {
+            double u = moe_random_unit(3, (uint64_t)k, (uint64_t)i);
+
+            key[k][i] = i < 9 && i % 3 == k ? -1 : (int32_t)(u * u * WIDE);
+        }
+    }
+    for (int i = 0; i < N; i++)
+        value[i] = (int32_t)moe_random_below(4, 4, 0, (uint64_t)i) - 1;
+    assert_ok(moe_strata_make(&s, keys, FACTORS, N));
+    moe_strata_gather(sorted, &s, value);
+    assert_ok(moe_strata_information(got, &s, sorted, 3));
+    for (int f = 0; f < FACTORS; f++) {
+        for (int i = 0; i < N; i++) {
+            class[i] = 0;
+            for (int k = 0; k <= f && class[i] >= 0; k++)
+                class[i] = class[i] * WIDE + key[k][i];
+            for (int k = 0; k <= FACTORS; k++)
+                class[i] = key[k][i] < 0 ? -1 : class[i];
+        }
+        make_strata(&one, class, key[f + 1], N);
+        moe_strata_gather(sorted, &one, value);
+        assert_ok(moe_strata_information(&want, &one, sorted, 3));
+        assert_close(got[f].information, want.information, 1e-14);
+        assert_close(got[f].by_chance, want.by_chance, 1e-14);
+        assert_int_equal(got[f].n, want.n);
+        moe_strata_fini(&one);
+    }
+    moe_strata_fini(&s);
+}
+
 static void strata_without_observations_give_nothing(void **state)
 {
-    int32_t work[3 * 2 + MOE_LOGS_WIDE];
     int32_t class = -1, level = 0, value = 0;
     moe_strata s;
 
     (void)state;
-    assert_ok(moe_strata_make(&s, &class, &level, 1));
-    assert_true(isnan(moe_strata_information(&s, &value, 2, work).information));
+    make_strata(&s, &class, &level, 1);
+    assert_true(isnan(information_of(&s, &value, 2).information));
     moe_strata_fini(&s);
-    assert_ok(moe_strata_make(&s, NULL, NULL, 0));
-    assert_true(isnan(moe_strata_information(&s, NULL, 2, work).by_chance));
+    make_strata(&s, NULL, NULL, 0);
+    assert_true(isnan(information_of(&s, NULL, 2).by_chance));
     moe_strata_fini(&s);
 }
 
@@ -294,13 +340,12 @@ static void check_halves(const moe_strata *s, const int32_t *doc,
     for (int p = 0; p < n_pair; p++)
         for (int side = 0; side < 2; side++) {
             int32_t half[N_OBS];
-            int32_t work[3 * N_VALUES + MOE_LOGS_WIDE];
             moe_conditional c;
 
             for (int64_t i = 0; i < s->n; i++)
                 half[i] =
                     first[p * N_DOCS + doc[i]] == (side == 0) ? value[i] : -1;
-            c = moe_strata_information(s, half, N_VALUES, work);
+            assert_ok(moe_strata_information(&c, s, half, N_VALUES));
             if (c.n == 0)
                 assert_true(isnan(got[2 * p + side]));
             else
@@ -331,7 +376,7 @@ static void halves_tell_what_each_alone_would(void **state)
     }
     for (int i = 0; i < MOST_PAIRS * N_DOCS; i++)
         first[i] = i >= N_DOCS && moe_random_unit(1, 2, (uint64_t)i) < 0.5;
-    assert_ok(moe_strata_make(&s, class, level, N_OBS));
+    make_strata(&s, class, level, N_OBS);
     moe_strata_gather(doc_of, &s, doc);
     moe_strata_gather(sorted, &s, value);
     check_halves(&s, doc_of, sorted, first, 1); /* all in the second half */
@@ -647,6 +692,7 @@ int main(void)
         cmocka_unit_test(one_class_is_a_contingency_table),
         cmocka_unit_test(chance_is_the_mean_over_shuffles_within_classes),
         cmocka_unit_test(halves_tell_what_each_alone_would),
+        cmocka_unit_test(factors_in_sequence_are_each_given_those_before),
         cmocka_unit_test(strata_without_observations_give_nothing),
         cmocka_unit_test(a_router_of_tokens_has_no_domain_effect_beyond_them),
         cmocka_unit_test(a_router_of_domains_has_all_of_the_effect),
