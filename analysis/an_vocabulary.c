@@ -77,7 +77,7 @@ static const moe_setting settings[] = {
 
 /* A token id and an expert that it is bound to. */
 typedef struct bound {
-    double lift;
+    double share; /* of its occurrences chose the expert */
     int32_t vocab;
     uint32_t count, n;
 } bound;
@@ -99,6 +99,7 @@ typedef struct state {
     moe_strata strata; /* places by token id, then by group               */
     bound *best;       /* [n_slot, n_expert, most_bound]                  */
     int64_t *n_best;   /* [n_slot, n_expert] of them                      */
+    double *of_all;    /* [n_slot, n_expert] share of all that chose it   */
     special *special;  /* [n_slot, n_group + 1]; the last: all groups     */
 } state;
 
@@ -112,6 +113,7 @@ static void end(void *user)
     moe_strata_fini(&s->strata);
     free(s->best);
     free(s->n_best);
+    free(s->of_all);
     free(s->special);
     free(s);
 }
@@ -173,9 +175,10 @@ static moe_err prepare(state *s)
         s->n_type += s->strata.cut[i] > s->strata.n_level;
     s->best = moe_calloc(n_cell, (size_t)most_bound(s) * sizeof *s->best);
     s->n_best = moe_calloc(n_cell, sizeof *s->n_best);
+    s->of_all = moe_calloc(n_cell, sizeof *s->of_all);
     s->special = moe_calloc(n_slot * ((size_t)s->study->n_group + 1),
                             sizeof *s->special);
-    return s->best && s->n_best && s->special
+    return s->best && s->n_best && s->of_all && s->special
                ? MOE_OK
                : moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
 }
@@ -244,10 +247,11 @@ static void add_place(uint32_t *row, const work *w, int64_t i)
     row[0]++;
 }
 
+/* By lift: what it divides the share by is the same for all ids. */
 static bool is_before(const bound *a, const bound *b)
 {
-    if (a->lift != b->lift)
-        return a->lift > b->lift;
+    if (a->share != b->share)
+        return a->share > b->share;
     if (a->count != b->count)
         return a->count > b->count;
     return a->vocab < b->vocab;
@@ -261,8 +265,7 @@ static void bind(const work *w, int expert, bound b)
     int64_t *n = &s->n_best[at], most = most_bound(s);
     bound *best = s->best + at * most;
 
-    b.lift = ((double)b.count / b.n) /
-             ((double)w->total[1 + expert] / (double)w->total[0]);
+    b.share = (double)b.count / b.n;
     if (*n == most && (*n == 0 || !is_before(&b, &best[*n - 1])))
         return;
     for (j = *n < most ? (*n)++ : *n - 1; j > 0 && is_before(&b, &best[j - 1]);
@@ -296,6 +299,8 @@ static int64_t do_type(work *w, int64_t from)
     }
     if (w->in_type[0])
         moe_joint_add(&w->joint[w->n_group], w->in_type + 1);
+    for (int e = 0; e <= w->n_expert; e++)
+        w->total[e] += w->in_type[e];
     for (int e = 0; e < w->n_expert; e++)
         if (w->in_type[1 + e] && (int64_t)w->in_type[0] >= w->s->floor)
             bind(w, e, (bound){0, vocab, w->in_type[1 + e], w->in_type[0]});
@@ -322,10 +327,11 @@ static moe_err do_layer(void *user, int64_t slot)
         return err;
     moe_record_layer(w.expert, s->study->record, (int)slot,
                      s->study->record->top_k);
-    for (int64_t i = 0; i < s->strata.n; i++)
-        add_place(w.total, &w, i);
     for (int64_t i = 0; i < s->strata.n;)
         i = do_type(&w, i);
+    for (int e = 0; e < w.n_expert; e++)
+        s->of_all[slot * w.n_expert + e] =
+            (double)w.total[1 + e] / (double)w.total[0];
     for (int g = 0; g <= w.n_group; g++)
         out[g] = special_of(&w.joint[g], s->n_choice);
     work_fini(&w);
@@ -347,8 +353,9 @@ static void put_bound(moe_table *t, const state *s, int slot, int expert,
     moe_table_int(t, rank);
     moe_table_int(t, b->vocab);
     moe_table_text(t, piece->data ? piece->data : "");
-    moe_table_real(t, b->lift);
-    moe_table_real(t, (double)b->count / b->n);
+    moe_table_real(t, b->share /
+                          s->of_all[slot * s->study->shape->n_expert + expert]);
+    moe_table_real(t, b->share);
     moe_table_int(t, b->count);
     moe_table_int(t, b->n);
 }
