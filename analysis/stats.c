@@ -128,45 +128,6 @@ double moe_stats_js(const int64_t *a, const int64_t *b, int64_t n)
     return js > 0 ? js : 0;
 }
 
-double moe_stats_relative_js(double *divergence, const double *a,
-                             const double *b, int64_t n)
-{
-    enum { WIDE = MOE_LOGS_WIDE, A = 0, B = WIDE, BOTH = 2 * WIDE };
-    double share[3 * WIDE], logs[3 * WIDE], sum[3 * WIDE] = {0};
-    double of_a = 0, of_b = 0, js = 0, in_a = 0, in_b = 0, entropy;
-
-    for (int64_t i = 0; i < n; i++) {
-        of_a += a[i];
-        of_b += b[i];
-    }
-    *divergence = NAN;
-    if (of_a <= 0 || of_b <= 0)
-        return NAN;
-    for (int64_t i = 0; i < n; i += WIDE) {
-        size_t here = (size_t)(n - i < WIDE ? n - i : WIDE) * sizeof *share;
-
-        memset(share, 0, sizeof share);
-        memcpy(share + A, a + i, here);
-        memcpy(share + B, b + i, here);
-        for (int j = 0; j < WIDE; j++) {
-            share[A + j] /= of_a;
-            share[B + j] /= of_b;
-            share[BOTH + j] = (share[A + j] + share[B + j]) / 2;
-        }
-        moe_x_log_x(logs, share, 3 * WIDE);
-        for (int j = 0; j < 3 * WIDE; j++)
-            sum[j] += logs[j];
-    }
-    for (int j = 0; j < WIDE; j++) {
-        js += (sum[A + j] + sum[B + j]) / 2 - sum[BOTH + j];
-        in_a -= sum[A + j];
-        in_b -= sum[B + j];
-    }
-    *divergence = fmax(js, 0);
-    entropy = (fmax(in_a, 0) + fmax(in_b, 0)) / 2;
-    return entropy > 0 ? *divergence / entropy : NAN;
-}
-
 /* ---- contingency tables ---- */
 
 static int64_t n_filled(const double *x, int64_t n)

@@ -46,10 +46,6 @@ double moe_stats_js(const int64_t *a, const int64_t *b, int64_t n);
 /* The same for each two of n rows, square [n, n], with fewer logarithms. */
 moe_err moe_stats_js_pairs(double *square, const int64_t *const *row, int64_t n,
                            int64_t n_col) MOE_MUST_CHECK;
-/* Over the mean of the entropies of the two; NaN where both are 0. Numbers that
- * are not negative; *divergence is that of moe_stats_js. */
-double moe_stats_relative_js(double *divergence, const double *a,
-                             const double *b, int64_t n);
 
 /*
  * Association of rows and columns of a table of counts, [n_row, n_col]. Empty

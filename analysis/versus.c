@@ -2,16 +2,33 @@
 
 #include "analysis/versus.h"
 
+#include "analysis/logs.h"
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { BOOTSTRAP = 0x1a49, PERMUTE }; /* streams of random numbers */
+enum {
+    BOOTSTRAP = 0x1a49, /* streams of random numbers */
+    PERMUTE,
+    WIDE = MOE_LOGS_WIDE
+};
+
+enum { A, B, MIXED, N_PART }; /* what has an entropy */
+
+typedef double wide __attribute__((vector_size(WIDE * sizeof(double))));
 
 static int64_t n_col(const moe_versus *v)
 {
     return (int64_t)v->n_layer * v->width;
+}
+
+/* The width of a layer with room for whole vectors. */
+static int64_t padded(const moe_versus *v)
+{
+    return ((int64_t)v->width + WIDE - 1) / WIDE * WIDE;
 }
 
 void moe_versus_fini(moe_versus *v)
@@ -23,6 +40,8 @@ void moe_versus_fini(moe_versus *v)
     }
     free(v->all);
     free(v->relative);
+    free(v->divergence);
+    free(v->logs);
     free(v->order);
     *v = (moe_versus){0};
 }
@@ -43,8 +62,11 @@ moe_err moe_versus_init(moe_versus *v, int n_layer, int width, bool paired,
     }
     v->all = moe_calloc((size_t)n_col(v), sizeof *v->all);
     v->relative = moe_calloc((size_t)n_layer, sizeof *v->relative);
+    v->divergence = moe_calloc((size_t)n_layer, sizeof *v->divergence);
+    v->logs = moe_calloc((size_t)n_layer,
+                         N_PART * (size_t)padded(v) * sizeof *v->logs);
     v->order = moe_calloc((size_t)(n0 + n1), sizeof *v->order);
-    err = made && v->all && v->relative && v->order
+    err = made && v->all && v->relative && v->divergence && v->logs && v->order
               ? moe_resample_make(&v->rows, n0 + n1, n_col(v))
               : moe_fail(MOE_ERR_NOMEM, "out of memory for %lld rows of %lld",
                          (long long)(n0 + n1), (long long)n_col(v));
@@ -71,20 +93,75 @@ static void share_out(moe_versus *v, int64_t n)
         v->sum[1][c] = v->all[c] - v->sum[0][c];
 }
 
-static double relative(double *divergence, const moe_versus *v, int layer)
+/* Both sides of a layer divided by their totals, and the mean of the two:
+ * [N_PART, padded] with zeros behind the last; NaN without counts. */
+MOE_CLONES
+static void shares_of(double *out, const double *a, const double *b, int64_t n,
+                      int64_t n_padded)
 {
-    int64_t at = (int64_t)layer * v->width;
+    double of_a = 0, of_b = 0;
 
-    return moe_stats_relative_js(divergence, v->sum[0] + at, v->sum[1] + at,
-                                 v->width);
+    for (int64_t i = 0; i < n; i++) {
+        of_a += a[i];
+        of_b += b[i];
+    }
+    for (int64_t i = 0; i < n; i += WIDE, out += WIDE) {
+        wide p = {0}, q = {0};
+
+        if (i + WIDE <= n) {
+            memcpy(&p, a + i, sizeof p);
+            memcpy(&q, b + i, sizeof q);
+        } else {
+            memcpy(&p, a + i, (size_t)(n - i) * sizeof *a);
+            memcpy(&q, b + i, (size_t)(n - i) * sizeof *b);
+        }
+        p /= of_a;
+        q /= of_b;
+        memcpy(out + A * n_padded, &p, sizeof p);
+        memcpy(out + B * n_padded, &q, sizeof q);
+        p = (p + q) / 2;
+        memcpy(out + MIXED * n_padded, &p, sizeof p);
+    }
 }
 
-static void measure(double *out, const moe_versus *v)
+/* From x log x of what shares_of made. */
+MOE_CLONES
+static double relative_of(double *divergence, const double *logs,
+                          int64_t n_padded)
 {
-    double divergence;
+    double sum[N_PART][WIDE], js = 0, in_a = 0, in_b = 0, entropy;
 
-    for (int i = 0; i < v->n_layer; i++)
-        out[i] = relative(&divergence, v, i);
+    for (int part = 0; part < N_PART; part++, logs += n_padded) {
+        wide all = {0}, some;
+
+        for (int64_t i = 0; i < n_padded; i += WIDE) {
+            memcpy(&some, logs + i, sizeof some);
+            all += some;
+        }
+        memcpy(sum[part], &all, sizeof all);
+    }
+    for (int j = 0; j < WIDE; j++) {
+        js += (sum[A][j] + sum[B][j]) / 2 - sum[MIXED][j];
+        in_a -= sum[A][j];
+        in_b -= sum[B][j];
+    }
+    *divergence = js < 0 ? 0 : js; /* not of NaN */
+    entropy = ((in_a > 0 ? in_a : 0) + (in_b > 0 ? in_b : 0)) / 2;
+    return entropy > 0 ? *divergence / entropy : NAN;
+}
+
+/* Of the sums; the logarithms of all layers are taken together. */
+static void measure(double *relative, moe_versus *v)
+{
+    const int64_t width = v->width, n_padded = padded(v);
+
+    for (int64_t i = 0; i < v->n_layer; i++)
+        shares_of(v->logs + i * N_PART * n_padded, v->sum[0] + i * width,
+                  v->sum[1] + i * width, width, n_padded);
+    moe_x_log_x(v->logs, v->logs, v->n_layer * N_PART * n_padded);
+    for (int64_t i = 0; i < v->n_layer; i++)
+        relative[i] = relative_of(&v->divergence[i],
+                                  v->logs + i * N_PART * n_padded, n_padded);
 }
 
 void moe_versus_draw(double *out, moe_versus *v, uint64_t seed, int64_t number)
@@ -152,9 +229,12 @@ void moe_versus_compare(moe_versus_layer *out, double *draw, moe_versus *v,
     for (int64_t i = 0; i < v->n[0]; i++)
         v->order[i] = (int32_t)i;
     share_out(v, v->n[0]);
+    measure(v->relative, v);
     for (int i = 0; i < v->n_layer; i++) {
-        out[i] = (moe_versus_layer){.chance = none, .p = none};
-        out[i].relative = relative(&out[i].divergence, v, i);
+        out[i] = (moe_versus_layer){.relative = v->relative[i],
+                                    .divergence = v->divergence[i],
+                                    .chance = none,
+                                    .p = none};
         for (int64_t c = (int64_t)i * v->width; c < (i + 1) * (int64_t)v->width;
              c++)
             for (int side = 0; side < 2; side++)

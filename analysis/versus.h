@@ -22,6 +22,8 @@ typedef struct moe_versus {
     double *sum[2];     /* [n_layer, width] of the last call below          */
     double *all;        /* [n_layer, width] of all rows                     */
     double *relative;   /* [n_layer] scratch                                */
+    double *divergence; /* [n_layer] of the last call below                 */
+    double *logs;       /* [n_layer, 3, width and some] scratch             */
     int32_t *order;     /* [n[0] + n[1]] scratch                            */
     moe_resample rows;  /* those of both sides, one behind the other        */
 } moe_versus;
