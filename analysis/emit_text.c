@@ -90,9 +90,17 @@ static void format_cell(moe_buf *out, const moe_table *t, int64_t row, int c)
     }
 }
 
-static int64_t columns_of(const char *text)
+/* How much text a cell is. */
+typedef struct extent {
+    size_t bytes;
+    int64_t columns;
+} extent;
+
+/* Numbers are a column for each byte. */
+static extent extent_of(const char *text, size_t bytes, bool number)
 {
-    return moe_glyph_columns(text, strlen(text));
+    return (extent){bytes,
+                    number ? (int64_t)bytes : moe_glyph_columns(text, bytes)};
 }
 
 static const char *heading(const moe_column *column)
@@ -109,18 +117,16 @@ static void add_spaces(moe_buf *out, int64_t n)
         moe_buf_add(out, spaces, (size_t)(n < most ? n : most));
 }
 
-/* A cell of a line: numbers to the right, text to the left, nothing behind the
- * last column. */
-static void add_padded(moe_buf *line, const char *text, int64_t have,
-                       int64_t width, bool right, bool last)
+/* A cell of a line: numbers to the right, text to the left. *gap is the room
+ * before it, which is left out behind the last. */
+static void add_padded(moe_buf *line, int64_t *gap, const char *text,
+                       extent have, int64_t width, bool right)
 {
-    if (right)
-        add_spaces(line, width - have);
-    moe_buf_puts(line, text);
-    if (!right && !last)
-        add_spaces(line, width - have);
-    if (!last)
-        add_spaces(line, 2);
+    int64_t pad = width - have.columns;
+
+    add_spaces(line, *gap + (right ? pad : 0));
+    moe_buf_add(line, text, have.bytes);
+    *gap = 2 + (right ? 0 : pad);
 }
 
 static void put_wrapped(const char *text, const char *indent, FILE *to)
@@ -166,74 +172,99 @@ static void put_prose(const char *text, const char *indent, FILE *to)
     moe_buf_fini(&safe);
 }
 
-/* All cells, each ending with a zero byte; the width that each column needs. */
-static void format_rows(moe_buf *cells, int64_t *width, const moe_table *t)
+/* A table laid out. */
+typedef struct layout {
+    moe_buf cells;   /* their texts, one behind the other   */
+    extent *extents; /* [rows, columns]                     */
+    int64_t *width;  /* [columns] what each of them needs   */
+    moe_buf line;    /* scratch                             */
+} layout;
+
+static void layout_fini(layout *l)
+{
+    moe_buf_fini(&l->cells);
+    free(l->extents);
+    free(l->width);
+    moe_buf_fini(&l->line);
+}
+
+/* False: no memory. */
+static bool layout_make(layout *l, const moe_table *t)
 {
     int n = moe_table_columns(t);
+    extent *to;
 
-    for (int c = 0; c < n; c++)
-        width[c] = columns_of(heading(moe_table_column(t, c)));
+    l->width = moe_calloc((size_t)n, sizeof *l->width);
+    to = l->extents =
+        moe_calloc((size_t)moe_table_rows(t), (size_t)n * sizeof *l->extents);
+    if (!l->width || !l->extents)
+        return false;
+    moe_buf_puts(&l->cells, ""); /* not NULL, whatever stands in the cells */
+    for (int c = 0; c < n; c++) {
+        const char *name = heading(moe_table_column(t, c));
+
+        l->width[c] = moe_glyph_columns(name, strlen(name));
+    }
     for (int64_t row = 0; row < moe_table_rows(t); row++)
-        for (int c = 0; c < n; c++) {
-            size_t begin = cells->size;
-            int64_t have;
+        for (int c = 0; c < n; c++, to++) {
+            size_t begin = l->cells.size;
 
-            format_cell(cells, t, row, c);
-            moe_buf_add(cells, "", 1);
-            if (cells->failed)
-                return;
-            have = columns_of(cells->data + begin);
-            width[c] = have > width[c] ? have : width[c];
+            format_cell(&l->cells, t, row, c);
+            if (l->cells.failed)
+                return false;
+            *to = extent_of(l->cells.data + begin, l->cells.size - begin,
+                            moe_table_kind(t, row, c) != MOE_CELL_TEXT);
+            if (to->columns > l->width[c])
+                l->width[c] = to->columns;
         }
+    return true;
 }
 
 /* Lines are made in `line`, whose failure is the caller's to look at. */
-static void put_rows(const moe_table *t, const char *cell, const int64_t *width,
-                     bool color, moe_buf *line, FILE *to)
+static void put_rows(const moe_table *t, layout *l, bool color, FILE *to)
 {
+    const char *cell = l->cells.data;
+    const extent *have = l->extents;
     int n = moe_table_columns(t);
+    int64_t gap = 0;
 
     for (int c = 0; c < n; c++) {
         const char *name = heading(moe_table_column(t, c));
 
-        add_padded(line, name, columns_of(name), width[c],
-                   moe_table_column(t, c)->kind != MOE_CELL_TEXT, c + 1 == n);
+        add_padded(&l->line, &gap, name, extent_of(name, strlen(name), false),
+                   l->width[c], moe_table_column(t, c)->kind != MOE_CELL_TEXT);
     }
     fprintf(to, "%s%s%s\n", color ? "\033[4m" : "",
-            line->data ? line->data : "", color ? "\033[0m" : "");
-    for (int64_t row = 0; row < moe_table_rows(t) && !line->failed; row++) {
-        moe_buf_clear(line);
-        for (int c = 0; c < n; c++, cell += strlen(cell) + 1)
-            add_padded(line, cell, columns_of(cell), width[c],
-                       moe_table_column(t, c)->kind != MOE_CELL_TEXT,
-                       c + 1 == n);
-        moe_buf_puts(line, "\n");
-        fwrite(line->data, 1, line->size, to);
+            l->line.data ? l->line.data : "", color ? "\033[0m" : "");
+    for (int64_t row = 0; row < moe_table_rows(t) && !l->line.failed; row++) {
+        moe_buf_clear(&l->line);
+        gap = 0;
+        for (int c = 0; c < n; c++, cell += have++->bytes)
+            add_padded(&l->line, &gap, cell, *have, l->width[c],
+                       moe_table_column(t, c)->kind != MOE_CELL_TEXT);
+        moe_buf_puts(&l->line, "\n");
+        fwrite(l->line.data, 1, l->line.size, to);
     }
 }
 
 void moe_table_write_text(const moe_table *t, FILE *to, bool color)
 {
-    int64_t *width = moe_calloc((size_t)moe_table_columns(t), sizeof *width);
-    moe_buf cells = {0}, line = {0};
+    layout l = {0};
+    bool made = layout_make(&l, t);
 
-    if (width)
-        format_rows(&cells, width, t);
     fprintf(to, "%s%s%s\n", color ? "\033[1m" : "", moe_table_title(t),
             color ? "\033[0m" : "");
     put_wrapped(moe_table_definition(t), "", to);
     putc('\n', to);
-    if (width && !cells.failed)
-        put_rows(t, cells.data, width, color, &line, to);
-    if (!width || cells.failed || line.failed)
+    if (made)
+        put_rows(t, &l, color, to);
+    if (!made || l.line.failed)
         fputs("(no memory to lay out the table)\n", to);
     if (moe_table_note_at(t, 0))
         putc('\n', to);
     for (int i = 0; moe_table_note_at(t, i); i++)
         put_prose(moe_table_note_at(t, i), "  ", to);
-    moe_buf_fini(&line);
-    moe_buf_fini(&cells);
-    free(width);
+    layout_fini(&l);
 }
 
 static void write_one(const moe_table *t, moe_format_kind format, FILE *to,
