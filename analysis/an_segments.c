@@ -41,7 +41,11 @@ static const moe_column columns[] = {
     {"segments", NULL, "segments", MOE_CELL_INT, 0, 0},
 };
 
-enum { N_COLUMN = sizeof columns / sizeof *columns, MAX_M = 4096 };
+enum {
+    N_COLUMN = sizeof columns / sizeof *columns,
+    MAX_M = 4096,
+    LAYERS = 4 /* that are drawn together */
+};
 
 static const moe_setting settings[] = {
     {"m", "16", "tokens of a segment"},
@@ -228,35 +232,54 @@ static void to_real(double *out, const int64_t *count, int64_t n)
         out[i] = (double)count[i];
 }
 
-static moe_err intervals_of_layer(void *user, int64_t slot)
+/* draw: [LAYERS, groups, n_resample] scratch. */
+static moe_err intervals_of(const work *w, int64_t first, int n_layer,
+                            int phase, double *draw)
 {
-    const work *w = user;
     const moe_study *study = w->s->study;
     const moe_tally *tally = &w->s->tally;
-    int64_t n = study->opts->n_resample, width = 1 + w->s->m;
     int n_group = moe_tally_n_group(tally), n_phase = moe_tally_n_phase(tally);
-    double *pairs = moe_calloc((size_t)(width + n), sizeof *pairs);
+    int64_t n = study->opts->n_resample, width = 1 + w->s->m;
+    moe_tally_cell all = {study->n_group, phase};
+    moe_tally_draws draws;
+    moe_err err =
+        moe_tally_load(&draws, tally, all, first * width, n_layer * width);
+
+    if (err != MOE_OK)
+        return err;
+    for (int64_t d = 0; d < n; d++) {
+        moe_tally_draw(&draws, d);
+        for (int i = 0; i < n_layer * n_group; i++) {
+            const double *pairs = moe_tally_drawn(&draws, i % n_group);
+
+            draw[i * n + d] = best_of(pairs + i / n_group * width, w->s->m,
+                                      study->shape->n_expert)
+                                  .srp;
+        }
+    }
+    moe_tally_draws_fini(&draws);
+    for (int i = 0; i < n_layer * n_group; i++)
+        w->srp[(first * n_group + i) * n_phase + phase] = moe_stats_interval(
+            draw + i * n, n, moe_tally_units(tally, i % n_group));
+    return MOE_OK;
+}
+
+static moe_err intervals_of_layers(void *user, int64_t task)
+{
+    const work *w = user;
+    const moe_tally *tally = &w->s->tally;
+    int64_t first = task * LAYERS, n_left = w->s->study->n_slot - first;
+    double *draw =
+        moe_calloc((size_t)w->s->study->opts->n_resample,
+                   LAYERS * (size_t)moe_tally_n_group(tally) * sizeof *draw);
     moe_err err = MOE_OK;
 
-    if (!pairs)
+    if (!draw)
         err = moe_fail(MOE_ERR_NOMEM, "segments: out of memory");
-    for (int i = 0; i < n_group * n_phase && err == MOE_OK; i++) {
-        moe_tally_cell cell = {i / n_phase, i % n_phase};
-        double *draw = pairs + width;
-        moe_tally_draws draws;
-
-        err = moe_tally_load(&draws, tally, cell, slot * width, width);
-        if (err != MOE_OK)
-            break;
-        for (int64_t d = 0; d < n; d++) {
-            to_real(pairs, moe_tally_draw(&draws, d), width);
-            draw[d] = best_of(pairs, w->s->m, study->shape->n_expert).srp;
-        }
-        moe_tally_draws_fini(&draws);
-        w->srp[slot * n_group * n_phase + i] =
-            moe_stats_interval(draw, n, moe_tally_units(tally, cell.group));
-    }
-    free(pairs);
+    for (int p = 0; p < moe_tally_n_phase(tally) && err == MOE_OK; p++)
+        err = intervals_of(w, first, n_left < LAYERS ? (int)n_left : LAYERS, p,
+                           draw);
+    free(draw);
     return err;
 }
 
@@ -330,8 +353,9 @@ static moe_err finish(void *user, moe_tables *out)
             sizeof *w.srp);
     if (!w.srp)
         return moe_fail(MOE_ERR_NOMEM, "segments: out of memory");
-    if ((err = moe_study_parallel(s->study, s->study->n_slot,
-                                  intervals_of_layer, &w)) == MOE_OK)
+    if ((err = moe_study_parallel(s->study,
+                                  (s->study->n_slot + LAYERS - 1) / LAYERS,
+                                  intervals_of_layers, &w)) == MOE_OK)
         err = put_table(out, &w);
     free(w.srp);
     return err;

@@ -140,8 +140,8 @@ void moe_tally_draws_fini(moe_tally_draws *d)
     for (int g = d->first; d->groups && g < d->end; g++)
         moe_resample_fini(&d->groups[g]);
     free(d->groups);
-    free(d->count);
     free(d->sum);
+    free(d->count);
     *d = (moe_tally_draws){0};
 }
 
@@ -175,9 +175,9 @@ moe_err moe_tally_load(moe_tally_draws *out, const moe_tally *t,
     moe_err err = MOE_OK;
 
     d.groups = moe_calloc((size_t)n_group, sizeof *d.groups);
+    d.sum = moe_calloc((size_t)n_group + 1, (size_t)n * sizeof *d.sum);
     d.count = moe_calloc((size_t)n, sizeof *d.count);
-    d.sum = moe_calloc((size_t)n, sizeof *d.sum);
-    if (!d.groups || !d.count || !d.sum)
+    if (!d.groups || !d.sum || !d.count)
         err = moe_fail(MOE_ERR_NOMEM, "out of memory for draws");
     for (int g = d.first; g < d.end && err == MOE_OK; g++)
         err = load_group(&d, g, cell.phase, from);
@@ -189,22 +189,33 @@ moe_err moe_tally_load(moe_tally_draws *out, const moe_tally *t,
     return MOE_OK;
 }
 
-static void add_sum(moe_tally_draws *d)
+const double *moe_tally_drawn(const moe_tally_draws *d, int group)
 {
+    return d->sum + group * d->n;
+}
+
+/* Once each group has its sums. */
+static const int64_t *add_groups(moe_tally_draws *d)
+{
+    double *all = d->sum + d->tally->study->n_group * d->n;
+
+    memset(all, 0, (size_t)d->n * sizeof *all);
+    for (int g = d->first; g < d->end; g++)
+        for (int64_t c = 0; c < d->n; c++)
+            all[c] += moe_tally_drawn(d, g)[c];
     for (int64_t c = 0; c < d->n; c++)
-        d->count[c] += (int64_t)d->sum[c];
+        d->count[c] = (int64_t)all[c];
+    return d->count;
 }
 
 const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw)
 {
     uint64_t seed = (uint64_t)d->tally->study->opts->seed;
 
-    memset(d->count, 0, (size_t)d->n * sizeof *d->count);
-    for (int g = d->first; g < d->end; g++) {
-        moe_resample_draw(d->sum, &d->groups[g], seed, (uint64_t)g, draw);
-        add_sum(d);
-    }
-    return d->count;
+    for (int g = d->first; g < d->end; g++)
+        moe_resample_draw(d->sum + g * d->n, &d->groups[g], seed, (uint64_t)g,
+                          draw);
+    return add_groups(d);
 }
 
 static int64_t pick_half(int32_t *pick, int64_t n, uint64_t seed,
@@ -232,7 +243,6 @@ const int64_t *moe_tally_part(moe_tally_draws *d, int64_t draw, bool half)
     uint64_t seed = (uint64_t)d->tally->study->opts->seed;
     int n_group = d->tally->study->n_group;
 
-    memset(d->count, 0, (size_t)d->n * sizeof *d->count);
     for (int g = d->first; g < d->end; g++) {
         moe_resample *of = &d->groups[g];
         uint64_t stream = (uint64_t)(draw * n_group + g);
@@ -240,10 +250,9 @@ const int64_t *moe_tally_part(moe_tally_draws *d, int64_t draw, bool half)
             half ? pick_half(of->pick, of->n_row, seed + HALVES, stream, draw)
                  : pick_by_coin(of->pick, of->n_row, seed + COINS, stream);
 
-        moe_resample_sum(d->sum, of, of->pick, n);
-        add_sum(d);
+        moe_resample_sum(d->sum + g * d->n, of, of->pick, n);
     }
-    return d->count;
+    return add_groups(d);
 }
 
 moe_units moe_tally_units(const moe_tally *t, int group)

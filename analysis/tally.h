@@ -77,8 +77,8 @@ typedef struct moe_tally_draws {
     int64_t n;            /* counters                  */
     int first, end;       /* groups that are drawn     */
     moe_resample *groups; /* [n_group]                 */
+    double *sum;          /* [n_group + 1, n]          */
     int64_t *count;       /* [n]                       */
-    double *sum;          /* [n]                       */
 } moe_tally_draws;
 
 /* A cell without a group (-1: there are none) has draws of zeros. */
@@ -91,6 +91,9 @@ const int64_t *moe_tally_draw(moe_tally_draws *d, int64_t draw);
  * half of each group, which has the one more of an odd number for every other
  * draw; else each row with probability 1/2. */
 const int64_t *moe_tally_part(moe_tally_draws *d, int64_t draw, bool half);
+/* Of the last draw, or part: what one group has in it, or (n_group) all; [n].
+ * A group alone has the same draws. */
+const double *moe_tally_drawn(const moe_tally_draws *d, int group);
 void moe_tally_draws_fini(moe_tally_draws *d);
 
 /* What the draws of a group are from. */

@@ -161,6 +161,56 @@ static void draws_of_documents_keep_the_mean(void **state)
     moe_trace_close_read(trace);
 }
 
+static void draws_of_all_groups_are_those_of_each(void **state)
+{
+    const routed_doc docs[] = {
+        {"a", "en", 1, 0}, {"b", "en", 2, 0}, {"a", "en", 3, 0}};
+    moe_trace *trace = open_three(docs, 3, 0);
+    const int32_t group[3] = {0, 1, 0};
+    const char *const labels[] = {"a", "b"};
+    const moe_study_opts opts = {.seed = 5};
+    const moe_study study = {.trace = trace,
+                             .shape = moe_trace_get_shape(trace),
+                             .opts = &opts,
+                             .n_group = 2,
+                             .group = labels,
+                             .doc_group = group,
+                             .n_doc = 3};
+    moe_tally_draws all, one;
+    moe_tally tally;
+
+    (void)state;
+    assert_ok(moe_tally_init(&tally, &study, 2, 100));
+    for (uint32_t d = 0; d < 3; d++) {
+        uint32_t *row;
+
+        assert_ok(moe_tally_row(&row, &tally, d));
+        row[0] = d + 1;
+        row[1] = 10 * d;
+    }
+    assert_ok(moe_tally_seal(&tally));
+    assert_ok(moe_tally_load(&all, &tally, (moe_tally_cell){2, 0}, 0, 2));
+    assert_ok(moe_tally_load(&one, &tally, (moe_tally_cell){0, 0}, 0, 2));
+    for (int i = 0; i < 20; i++) {
+        const int64_t *sum = moe_tally_draw(&all, i);
+        const int64_t *of_one = moe_tally_draw(&one, i);
+
+        for (int c = 0; c < 2; c++) {
+            double a = moe_tally_drawn(&all, 0)[c];
+            double b = moe_tally_drawn(&all, 1)[c];
+
+            assert_close(a, (double)of_one[c], 0);
+            assert_close(b, c == 0 ? 2 : 10, 0); /* its only document */
+            assert_close(a + b, (double)sum[c], 0);
+            assert_close(a + b, moe_tally_drawn(&all, 2)[c], 0);
+        }
+    }
+    moe_tally_draws_fini(&all);
+    moe_tally_draws_fini(&one);
+    moe_tally_fini(&tally);
+    moe_trace_close_read(trace);
+}
+
 static void threads_change_nothing(void **state)
 {
     moe_trace *trace = open_three(three, 4, 2);
@@ -179,6 +229,7 @@ int main(void)
             documents_that_are_alike_have_an_interval_without_width),
         cmocka_unit_test(prompt_and_generated_tokens_stand_apart),
         cmocka_unit_test(draws_of_documents_keep_the_mean),
+        cmocka_unit_test(draws_of_all_groups_are_those_of_each),
         cmocka_unit_test(threads_change_nothing),
     };
     int failed = cmocka_run_group_tests_name("balance", tests, NULL, NULL);
