@@ -13,18 +13,37 @@ enum {
     WIDE = MOE_LOGS_WIDE,
     GROUPS = 8,            /* of lanes                            */
     LANES = GROUPS * WIDE, /* pairs that are counted together     */
-    SMALL = 64             /* halves up to this size of a class have a table */
+    SMALL = 64,            /* halves up to this size of a class have a table */
+    NARROW = 16            /* counts of 16 bits at a time                    */
 };
 
 /* Aligned as allocated memory is. */
 typedef int32_t group
     __attribute__((vector_size(WIDE * sizeof(int32_t)), aligned(16)));
+typedef double doubles
+    __attribute__((vector_size(WIDE * sizeof(double)), aligned(16)));
+typedef uint16_t narrow
+    __attribute__((vector_size(NARROW * sizeof(uint16_t)), aligned(16)));
+typedef uint16_t half_narrow
+    __attribute__((vector_size(WIDE * sizeof(uint16_t))));
 
 /* Counts of one thing in the first halves of pairs, or in the others. */
 typedef union lanes {
     group g[GROUPS];
     int32_t n[LANES];
 } lanes;
+
+/* The same of at most UINT16_MAX observations. */
+typedef union narrow_lanes {
+    narrow g[LANES / NARROW];
+    uint16_t n[LANES];
+} narrow_lanes;
+
+/* Numbers of one group of lanes. */
+typedef union eight {
+    group g;
+    int32_t n[WIDE];
+} eight;
 
 /* Where the means for a class of `all` begin; [all + 1, all + 1] of them. */
 static int32_t small_at(int32_t all)
@@ -73,40 +92,39 @@ typedef struct count {
     int32_t whole;
 } count;
 
-/* Levels, or values. */
+/* Of cells, levels, or values those that count: 0 log 0 = 1 log 1 = 0. */
 typedef struct seen {
     const count **of;
-    int n;
+    int64_t n;
 } seen;
 
-/* A value at a level of the class at hand. */
-typedef struct cell {
-    count n;
-    int level;
-    int32_t value;
-} cell;
+/* A value at the level at hand, since it was last added up. */
+typedef struct tally {
+    narrow_lanes first;
+    int32_t whole, value;
+} tally;
 
 typedef struct work {
     const moe_halves *h;
-    const int32_t *chose; /* [strata->n]                                  */
-    int n_lane;           /* pairs at hand                                */
-    int n_group;          /* that hold them                               */
-    lanes used;           /* all bits: a pair has the lane                */
-    lanes *mask;          /* [n_doc] all bits: the first half has it      */
-    int64_t n_cell;       /* of the class at hand                         */
-    int n_level, n_value;
-    cell *cells;   /* [most cells]                                 */
-    count *levels; /* [most levels]                                */
-    count *values; /* [n_value] those that the class has           */
-    count all;
-    int32_t *number;  /* [n_value] of each in values; -1: not there */
-    int64_t *cell_of; /* [n_value] at the level at hand; -1: none   */
-    int32_t *here;    /* [most cells] in the document at hand       */
-    int64_t *touched; /* [most cells] those it has                  */
-    seen some_levels; /* [most levels] scratch                      */
-    seen some_values; /* [n_value] scratch                          */
-    double *sum;      /* [2, LANES] of each half: x log x of the cells, less
-                         their means by chance                      */
+    const int32_t *chose;    /* [strata->n]                                  */
+    int n_lane;              /* pairs at hand                                */
+    int n_group;             /* that hold them                               */
+    lanes used;              /* all bits: a pair has the lane                */
+    narrow_lanes *mask;      /* [n_doc] all bits: the first half has it      */
+    int64_t n_cell, n_level; /* of the class at hand                      */
+    int n_value, n_tally;
+    count *cells;      /* [most cells] values at levels                */
+    count *levels;     /* [most levels]                                */
+    count *values;     /* [n_value] those that the class has ...       */
+    int32_t *value;    /* ... and which these are                      */
+    int32_t *number;   /* [n_value] of each in values; -1: not there   */
+    count all;         /* of the class                                 */
+    tally *tallies;    /* [n_value] of the level at hand               */
+    int32_t *tally_of; /* [n_value] -1: none                           */
+    seen some_cells, some_levels, some_values;
+    seen many_levels, many_values; /* scratch */
+    double *sum; /* [2, LANES] of each half: x log x of the cells, less their
+                    means by chance                                        */
 } work;
 
 static void work_fini(work *w)
@@ -115,60 +133,54 @@ static void work_fini(work *w)
     free(w->cells);
     free(w->levels);
     free(w->values);
+    free(w->value);
     free(w->number);
-    free(w->cell_of);
-    free(w->here);
-    free(w->touched);
+    free(w->tallies);
+    free(w->tally_of);
+    free(w->some_cells.of);
     free(w->some_levels.of);
     free(w->some_values.of);
+    free(w->many_levels.of);
+    free(w->many_values.of);
     free(w->sum);
 }
 
-/* The most levels and the most cells that a class can have. */
-static void measure(int64_t *n_level, int64_t *n_cell, const moe_strata *s,
-                    int64_t n_value)
+static bool seen_make(seen *s, size_t n)
 {
-    *n_level = *n_cell = 1;
-    for (int64_t from = 0, to; from < s->n; from = to) {
-        int64_t levels = 1, cells;
-
-        to = moe_strata_class(s, from);
-        for (int64_t i = from + 1; i < to; i++)
-            levels += s->cut[i] > 0;
-        cells = levels * n_value < to - from ? levels * n_value : to - from;
-        *n_level = levels > *n_level ? levels : *n_level;
-        *n_cell = cells > *n_cell ? cells : *n_cell;
-    }
+    s->of = moe_calloc(n, sizeof *s->of);
+    return s->of != NULL;
 }
 
 static moe_err work_make(work *w, const moe_halves *h, const int32_t *value,
                          int n_value)
 {
-    int64_t n_level, n_cell;
+    size_t n_level = (size_t)h->strata->most_levels, n = (size_t)n_value;
+    size_t n_obs = (size_t)h->strata->n;
+    size_t n_cell = n_level < n_obs / n ? n_level * n : n_obs;
+    bool made;
 
     *w = (work){.h = h, .chose = value};
-    measure(&n_level, &n_cell, h->strata, n_value);
     w->mask = moe_calloc((size_t)h->n_doc, sizeof *w->mask);
-    w->cells = moe_calloc((size_t)n_cell, sizeof *w->cells);
-    w->levels = moe_calloc((size_t)n_level, sizeof *w->levels);
-    w->values = moe_calloc((size_t)n_value, sizeof *w->values);
-    w->number = moe_calloc((size_t)n_value, sizeof *w->number);
-    w->cell_of = moe_calloc((size_t)n_value, sizeof *w->cell_of);
-    w->here = moe_calloc((size_t)n_cell, sizeof *w->here);
-    w->touched = moe_calloc((size_t)n_cell, sizeof *w->touched);
-    w->some_levels.of = moe_calloc((size_t)n_level, sizeof *w->some_levels.of);
-    w->some_values.of = moe_calloc((size_t)n_value, sizeof *w->some_values.of);
+    w->cells = moe_calloc(n_cell, sizeof *w->cells);
+    w->levels = moe_calloc(n_level, sizeof *w->levels);
+    w->values = moe_calloc(n, sizeof *w->values);
+    w->value = moe_calloc(n, sizeof *w->value);
+    w->number = moe_calloc(n, sizeof *w->number);
+    w->tallies = moe_calloc(n, sizeof *w->tallies);
+    w->tally_of = moe_calloc(n, sizeof *w->tally_of);
     w->sum = moe_calloc(2 * LANES, sizeof *w->sum);
-    if (!w->mask || !w->cells || !w->levels || !w->values || !w->number ||
-        !w->cell_of || !w->here || !w->touched || !w->some_levels.of ||
-        !w->some_values.of || !w->sum) {
+    made = seen_make(&w->some_cells, n_cell);
+    made = seen_make(&w->some_levels, n_level) && made;
+    made = seen_make(&w->some_values, n) && made;
+    made = seen_make(&w->many_levels, n_level) && made;
+    made = seen_make(&w->many_values, n) && made;
+    if (!made || !w->mask || !w->cells || !w->levels || !w->values ||
+        !w->value || !w->number || !w->tallies || !w->tally_of || !w->sum) {
         work_fini(w);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for half-samples");
     }
     for (int v = 0; v < n_value; v++)
-        w->number[v] = -1;
-    for (int v = 0; v < n_value; v++)
-        w->cell_of[v] = -1;
+        w->number[v] = w->tally_of[v] = -1;
     return MOE_OK;
 }
 
@@ -184,113 +196,135 @@ static void choose_pairs(work *w, int64_t pair)
         w->used.n[i] = i < w->n_lane ? -1 : 0;
         for (int64_t d = 0; d < h->n_doc; d++)
             w->mask[d].n[i] =
-                i < w->n_lane && h->first[(pair + i) * h->n_doc + d] ? -1 : 0;
+                i < w->n_lane && h->first[(pair + i) * h->n_doc + d]
+                    ? UINT16_MAX
+                    : 0;
     }
     memset(w->sum, 0, 2 * LANES * sizeof *w->sum);
 }
 
 /* ---- counting a class ---- */
 
-/* The cell of a value at the level at hand. */
-static int64_t find_cell(work *w, int32_t value)
+static int32_t new_tally(work *w, int32_t value)
 {
-    int64_t at = w->cell_of[value];
-
-    if (at >= 0)
-        return at;
     if (w->number[value] < 0) {
         w->number[value] = w->n_value;
+        w->value[w->n_value] = value;
         w->values[w->n_value++] = (count){.whole = 0};
     }
-    at = w->n_cell++;
-    w->cells[at] = (cell){.level = w->n_level - 1, .value = value};
-    return w->cell_of[value] = at;
+    w->cells[w->n_cell++] = (count){.whole = 0};
+    w->tallies[w->n_tally].value = value;
+    return w->tally_of[value] = w->n_tally++;
 }
 
-/* What a document has at the level at hand. */
+/* Observations [from, to), so few that 16 bits count them. */
 MOE_CLONES
-static void add_document(work *w, int32_t doc, int64_t n_touched)
+static void tally_some(work *w, int64_t from, int64_t to)
 {
-    const lanes *mask = &w->mask[doc];
+    for (int64_t i = from; i < to; i++) {
+        const narrow_lanes *mask = &w->mask[w->h->doc[i]];
+        int32_t value = w->chose[i], at;
+        tally *own;
 
-    for (int64_t i = 0; i < n_touched; i++) {
-        int64_t at = w->touched[i];
-        int32_t n = w->here[at];
-        group *to = w->cells[at].n.first.g;
-
-        for (int g = 0; g < w->n_group; g++)
-            to[g] += mask->g[g] & n;
-        w->cells[at].n.whole += n;
-        w->here[at] = 0;
+        if (value < 0)
+            continue;
+        at = w->tally_of[value];
+        own = &w->tallies[at >= 0 ? at : new_tally(w, value)];
+        for (int g = 0; g < LANES / NARROW; g++)
+            own->first.g[g] -= mask->g[g];
+        own->whole++;
     }
 }
 
-static void add_level(work *w)
+/* What was tallied is counted; the cells of the level begin at `first`. */
+MOE_CLONES
+static void add_tallies(work *w, int64_t first)
 {
+    for (int t = 0; t < w->n_tally; t++) {
+        tally *own = &w->tallies[t];
+        count *const to[] = {&w->cells[first + t], &w->levels[w->n_level - 1],
+                             &w->values[w->number[own->value]], &w->all};
+
+        for (int g = 0; g < w->n_group; g++) {
+            half_narrow n;
+
+            memcpy(&n, own->first.n + g * WIDE, sizeof n);
+            for (int k = 0; k < 4; k++)
+                to[k]->first.g[g] += __builtin_convertvector(n, group);
+        }
+        for (int k = 0; k < 4; k++)
+            to[k]->whole += own->whole;
+        *own = (tally){.value = own->value};
+    }
+}
+
+static void count_level(work *w, int64_t from, int64_t to)
+{
+    int64_t first = w->n_cell;
+
     w->levels[w->n_level++] = (count){.whole = 0};
-}
-
-static inline void add_count(count *to, const count *from, int n_group)
-{
-    for (int g = 0; g < n_group; g++)
-        to->first.g[g] += from->first.g[g];
-    to->whole += from->whole;
-}
-
-/* Cells from `first` on are all that their level has. */
-MOE_CLONES
-static void close_level(work *w, int64_t first)
-{
-    for (int64_t i = first; i < w->n_cell; i++) {
-        cell *c = &w->cells[i];
-
-        w->cell_of[c->value] = -1;
-        add_count(&w->levels[c->level], &c->n, w->n_group);
-        add_count(&w->values[w->number[c->value]], &c->n, w->n_group);
-        add_count(&w->all, &c->n, w->n_group);
+    for (int64_t i = from, end; i < to; i = end) {
+        end = to - i < UINT16_MAX ? to : i + UINT16_MAX;
+        tally_some(w, i, end);
+        add_tallies(w, first);
     }
+    for (int t = 0; t < w->n_tally; t++)
+        w->tally_of[w->tallies[t].value] = -1;
+    w->n_tally = 0;
+}
+
+static void choose_seen(seen *to, const count *of, int64_t n)
+{
+    to->n = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (of[i].whole > 1)
+            to->of[to->n++] = &of[i];
 }
 
 /* Observations [from, to), a class. */
 static void count_class(work *w, int64_t from, int64_t to)
 {
-    const moe_strata *s = w->h->strata;
-    const int32_t *doc = w->h->doc;
-    int64_t level_at = 0, n_touched = 0;
-
     w->n_cell = w->n_level = w->n_value = 0;
     w->all = (count){.whole = 0};
-    add_level(w);
-    for (int64_t i = from; i < to; i++) {
-        bool next = i > from && s->cut[i] > 0;
-
-        if (n_touched && (next || doc[i] != doc[i - 1])) {
-            add_document(w, doc[i - 1], n_touched);
-            n_touched = 0;
-        }
-        if (next) {
-            close_level(w, level_at);
-            level_at = w->n_cell;
-            add_level(w);
-        }
-        if (w->chose[i] >= 0) {
-            int64_t at = find_cell(w, w->chose[i]);
-
-            if (w->here[at]++ == 0)
-                w->touched[n_touched++] = at;
-        }
+    for (int64_t i = from, end; i < to; i = end) {
+        end = moe_strata_level(w->h->strata, i);
+        count_level(w, i, end);
     }
-    add_document(w, doc[to - 1], n_touched);
-    close_level(w, level_at);
+    for (int v = 0; v < w->n_value; v++)
+        w->number[w->value[v]] = -1;
+    choose_seen(&w->some_cells, w->cells, w->n_cell);
+    choose_seen(&w->some_levels, w->levels, w->n_level);
+    choose_seen(&w->some_values, w->values, w->n_value);
 }
 
 /* ---- what it tells ---- */
 
-/* Add x log x of a count. */
-static void add_logs(double *sum, const work *w, const count *c)
+/* Numbers that lie apart. */
+static inline void pick(doubles *out, const double *from, const int32_t *at)
 {
-    for (int i = 0; i < w->n_lane; i++)
-        sum[i] += moe_logs_of(&w->h->strata->logs, c->first.n[i]);
+    *out = (doubles){from[at[0]], from[at[1]], from[at[2]], from[at[3]],
+                     from[at[4]], from[at[5]], from[at[6]], from[at[7]]};
+}
+
+/* Add x log x of all cells to the sums of a group of lanes. */
+MOE_CLONES
+static void add_cells(doubles *sum, const work *w, int g)
+{
+    const moe_logs *t = &w->h->strata->logs;
+    doubles own = *sum, x_log_x;
+
+    for (int64_t c = 0; c < w->some_cells.n; c++) {
+        const count *cell = w->some_cells.of[c];
+        const int32_t *n = cell->first.n + g * WIDE;
+
+        if (cell->whole < t->size)
+            pick(&x_log_x, t->x_log_x, n);
+        else
+            for (int i = 0; i < WIDE; i++)
+                x_log_x[i] = moe_logs_of(t, n[i]);
+        own += x_log_x;
+    }
+    *sum = own;
 }
 
 /* Whether the table has all means of a group of lanes. */
@@ -303,22 +337,27 @@ static bool is_small(const work *w, int g)
     return most <= SMALL;
 }
 
-/* Take the means by chance of a value at all levels from the sums of a group of
- * lanes. */
-static void take_small(double *sum, const work *w, const count *value, int g)
+/* Take the means by chance of values at levels from the sums. */
+MOE_CLONES
+static void take_small(doubles *sum, const work *w, int g)
 {
-    const int32_t *all = w->all.first.n + g * WIDE;
-    const int32_t *marked = value->first.n + g * WIDE;
-    const double *row[WIDE];
+    const group all = w->all.first.g[g];
+    doubles own = *sum, mean = {0};
+    eight plane, at;
 
     for (int i = 0; i < WIDE; i++)
-        row[i] = w->h->small + small_at(all[i]) + marked[i] * (all[i] + 1);
-    for (int l = 0; l < w->n_level; l++) {
-        const int32_t *drawn = w->levels[l].first.n + g * WIDE;
+        plane.n[i] = small_at(w->all.first.n[g * WIDE + i]);
+    for (int64_t v = 0; v < w->some_values.n; v++) {
+        const group *marked = &w->some_values.of[v]->first.g[g];
+        const group row = plane.g + *marked * (all + 1);
 
-        for (int i = 0; i < WIDE && w->levels[l].whole > 1; i++)
-            sum[i] -= row[i][drawn[i]];
+        for (int64_t l = 0; l < w->some_levels.n; l++) {
+            at.g = row + w->some_levels.of[l]->first.g[g];
+            pick(&mean, w->h->small, at.n);
+            own -= mean;
+        }
     }
+    *sum = own;
 }
 
 static bool is_few(const count *c, int g)
@@ -332,27 +371,18 @@ static bool is_few(const count *c, int g)
     return most <= MOE_LOGS_FEW;
 }
 
-/* Those of which more than one was seen: 0 log 0 = 1 log 1 = 0. */
-static void choose_seen(seen *to, const count *of, int n)
-{
-    to->n = 0;
-    for (int i = 0; i < n; i++)
-        if (of[i].whole > 1)
-            to->of[to->n++] = &of[i];
-}
-
 /* The means of each that is few with all of the others at once, which gives the
  * sum of `few` of them. Those that are many stay. */
 static void add_few(double *few, seen *of, const seen *others, const work *w,
                     int g)
 {
     double power[(MOE_LOGS_FEW + 1) * WIDE] = {0};
-    int n = 0;
+    int64_t n = 0;
 
-    for (int i = 0; i < others->n; i++)
+    for (int64_t i = 0; i < others->n; i++)
         moe_logs_fall(power, others->of[i]->first.n + g * WIDE);
     moe_logs_share(power, w->all.first.n + g * WIDE);
-    for (int i = 0; i < of->n; i++)
+    for (int64_t i = 0; i < of->n; i++)
         if (is_few(of->of[i], g))
             moe_logs_few(few, &w->h->strata->logs, power,
                          of->of[i]->first.n + g * WIDE);
@@ -361,41 +391,47 @@ static void add_few(double *few, seen *of, const seen *others, const work *w,
     of->n = n;
 }
 
-static void take_large(double *sum, work *w, int g)
+static void copy_seen(seen *to, const seen *from)
 {
-    seen *values = &w->some_values, *levels = &w->some_levels;
-    double few[WIDE] = {0}, mean[WIDE];
+    memcpy(to->of, from->of, (size_t)from->n * sizeof *to->of);
+    to->n = from->n;
+}
 
-    choose_seen(values, w->values, w->n_value);
-    choose_seen(levels, w->levels, w->n_level);
+static void take_large(doubles *sum, work *w, int g)
+{
+    seen *values = &w->many_values, *levels = &w->many_levels;
+    double few[WIDE] = {0}, mean[WIDE];
+    doubles taken;
+
+    copy_seen(values, &w->some_values);
+    copy_seen(levels, &w->some_levels);
     add_few(few, levels, values, w, g);
     add_few(few, values, levels, w, g);
-    for (int i = 0; i < WIDE; i++)
-        sum[i] -= few[i];
-    for (int l = 0; l < levels->n; l++)
-        for (int v = 0; v < values->n; v++) {
+    memcpy(&taken, few, sizeof taken);
+    *sum -= taken;
+    for (int64_t l = 0; l < levels->n; l++)
+        for (int64_t v = 0; v < values->n; v++) {
             moe_logs_means(mean, &w->h->strata->logs, w->all.first.n + g * WIDE,
                            values->of[v]->first.n + g * WIDE,
                            levels->of[l]->first.n + g * WIDE);
-            for (int i = 0; i < WIDE; i++)
-                sum[i] -= mean[i];
+            memcpy(&taken, mean, sizeof taken);
+            *sum -= taken;
         }
 }
 
 /* The margins of a class are those by chance, too. */
 static void add_side(work *w, double *sum)
 {
-    for (int64_t i = 0; i < w->n_cell; i++)
-        if (w->cells[i].n.whole > 1)
-            add_logs(sum, w, &w->cells[i].n);
     for (int g = 0; g < w->n_group; g++) {
-        if (!is_small(w, g)) {
-            take_large(sum + g * WIDE, w, g);
-            continue;
-        }
-        for (int v = 0; v < w->n_value; v++)
-            if (w->values[v].whole > 1)
-                take_small(sum + g * WIDE, w, &w->values[v], g);
+        doubles own;
+
+        memcpy(&own, sum + g * WIDE, sizeof own);
+        add_cells(&own, w, g);
+        if (is_small(w, g))
+            take_small(&own, w, g);
+        else
+            take_large(&own, w, g);
+        memcpy(sum + g * WIDE, &own, sizeof own);
     }
 }
 
@@ -410,12 +446,12 @@ MOE_CLONES
 static void turn_class(work *w)
 {
     turn(&w->all, w);
-    for (int l = 0; l < w->n_level; l++)
+    for (int64_t l = 0; l < w->n_level; l++)
         turn(&w->levels[l], w);
     for (int v = 0; v < w->n_value; v++)
         turn(&w->values[v], w);
     for (int64_t i = 0; i < w->n_cell; i++)
-        turn(&w->cells[i].n, w);
+        turn(&w->cells[i], w);
 }
 
 /* Of one value there is no more to tell by a level than by chance. */
@@ -438,8 +474,6 @@ static void add_class(work *w, int64_t from, int64_t to)
     add_side(w, w->sum);
     turn_class(w);
     add_side(w, w->sum + LANES);
-    for (int64_t i = 0; i < w->n_cell; i++)
-        w->number[w->cells[i].value] = -1;
 }
 
 static void put_pairs(double *out, const work *w, const int64_t *known)

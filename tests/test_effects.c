@@ -333,13 +333,14 @@ static void check_halves(const moe_strata *s, const int32_t *doc,
                     .n_doc = N_DOCS,
                     .n_pair = n_pair,
                     .first = first};
+    int32_t *half = moe_calloc((size_t)s->n, sizeof *half);
     double got[2 * MOST_PAIRS];
 
+    assert_non_null(half);
     assert_ok(moe_halves_make(&h));
     assert_ok(moe_halves_beyond(got, &h, value, N_VALUES));
     for (int p = 0; p < n_pair; p++)
         for (int side = 0; side < 2; side++) {
-            int32_t half[N_OBS];
             moe_conditional c;
 
             for (int64_t i = 0; i < s->n; i++)
@@ -353,6 +354,7 @@ static void check_halves(const moe_strata *s, const int32_t *doc,
                              1e-12);
         }
     moe_halves_fini(&h);
+    free(half);
 }
 
 /* Few classes are large and many are small; some are of one level. */
@@ -383,6 +385,34 @@ static void halves_tell_what_each_alone_would(void **state)
     check_halves(&s, doc_of, sorted, first, 3);
     check_halves(&s, doc_of, sorted, first, MOST_PAIRS);
     moe_strata_fini(&s);
+}
+
+/* Documents in turn, so that counts of 16 bits would run over. */
+static void halves_of_a_level_of_many_observations_are_counted(void **state)
+{
+    enum { N = 3 * UINT16_MAX };
+    int32_t *class = moe_calloc(N, sizeof *class);
+    int32_t *level = moe_calloc(N, sizeof *level);
+    int32_t *value = moe_calloc(N, sizeof *value);
+    int32_t *doc = moe_calloc(N, sizeof *doc);
+    bool first[2 * N_DOCS] = {false};
+    moe_strata s;
+
+    (void)state;
+    assert_true(class && level && value && doc);
+    for (int32_t i = 0; i < N; i++) {
+        level[i] = i >= 5; /* all but these: at one level, in order */
+        value[i] = i % N_DOCS == 0;
+        doc[i] = i % N_DOCS;
+    }
+    memset(first + N_DOCS, true, N_DOCS - 1);
+    make_strata(&s, class, level, N);
+    check_halves(&s, doc, value, first, 2);
+    moe_strata_fini(&s);
+    free(class);
+    free(level);
+    free(value);
+    free(doc);
 }
 
 /* ---- planted traces: 40 documents of 250 tokens in four domains ---- */
@@ -692,6 +722,7 @@ int main(void)
         cmocka_unit_test(one_class_is_a_contingency_table),
         cmocka_unit_test(chance_is_the_mean_over_shuffles_within_classes),
         cmocka_unit_test(halves_tell_what_each_alone_would),
+        cmocka_unit_test(halves_of_a_level_of_many_observations_are_counted),
         cmocka_unit_test(factors_in_sequence_are_each_given_those_before),
         cmocka_unit_test(strata_without_observations_give_nothing),
         cmocka_unit_test(a_router_of_tokens_has_no_domain_effect_beyond_them),
