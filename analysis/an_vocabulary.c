@@ -16,7 +16,8 @@
 static const char formula[] =
     "N(x): occurrences of token id x; N(x,e): those where expert e is among "
     "the "
-    "k chosen; T tokens, N(e) their sums. lift = (N(x,e)/N(x)) / (N(e)/T); 1 "
+    "k chosen (the first with vocabulary.compat=olmoe); T tokens, N(e) their "
+    "sums. lift = (N(x,e)/N(x)) / (N(e)/T); 1 "
     "by "
     "chance. Ids with N(x) under the floor are left out; order: lift, then "
     "N(x,e), then the lower id. Over all documents looked at.";
@@ -93,6 +94,7 @@ typedef struct special {
 typedef struct state {
     const moe_study *study;
     int64_t top, floor;
+    bool olmoe;        /* first choices only, as that paper's code counts */
     int n_choice;      /* of the k choices count so many                  */
     int64_t n_type;    /* token ids, and so the most that are bound       */
     int32_t *group;    /* [n_place] of the record; -1: no token           */
@@ -128,8 +130,9 @@ static moe_err begin(void **out, const moe_study *study)
     if (!s)
         return moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
     s->study = study;
-    s->n_choice = strcmp(compat, "olmoe") == 0 ? 1 : study->shape->top_k;
-    if (strcmp(compat, "olmoe") != 0 && strcmp(compat, "none") != 0) {
+    s->olmoe = strcmp(compat, "olmoe") == 0;
+    s->n_choice = s->olmoe ? 1 : study->shape->top_k;
+    if (!s->olmoe && strcmp(compat, "none") != 0) {
         end(s);
         return moe_fail(MOE_ERR_ARG,
                         "--set vocabulary.compat: '%s' is neither none nor "
@@ -418,6 +421,8 @@ static moe_err finish(void *user, moe_tables *out)
         err = moe_study_parallel(s->study, s->study->n_slot, do_layer, s);
     if (err == MOE_OK && (err = put_bounds(out, s)) == MOE_OK)
         err = put_specials(out, s);
+    for (int t = 0; t < out->n && err == MOE_OK && s->olmoe; t++)
+        moe_table_note(out->item[t], "compat=olmoe: first choices only.");
     return err;
 }
 

@@ -634,6 +634,8 @@ static void as_in_the_code_of_olmoe_first_choices_alone_count(void **state)
     assert_close(routed_get(t, "group=a", "information"),
                  moe_stats_entropy(all, 2) - moe_stats_entropy(seven, 2) / 2,
                  1e-14);
+    assert_string_equal(moe_table_note_at(t, 0),
+                        "compat=olmoe: first choices only.");
     moe_tables_fini(&tables);
     moe_trace_close_read(trace);
 }
