@@ -13,9 +13,9 @@
 #include <string.h>
 
 static const char formula[] =
-    "Features of a token: class (byte: a piece that is no valid UTF-8; "
-    "other_letters: with a letter that is not Latin; word_start and "
-    "continuation: with a Latin letter, at and behind the start of a word; "
+    "Features of a token: class, the first that fits (byte: a piece that is no "
+    "valid UTF-8; other_letters: with a letter that is not Latin; word_start "
+    "and continuation: with a Latin letter, at and behind the start of a word; "
     "digit; punctuation; white_space; control), word (its place among the "
     "pieces of a word, for pieces with letters), line (line_feed; indent_1, 2 "
     "and later: white space that begins a line; first: the first token of a "
@@ -95,6 +95,7 @@ static const feature features[N_FEATURE] = {
 typedef struct state {
     const moe_study *study;
     moe_classes classes;
+    moe_class_place at;
     moe_token_kind *kinds; /* [n_room] of a window */
     int64_t n_room;
     /* [n_slot] rows of [N_KIND, 2 E + 1]: first choices, all choices, tokens */
@@ -172,8 +173,7 @@ static moe_err window(void *user, const moe_span *span)
         s->kinds = grown;
         s->n_room = span->n_tok;
     }
-    moe_classes_see(s->kinds, &s->classes, span->vocab, span->n_tok,
-                    span->window == 0);
+    moe_classes_see(s->kinds, &s->classes, &s->at, span);
     for (int i = 0; i < s->study->n_slot; i++) {
         uint32_t *count = moe_blocks_of(&s->blocks, i, span->doc);
         const int32_t *expert =

@@ -126,13 +126,7 @@ void moe_classes_fini(moe_classes *c)
     c->flags = NULL;
 }
 
-typedef struct place { /* between two tokens */
-    int in_word;       /* pieces of the word so far     */
-    int indent;        /* white space of the line so far */
-    bool fresh;        /* only white space in the line  */
-} place;
-
-static void see_word(moe_token_kind *out, place *p, int flags)
+static void see_word(moe_token_kind *out, moe_class_place *p, int flags)
 {
     if (out->class == MOE_CLASS_BYTE || out->class == MOE_CLASS_CONTROL)
         return;
@@ -150,7 +144,7 @@ static void see_word(moe_token_kind *out, place *p, int flags)
     p->in_word = flags & ENDS_LETTER ? p->in_word + 1 : 0;
 }
 
-static void see_line(moe_token_kind *out, place *p, int flags)
+static void see_line(moe_token_kind *out, moe_class_place *p, int flags)
 {
     out->line = MOE_LINE_INSIDE;
     if (out->class == MOE_CLASS_CONTROL)
@@ -170,23 +164,37 @@ static void see_line(moe_token_kind *out, place *p, int flags)
     }
 }
 
-void moe_classes_see(moe_token_kind *out, const moe_classes *c,
-                     const int32_t *vocab, int64_t n, bool fresh)
+/* A BOS token may lie before the first token, and between two windows. */
+static void go_on(moe_class_place *p, const moe_span *span)
 {
-    place p = {.fresh = fresh};
+    int64_t gap = span->position - p->next;
 
-    for (int64_t t = 0; t < n; t++) {
-        int flags;
+    if (!p->begun || p->doc != span->doc || gap < 0 ||
+        gap > (span->window != p->window))
+        *p =
+            (moe_class_place){.begun = true,
+                              .doc = span->doc,
+                              .fresh = span->window == 0 && span->position < 2};
+    p->window = span->window;
+    p->next = span->position + span->n_tok;
+}
+
+void moe_classes_see(moe_token_kind *out, const moe_classes *c,
+                     moe_class_place *at, const moe_span *span)
+{
+    go_on(at, span);
+    for (int64_t t = 0; t < span->n_tok; t++) {
+        int32_t v = span->vocab[t];
 
         out[t] = (moe_token_kind){-1, -1, -1};
-        if (vocab[t] < 0) {
-            p = (place){0};
+        if (v < 0) {
+            at->in_word = at->indent = 0;
+            at->fresh = false;
             continue;
         }
-        flags = c->flags[vocab[t]];
-        out[t].class = (int8_t)(flags & CLASS);
-        see_word(&out[t], &p, flags);
-        see_line(&out[t], &p, flags);
+        out[t].class = (int8_t)(c->flags[v] & CLASS);
+        see_word(&out[t], at, c->flags[v]);
+        see_line(&out[t], at, c->flags[v]);
     }
 }
 

@@ -34,7 +34,8 @@ typedef enum moe_class {
 
 /* Pieces with letters by their place in the word. A word starts with a piece
  * that begins with white space, or behind one that does not end in a letter;
- * single bytes and controls stand in no word and end none. */
+ * single bytes and controls stand in no word and end none. Words and lines go on
+ * from one window of a document to the next. */
 typedef enum moe_word {
     MOE_WORD_FIRST = 0,
     MOE_WORD_SECOND,
@@ -63,18 +64,30 @@ typedef struct moe_classes {
     uint8_t *flags; /* [n_vocab] */
 } moe_classes;
 
+/* Where a reader of windows stands; zeros before the first. */
+typedef struct moe_class_place {
+    bool begun;
+    int64_t doc, next; /* document, and position of the token to come     */
+    int window;        /* of the token before                             */
+    int in_word;       /* pieces of the word so far                       */
+    int indent;        /* white space of the line so far                  */
+    bool fresh;        /* the line has nothing else yet                   */
+} moe_class_place;
+
 moe_err moe_classes_init(moe_classes *c, const moe_trace *trace) MOE_MUST_CHECK;
 void moe_classes_fini(moe_classes *c);
 
 /*
- * moe_classes_see - the kinds of the tokens of one window.
+ * moe_classes_see - the kinds of the tokens of one window, or of a run of it.
  *
- *   out    [n]
- *   vocab  [n]  in [-1, n_vocab)
- *   fresh  the window begins the document, and so a line
+ *   out   [span->n_tok]
+ *   at    where the reader stands; moved behind the span. Text goes on where the
+ *         span follows upon the one before; the start of a document begins a
+ *         line, and of text after a gap nothing is known.
+ *   span  with vocab, each in [-1, n_vocab)
  */
 void moe_classes_see(moe_token_kind *out, const moe_classes *c,
-                     const int32_t *vocab, int64_t n, bool fresh);
+                     moe_class_place *at, const moe_span *span);
 
 /* "word_start", "second", "indent_1": static text. */
 const char *moe_class_name(int class);

@@ -104,8 +104,7 @@ static moe_err see_classes(moe_ties *t, const moe_span *span)
         t->kinds = grown;
         t->n_room = span->n_tok;
     }
-    moe_classes_see(t->kinds, &t->classes, span->vocab, span->n_tok,
-                    span->window == 0);
+    moe_classes_see(t->kinds, &t->classes, &t->at, span);
     return MOE_OK;
 }
 

@@ -13,6 +13,7 @@ typedef struct moe_ties {
     const moe_study *study;
     bool by_class; /* the trace has token ids        */
     moe_classes classes;
+    moe_class_place at;
     moe_token_kind *kinds; /* [n_room] of a window           */
     int64_t n_room;
     /* [n_slot] rows of [prompt and generated, classes and unknown, margins from

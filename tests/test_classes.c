@@ -105,6 +105,7 @@ static void tokens_are_told_apart_by_their_pieces_and_places(void **state)
 {
     moe_trace *trace = open_text(0);
     moe_token_kind kind[N_PIECE];
+    moe_class_place at = {0};
     int32_t vocab[N_PIECE];
     moe_classes c;
 
@@ -112,7 +113,8 @@ static void tokens_are_told_apart_by_their_pieces_and_places(void **state)
     assert_ok(moe_classes_init(&c, trace));
     for (int i = 0; i < N_PIECE; i++)
         vocab[i] = i;
-    moe_classes_see(kind, &c, vocab, N_PIECE, true);
+    moe_classes_see(kind, &c, &at,
+                    &(moe_span){.vocab = vocab, .n_tok = N_PIECE});
     for (int i = 0; i < N_PIECE; i++) {
         assert_string_equal(moe_class_name(kind[i].class), classes[i]);
         assert_string_equal(kind[i].word < 0 ? "" : moe_word_name(kind[i].word),
@@ -123,22 +125,70 @@ static void tokens_are_told_apart_by_their_pieces_and_places(void **state)
     moe_trace_close_read(trace);
 }
 
+/* Two spans of a text; the second of window `window`, `skip` places on. */
+static void see_cut(moe_token_kind *out, const moe_classes *c, int cut,
+                    int window, int skip)
+{
+    moe_class_place at = {0};
+    int32_t vocab[N_PIECE];
+
+    for (int i = 0; i < N_PIECE; i++)
+        vocab[i] = i;
+    /* behind a BOS token, which is not looked at */
+    moe_classes_see(out, c, &at,
+                    &(moe_span){.vocab = vocab, .n_tok = cut, .position = 1});
+    moe_classes_see(out + cut, c, &at,
+                    &(moe_span){.vocab = vocab + cut,
+                                .n_tok = N_PIECE - cut,
+                                .window = window,
+                                .position = 1 + cut + skip});
+}
+
+static void words_and_lines_go_on_from_window_to_window(void **state)
+{
+    moe_trace *trace = open_text(0);
+    moe_token_kind whole[N_PIECE], kind[N_PIECE];
+    moe_classes c;
+
+    (void)state;
+    assert_ok(moe_classes_init(&c, trace));
+    see_cut(whole, &c, N_PIECE, 0, 0);
+    for (int cut = 1; cut < N_PIECE; cut++) {
+        see_cut(kind, &c, cut, 1, 1); /* a BOS token between them */
+        assert_memory_equal(kind, whole, sizeof whole);
+        see_cut(kind, &c, cut, 1, 0);
+        assert_memory_equal(kind, whole, sizeof whole);
+        see_cut(kind, &c, cut, 0, 0);
+        assert_memory_equal(kind, whole, sizeof whole);
+    }
+    see_cut(kind, &c, 2, 0, 1); /* a token is missing */
+    assert_int_equal(kind[2].class, MOE_CLASS_WORD_START);
+    see_cut(kind, &c, 7, 0, 1);
+    assert_int_equal(whole[7].line, MOE_LINE_INDENT_1);
+    assert_int_equal(kind[7].line, MOE_LINE_INSIDE);
+    moe_classes_fini(&c);
+    moe_trace_close_read(trace);
+}
+
 static void an_unknown_token_is_of_no_kind_and_ends_a_word(void **state)
 {
     moe_trace *trace = open_text(0);
     const int32_t vocab[4] = {1, 2, -1, 2};
+    moe_class_place at = {0};
     moe_token_kind kind[4];
     moe_classes c;
 
     (void)state;
     assert_ok(moe_classes_init(&c, trace));
-    moe_classes_see(kind, &c, vocab, 4, false);
+    moe_classes_see(
+        kind, &c, &at,
+        &(moe_span){.vocab = vocab, .n_tok = 4, .position = 5, .window = 1});
     assert_int_equal(kind[0].line, MOE_LINE_INSIDE); /* not fresh */
     assert_int_equal(kind[1].class, MOE_CLASS_CONTINUATION);
     assert_int_equal(kind[2].class, -1);
     assert_int_equal(kind[2].line, -1);
     assert_int_equal(kind[3].class, MOE_CLASS_WORD_START);
-    moe_classes_see(kind, &c, vocab, 0, true);
+    moe_classes_see(kind, &c, &at, &(moe_span){.vocab = vocab, .doc = 1});
     moe_classes_fini(&c);
     moe_trace_close_read(trace);
 }
@@ -183,7 +233,7 @@ static void kinds_by_expert_are_those_counted_by_hand(void **state)
     moe_trace_close_read(trace);
 }
 
-static void a_window_within_a_document_begins_no_line(void **state)
+static void a_line_goes_on_in_the_next_window(void **state)
 {
     moe_trace *trace = open_text(8);
     moe_study_opts opts = {0};
@@ -195,10 +245,10 @@ static void a_window_within_a_document_begins_no_line(void **state)
 
         routed_study(&tables, trace, "classes", &opts, i ? 3 : 1);
         /* windows begin at the second white space of the line, at the third of
-         * the bytes, and at the end: 4 first tokens with those of b */
+         * the bytes, and at the end, which is a line: 5 lines with that of b */
         assert_close(
             routed_get(tables.item[0], "feature=line,kind=first,expert=2", "n"),
-            4, 0);
+            5, 0);
         assert_close(routed_get(tables.item[0],
                                 "feature=line,kind=indent_1,expert=2", "n"),
                      1, 0);
@@ -215,9 +265,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_are_told_apart_by_their_pieces_and_places),
+        cmocka_unit_test(words_and_lines_go_on_from_window_to_window),
         cmocka_unit_test(an_unknown_token_is_of_no_kind_and_ends_a_word),
         cmocka_unit_test(kinds_by_expert_are_those_counted_by_hand),
-        cmocka_unit_test(a_window_within_a_document_begins_no_line),
+        cmocka_unit_test(a_line_goes_on_in_the_next_window),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
