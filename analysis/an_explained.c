@@ -13,11 +13,13 @@
 
 static const char formula[] =
     "Factors in sequence: token id; previous token id of the window; position "
-    "in the document (octaves: floor(log2(1 + position))); document. "
+    "in the document (from 0, of the tokens that are looked at; octaves: "
+    "floor(log2(1 + position))); document. "
     "information = I(first choice; factor given the factors before it) in "
     "bits, "
     "plug-in; by_chance: its mean when first choices are shuffled among tokens "
-    "that are equal in the factors before it (exact); share = (information - "
+    "that are equal in the factors before it (hypergeometric law, to 1e-6 of "
+    "itself); share = (information - "
     "by_chance) / H(first choice): 0 by chance. Rare combinations give no "
     "evidence in either direction, so that later factors tend to be "
     "understated. Interval of the token's share: 95 %, jackknife over 20 parts "

@@ -45,9 +45,15 @@ static const moe_column columns[] = {
 static const char tested_formula[] =
     "Token-aware chance: expectation of the rate when the routes of a group "
     "are shuffled among equal token ids, one layer at a time; for sets, k of "
-    "at most 2. Corrected: (rate - chance) / (1 - chance). Intervals: 95 %, "
+    "at most 2; of (all), the mean of the groups' chances, each by its pairs, "
+    "so "
+    "that domains are no part of it (--by none shuffles all documents). "
+    "Corrected: (rate - chance) / (1 - chance). Intervals: 95 %, "
     "bootstrap over the documents of each group; the load-aware chance is that "
-    "of each draw; corrected rates less their bias. q: that the corrected rate "
+    "of each draw, and every pair keeps the token-aware chance that it has in "
+    "its group; corrected rates less their bias (percentiles moved by twice "
+    "the "
+    "mean of the draws less the value). q: that the corrected rate "
     "is 0, two-sided, Student's law with the standard error of the bootstrap, "
     "after Benjamini and Hochberg over this table. A repetition is beyond what "
     "load (token ids) explain where q_load (q_token) is small.";
