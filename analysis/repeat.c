@@ -17,6 +17,7 @@ enum {
     ANY = MOE_REPEAT_ANY,
     N = MOE_REPEAT_CHOICES,
     LANES = 8,           /* products at once                            */
+    RUN = 256,           /* tokens at once                              */
     MAX_KIND = 1024,     /* kinds of sets that are counted by document  */
     MAX_LAW = 128 << 20, /* bytes of routes by token id                 */
     MAX_SUMS = 256 << 20 /* bytes of counts by document                 */
@@ -220,6 +221,13 @@ typedef struct hits {
     double of[N];
 } hits;
 
+/* Pairs of neighbours in a document. */
+typedef struct counts {
+    int64_t pairs[N], repeats[N];
+    int64_t told; /* pairs with an expectation */
+    double expected[N];
+} counts;
+
 /* No more than all pairs of tokens, which 64 bits count. */
 static hits products(const uint32_t *a, const uint32_t *b, int firsts,
                      int64_t n)
@@ -240,99 +248,141 @@ static inline uint32_t sum_of(const uint32_t x[LANES])
     return x[0] + x[1] + x[2] + x[3] + (x[4] + x[5] + x[6] + x[7]);
 }
 
-/* The same where it takes 32 bits. */
+/* The same of each of n token ids and the one before it, where they are known,
+ * for products that take 32 bits. */
 MOE_CLONES
-static hits small_products(const uint32_t *a, const uint32_t *b, int firsts,
+static void small_products(uint32_t out[][N], const work *w, const int32_t *row,
                            int64_t n)
 {
-    uint32_t first[LANES], any[LANES];
-    lanes sum = {0}, x, y;
+    int64_t n_law = w->n_law, firsts = padded(w->n_expert);
 
-    for (int64_t i = 0; i < firsts; i += LANES) {
-        memcpy(&x, a + i, sizeof x);
-        memcpy(&y, b + i, sizeof y);
-        sum += x * y;
+    for (int64_t t = 0; t < n; t++) {
+        const uint32_t *a, *b;
+        uint32_t first[LANES], any[LANES];
+        lanes sum = {0}, x, y;
+
+        if (row[t - 1] < 0 || row[t] < 0)
+            continue;
+        a = w->law + row[t - 1] * n_law;
+        b = w->law + row[t] * n_law;
+        for (int64_t i = 0; i < firsts; i += LANES) {
+            memcpy(&x, a + i, sizeof x);
+            memcpy(&y, b + i, sizeof y);
+            sum += x * y;
+        }
+        memcpy(first, &sum, sizeof sum);
+        sum = (lanes){0};
+        for (int64_t i = firsts; i < n_law; i += LANES) {
+            memcpy(&x, a + i, sizeof x);
+            memcpy(&y, b + i, sizeof y);
+            sum = i < 2 * firsts ? sum + x * y : sum - x * y;
+        }
+        memcpy(any, &sum, sizeof sum);
+        out[t][FIRST] = sum_of(first);
+        out[t][ANY] = sum_of(any);
     }
-    memcpy(first, &sum, sizeof sum);
-    sum = (lanes){0};
-    for (int64_t i = firsts; i < n; i += LANES) {
-        memcpy(&x, a + i, sizeof x);
-        memcpy(&y, b + i, sizeof y);
-        sum = i < 2 * firsts ? sum + x * y : sum - x * y;
-    }
-    memcpy(any, &sum, sizeof sum);
-    return (hits){{sum_of(first), sum_of(any)}};
 }
 
-/* Probabilities that routes of the token ids at t - 1 and t repeat; two
- * occurrences of one id are different ones. */
-static hits expected(const work *w, int64_t t)
+/* Probabilities that routes of the token ids at t - 1 and t repeat, from their
+ * products if these are small; two occurrences of one id are different ones. */
+static hits expected(const work *w, int64_t t, const uint32_t small[N])
 {
     int32_t row = w->ids->row[t], before = w->ids->row[t - 1];
-    const uint32_t *a = w->law + before * w->n_law;
-    const uint32_t *b = w->law + row * w->n_law;
-    double n = (double)w->seen[row] * w->seen[before];
-    int firsts = padded(w->n_expert);
-    hits h = n * w->k * w->k <= UINT32_MAX
-                 ? small_products(a, b, firsts, w->n_law)
-                 : products(a, b, firsts, w->n_law);
+    double seen = w->seen[row], n = seen * w->seen[before];
+    hits h = {{small[FIRST], small[ANY]}};
 
+    if (n * w->k * w->k > UINT32_MAX)
+        h = products(w->law + before * w->n_law, w->law + row * w->n_law,
+                     padded(w->n_expert), w->n_law);
     if (w->k == 1)
         h.of[ANY] = h.of[FIRST];
-    for (int c = 0; c < N && row == before; c++)
-        h.of[c] -= w->seen[row]; /* an occurrence repeats itself */
-    n -= row == before ? w->seen[row] : 0;
-    for (int c = 0; c < N; c++)
-        h.of[c] = n > 0 ? h.of[c] / n : NAN;
-    return h;
+    if (row == before) { /* an occurrence repeats itself */
+        h.of[FIRST] -= seen;
+        h.of[ANY] -= seen;
+        n -= seen;
+    }
+    return (hits){{h.of[FIRST] / n, h.of[ANY] / n}};
 }
 
-static void count_pair(const work *w, double *sums, int64_t t)
+/* Pairs of neighbours of which the second is among n tokens from `from` on. */
+static void count_pairs(counts *c, const work *w, int64_t from, int64_t n)
 {
-    const int32_t *expert = w->expert + t * w->k, *before = expert - w->k;
-    bool whole = w->kind[t] >= 0 && w->kind[t - 1] >= 0;
-    bool known =
-        w->n_law && whole && w->ids->row[t] >= 0 && w->ids->row[t - 1] >= 0;
-    bool sets = known && (knows_sets(w) || w->k == 1);
-    hits h = known ? expected(w, t) : (hits){{0}};
+    uint32_t small[RUN][N];
 
-    if (expert[0] >= 0 && before[0] >= 0) {
-        sums[PAIRS + FIRST]++;
-        sums[REPEATS + FIRST] += expert[0] == before[0];
-        sums[EXPECTED + FIRST] += h.of[FIRST];
-        sums[TOLD + FIRST] += known;
+    if (w->n_law)
+        small_products(small, w, w->ids->row + from, n);
+    for (int64_t t = from; t < from + n; t++) {
+        const int32_t *expert = w->expert + t * w->k, *before = expert - w->k;
+
+        if (w->r->begins[t])
+            continue;
+        if (expert[0] >= 0 && before[0] >= 0) {
+            c->pairs[FIRST]++;
+            c->repeats[FIRST] += expert[0] == before[0];
+        }
+        if (w->kind[t] < 0 || w->kind[t - 1] < 0)
+            continue;
+        c->pairs[ANY]++;
+        c->repeats[ANY] += moe_sets_share(expert, before, w->k);
+        if (w->n_law && w->ids->row[t] >= 0 && w->ids->row[t - 1] >= 0) {
+            hits h = expected(w, t, small[t - from]);
+
+            c->told++;
+            c->expected[FIRST] += h.of[FIRST];
+            c->expected[ANY] += h.of[ANY];
+        }
     }
-    if (whole) {
-        sums[PAIRS + ANY]++;
-        sums[REPEATS + ANY] += moe_sets_share(expert, before, w->k);
-        sums[EXPECTED + ANY] += sets ? h.of[ANY] : 0;
-        sums[TOLD + ANY] += sets;
+}
+
+/* A document's pairs; it begins with the first token of a window. */
+static void count_neighbours(double *sums, const work *w,
+                             const moe_record_doc *doc)
+{
+    int64_t end = doc->first + doc->n_tok;
+    counts all = {0};
+
+    for (int64_t t = doc->first + 1; t < end; t += RUN)
+        count_pairs(&all, w, t, end - t < RUN ? end - t : RUN);
+    for (int c = 0; c < N; c++) {
+        bool known = c == FIRST || w->k == 1 || knows_sets(w);
+
+        sums[PAIRS + c] = (double)all.pairs[c];
+        sums[REPEATS + c] = (double)all.repeats[c];
+        sums[EXPECTED + c] = known ? all.expected[c] : 0;
+        sums[TOLD + c] = known ? (double)all.told : 0;
     }
+}
+
+/* A document's tokens; of sets of two, experts follow from kinds. */
+static void count_tokens(double *sums, const work *w, const moe_record_doc *doc)
+{
+    double *experts = sums + COUNTS + w->n_expert;
+    double *kinds = experts + w->n_expert, *kind = kinds;
+
+    for (int64_t t = doc->first; t < doc->first + doc->n_tok; t++) {
+        int32_t first = w->expert[t * w->k];
+
+        if (first >= 0)
+            sums[COUNTS + first]++;
+        if (w->kind[t] >= 0 && w->n_kind)
+            kinds[w->kind[t]]++;
+    }
+    for (int e = 0; e < w->n_expert; e++)
+        sums[KNOWN] += sums[COUNTS + e];
+    for (int high = 0; high < w->n_expert && w->n_kind && w->k == 2; high++)
+        for (int low = 0; low < high; low++, kind++) {
+            experts[high] += *kind;
+            experts[low] += *kind;
+        }
 }
 
 static void count_documents(work *w)
 {
     for (int64_t d = 0; d < w->r->n_doc; d++) {
-        const moe_record_doc *doc = &w->r->docs[d];
         double *sums = w->sums + d * w->n_sum;
-        double *experts = sums + COUNTS + w->n_expert;
-        double *kinds = experts + w->n_expert;
 
-        for (int64_t t = doc->first; t < doc->first + doc->n_tok; t++) {
-            const int32_t *expert = w->expert + t * w->k;
-
-            if (expert[0] >= 0) {
-                sums[COUNTS + expert[0]]++;
-                sums[KNOWN]++;
-            }
-            if (w->kind[t] >= 0 && w->n_kind) {
-                for (int r = 0; r < w->k; r++)
-                    experts[expert[r]]++;
-                kinds[w->kind[t]]++;
-            }
-            if (!w->r->begins[t])
-                count_pair(w, sums, t);
-        }
+        count_tokens(sums, w, &w->r->docs[d]);
+        count_neighbours(sums, w, &w->r->docs[d]);
     }
 }
 
