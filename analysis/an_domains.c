@@ -385,7 +385,7 @@ static void bootstrap(row *out, work *w)
         for (int g = 0; g < w->n_group; g++) {
             int64_t from = s->from[g], n = s->from[g + 1] - from;
 
-            moe_random_rows(w->drawn + from, n, seed, (uint64_t)g,
+            moe_random_rows(w->drawn + from, n, n, seed, (uint64_t)g,
                             (uint64_t)(b * n));
             for (int64_t i = from; i < from + n; i++)
                 w->drawn[i] += (int32_t)from;

@@ -15,9 +15,9 @@ double moe_random_unit(uint64_t seed, uint64_t stream, uint64_t counter);
 int64_t moe_random_below(int64_t n, uint64_t seed, uint64_t stream,
                          uint64_t counter);
 
-/* n of them in [0, n): counters first, first + 1, ... */
-void moe_random_rows(int32_t *out, int64_t n, uint64_t seed, uint64_t stream,
-                     uint64_t first);
+/* `count` of them in [0, n): counters first, first + 1, ... */
+void moe_random_rows(int32_t *out, int64_t count, int64_t n, uint64_t seed,
+                     uint64_t stream, uint64_t first);
 
 /* Fisher and Yates; the same order for the same (seed, stream). */
 void moe_random_shuffle(int32_t *item, int64_t n, uint64_t seed,

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDE = MOE_RESAMPLE_WIDE };
+enum { WIDE = MOE_RESAMPLE_WIDE, DRAWS = MOE_RESAMPLE_DRAWS };
 
 typedef double wide __attribute__((vector_size(WIDE * sizeof(double))));
 
@@ -21,12 +21,13 @@ static int64_t n_block(const moe_resample *r)
 
 moe_err moe_resample_make(moe_resample *out, int64_t room, int64_t n_col)
 {
-    moe_resample r = {.n_col = n_col, .room = room};
+    moe_resample r = {.n_col = n_col, .room = room, .from = -1};
 
     r.value = moe_calloc((size_t)(n_block(&r) * WIDE),
                          (size_t)room * sizeof *r.value);
-    r.pick = moe_calloc((size_t)room, sizeof *r.pick);
-    if (!r.value || !r.pick) {
+    r.pick = moe_calloc((size_t)room, DRAWS * sizeof *r.pick);
+    r.sums = moe_calloc((size_t)n_block(&r), DRAWS * WIDE * sizeof *r.sums);
+    if (!r.value || !r.pick || !r.sums) {
         moe_resample_fini(&r);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld rows",
                         (long long)room);
@@ -39,12 +40,14 @@ void moe_resample_fini(moe_resample *r)
 {
     free(r->value);
     free(r->pick);
+    free(r->sums);
     *r = (moe_resample){0};
 }
 
 void moe_resample_clear(moe_resample *r)
 {
     r->n_row = 0;
+    r->from = -1;
 }
 
 static double *place(moe_resample *r, int64_t col)
@@ -58,6 +61,7 @@ void moe_resample_add(moe_resample *r, const double *row)
     for (int64_t c = 0; c < r->n_col; c++)
         *place(r, c) = row[c];
     r->n_row++;
+    r->from = -1;
 }
 
 void moe_resample_add_counts(moe_resample *r, const uint32_t *row)
@@ -66,6 +70,7 @@ void moe_resample_add_counts(moe_resample *r, const uint32_t *row)
     for (int64_t c = 0; c < r->n_col; c++)
         *place(r, c) = row[c];
     r->n_row++;
+    r->from = -1;
 }
 
 /* Four blocks of columns, `step` apart, over the rows that were picked: so that
@@ -127,12 +132,54 @@ void moe_resample_sum(double *sum, const moe_resample *r, const int32_t *pick,
     }
 }
 
+/* A block of columns in four draws, whose sums stand `step` apart, of n picked
+ * rows each. */
+MOE_CLONES
+static void add_draws(double *sum, int64_t step, const double *value,
+                      const int32_t *pick, int64_t n)
+{
+    wide a = {0}, b = {0}, c = {0}, d = {0}, row[4];
+
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(&row[0], value + pick[i] * (int64_t)WIDE, sizeof *row);
+        memcpy(&row[1], value + pick[n + i] * (int64_t)WIDE, sizeof *row);
+        memcpy(&row[2], value + pick[2 * n + i] * (int64_t)WIDE, sizeof *row);
+        memcpy(&row[3], value + pick[3 * n + i] * (int64_t)WIDE, sizeof *row);
+        a += row[0];
+        b += row[1];
+        c += row[2];
+        d += row[3];
+    }
+    memcpy(sum, &a, sizeof a);
+    memcpy(sum + step, &b, sizeof b);
+    memcpy(sum + 2 * step, &c, sizeof c);
+    memcpy(sum + 3 * step, &d, sizeof d);
+}
+
+static void make_draws(moe_resample *r)
+{
+    int64_t n = r->n_row, step = n_block(r) * WIDE;
+
+    moe_random_rows(r->pick, DRAWS * n, n, r->seed, r->stream,
+                    (uint64_t)(r->from * n));
+    for (int64_t block = 0; block < n_block(r); block++)
+        for (int64_t draw = 0; draw < DRAWS; draw += 4)
+            add_draws(r->sums + draw * step + block * WIDE, step,
+                      r->value + block * r->room * WIDE, r->pick + draw * n, n);
+}
+
 void moe_resample_draw(double *sum, moe_resample *r, uint64_t seed,
                        uint64_t stream, int64_t draw)
 {
-    moe_random_rows(r->pick, r->n_row, seed, stream,
-                    (uint64_t)(draw * r->n_row));
-    moe_resample_sum(sum, r, r->pick, r->n_row);
+    if (r->from < 0 || draw < r->from || draw >= r->from + DRAWS ||
+        seed != r->seed || stream != r->stream) {
+        r->from = draw;
+        r->seed = seed;
+        r->stream = stream;
+        make_draws(r);
+    }
+    memcpy(sum, r->sums + (draw - r->from) * n_block(r) * WIDE,
+           (size_t)r->n_col * sizeof *sum);
 }
 
 void moe_resample_all(double *sum, moe_resample *r)

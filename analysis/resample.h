@@ -9,13 +9,21 @@
 
 #include <stdint.h>
 
-enum { MOE_RESAMPLE_WIDE = 8 }; /* columns that are added together */
+enum {
+    MOE_RESAMPLE_WIDE = 8, /* columns that are added together */
+    MOE_RESAMPLE_DRAWS = 8 /* draws that are made together    */
+};
 
 typedef struct moe_resample {
     int64_t n_row, n_col;
     int64_t room;  /* for rows                                      */
     double *value; /* [blocks of columns, room, MOE_RESAMPLE_WIDE]  */
-    int32_t *pick; /* [room] rows of the draw at hand               */
+    int32_t *pick; /* [MOE_RESAMPLE_DRAWS, n_row] rows of draws     */
+    /* The draws at hand: [blocks of columns, MOE_RESAMPLE_DRAWS,
+     * MOE_RESAMPLE_WIDE] sums of those from `from` on; -1: none. */
+    double *sums;
+    int64_t from;
+    uint64_t seed, stream;
 } moe_resample;
 
 moe_err moe_resample_make(moe_resample *out, int64_t room,
@@ -31,6 +39,7 @@ void moe_resample_add_counts(moe_resample *r, const uint32_t *row);
  * moe_resample_draw - the column sums of one draw, [n_col]. Row i of the draw is
  * moe_random_below(n_row, seed, stream, draw * n_row + i), and rows are added in
  * that order, so that sums of fractions have the same last bits everywhere.
+ * Draws that are asked for in their order take the least time.
  */
 void moe_resample_draw(double *sum, moe_resample *r, uint64_t seed,
                        uint64_t stream, int64_t draw);

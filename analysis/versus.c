@@ -170,7 +170,7 @@ void moe_versus_draw(double *out, moe_versus *v, uint64_t seed, int64_t number)
         int64_t n = v->n[side];
 
         if (side == 0 || !v->paired)
-            moe_random_rows(v->order, n, seed, (uint64_t)side,
+            moe_random_rows(v->order, n, n, seed, (uint64_t)side,
                             (uint64_t)(number * n));
         for (int64_t i = 0; side == 1 && i < n; i++)
             v->order[i] += (int32_t)v->n[0];

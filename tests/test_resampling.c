@@ -91,6 +91,7 @@ static void planes_count_what_pairs_of_tokens_give(void **state)
 static void a_draw_is_the_sum_of_its_rows_in_order(void **state)
 {
     enum { ROWS = 13, COLUMNS = 19 };
+    static const int64_t draws[] = {0, 1, 7, 8, 3, 999, 1000, 5};
     double row[ROWS][COLUMNS], sum[COLUMNS], want[COLUMNS];
     moe_resample r;
 
@@ -101,22 +102,27 @@ static void a_draw_is_the_sum_of_its_rows_in_order(void **state)
             row[i][c] = moe_random_unit(3, (uint64_t)i, (uint64_t)c);
         moe_resample_add(&r, row[i]);
     }
-    for (int64_t draw = 0; draw < 5; draw++) {
-        memset(want, 0, sizeof want);
-        for (int64_t i = 0; i < ROWS; i++) {
-            int64_t at =
-                moe_random_below(ROWS, 7, 2, (uint64_t)(draw * ROWS + i));
+    for (uint64_t of = 0; of < 4; of++) /* seeds 7 and 8, streams 2 and 3 */
+        for (size_t d = 0; d < sizeof draws / sizeof *draws; d++) {
+            uint64_t seed = 7 + of / 2, stream = 2 + of % 2;
 
-            for (int c = 0; c < COLUMNS; c++)
-                want[c] += row[at][c];
+            memset(want, 0, sizeof want);
+            for (int64_t i = 0; i < ROWS; i++) {
+                int64_t at = moe_random_below(ROWS, seed, stream,
+                                              (uint64_t)(draws[d] * ROWS + i));
+
+                for (int c = 0; c < COLUMNS; c++)
+                    want[c] += row[at][c];
+            }
+            moe_resample_draw(sum, &r, seed, stream, draws[d]);
+            assert_memory_equal(sum, want, sizeof sum);
         }
-        moe_resample_draw(sum, &r, 7, 2, draw);
-        assert_memory_equal(sum, want, sizeof sum);
-    }
     moe_resample_clear(&r);
     moe_resample_add_counts(&r, (const uint32_t[COLUMNS]){4, 0, 9});
     moe_resample_all(sum, &r);
     assert_close(sum[0] + sum[1] + sum[2], 13, 0);
+    moe_resample_draw(sum, &r, 7, 2, 0);
+    assert_close(sum[2], 9, 0);
     moe_resample_clear(&r);
     moe_resample_draw(sum, &r, 7, 2, 0);
     assert_close(sum[2], 0, 0);

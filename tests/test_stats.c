@@ -379,6 +379,24 @@ static void the_law_of_student_agrees_with_scipy(void **state)
     assert_close(moe_stats_student(2.2, 50000), 0.02781145289955969, 1e-9);
 }
 
+static void rows_are_the_numbers_of_their_counters(void **state)
+{
+    static const int64_t most[] = {1, 2, 197, 100003, INT32_MAX};
+    enum { ROWS = 1003 };
+    int32_t row[ROWS];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof most / sizeof *most; i++)
+        for (int64_t count = 0; count <= ROWS; count += 59) {
+            uint64_t first = (uint64_t)count << 4 * i;
+
+            moe_random_rows(row, count, most[i], 7, i, first);
+            for (int64_t r = 0; r < count; r++)
+                assert_int_equal(row[r], moe_random_below(most[i], 7, i,
+                                                          first + (uint64_t)r));
+        }
+}
+
 static void random_numbers_depend_on_their_three_arguments_alone(void **state)
 {
     double sum = 0, squares = 0, product = 0, last = 0;
@@ -495,6 +513,7 @@ int main(void)
         cmocka_unit_test(permanova_agrees_with_vegan),
         cmocka_unit_test(permanova_errs_at_its_stated_rate_without_an_effect),
         cmocka_unit_test(the_law_of_student_agrees_with_scipy),
+        cmocka_unit_test(rows_are_the_numbers_of_their_counters),
         cmocka_unit_test(random_numbers_depend_on_their_three_arguments_alone),
         cmocka_unit_test(a_shuffle_keeps_its_items_and_reaches_every_order),
         cmocka_unit_test(published_counts_give_their_published_figures),
