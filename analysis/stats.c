@@ -3,6 +3,7 @@
 #include "analysis/stats.h"
 
 #include "analysis/logs.h"
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -493,81 +494,135 @@ static double selected(double *x, int64_t n, double p)
 }
 
 enum {
-    TAIL = 32,
-    GUESS = 64, /* draws that tell where the smallest of all are */
-    FEW = 256   /* those that may be among the smallest          */
+    LANES = 8,
+    FEW = 64,  /* draws that are not worth a guess                     */
+    STEPS = 24 /* guesses before ties, or a strange law, are suspected */
 };
 
-/* The k smallest of n numbers, rising; k <= TAIL. */
-static void keep_smallest(double *out, int64_t k, const double *x, int64_t n,
-                          double sign)
+typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
+typedef int64_t words __attribute__((vector_size(LANES * sizeof(int64_t))));
+
+/* Mean and standard deviation, but for rounding; NaN if a number is not finite. */
+MOE_CLONES
+static void estimate(double *mean, double *deviation, const double *x,
+                     int64_t n)
 {
-    int64_t have = 0;
+    lanes sums = {0}, squares = {0}, v;
+    double s = 0, q = 0;
 
-    for (int64_t i = 0; i < n; i++) {
-        double v = sign * x[i];
-        int64_t at;
+    for (int64_t i = 0; i + LANES <= n; i += LANES) {
+        memcpy(&v, x + i, sizeof v);
+        v -= x[0];
+        sums += v;
+        squares += v * v;
+    }
+    for (int64_t i = n / LANES * LANES; i < n; i++) {
+        s += x[i] - x[0];
+        q += (x[i] - x[0]) * (x[i] - x[0]);
+    }
+    for (int i = 0; i < LANES; i++) {
+        s += sums[i];
+        q += squares[i];
+    }
+    *mean = x[0] + s / (double)n;
+    *deviation = sqrt((q - s * s / (double)n) / (double)n);
+}
 
-        if (have == k && v >= out[k - 1])
-            continue;
-        at = have < k ? have++ : k - 1;
-        for (; at > 0 && out[at - 1] > v; at--)
-            out[at] = out[at - 1];
-        out[at] = v;
+/* How many numbers are up to the limit. */
+MOE_CLONES
+static int64_t count_up_to(double limit, const double *x, int64_t n)
+{
+    words found = {0};
+    int64_t m = 0;
+    lanes v;
+
+    for (int64_t i = 0; i + LANES <= n; i += LANES) {
+        memcpy(&v, x + i, sizeof v);
+        found += v <= limit; /* -1 for true */
+    }
+    for (int64_t i = n / LANES * LANES; i < n; i++)
+        m += x[i] <= limit;
+    for (int i = 0; i < LANES; i++)
+        m -= found[i];
+    return m;
+}
+
+/* The largest number up to the limit and the smallest beyond it. Where the mask
+ * m is set, b ^ ((a ^ b) & m) is a. */
+MOE_CLONES
+static void around(double pair[2], double limit, const double *x, int64_t n)
+{
+    const words least = (words)((lanes){0} - INFINITY);
+    const words most = (words)((lanes){0} + INFINITY);
+    words low = least, high = most, v, below, above;
+
+    for (int64_t i = 0; i + LANES <= n; i += LANES) {
+        memcpy(&v, x + i, sizeof v);
+        below = least ^ ((v ^ least) & ((lanes)v <= limit));
+        above = most ^ ((v ^ most) & ((lanes)v > limit));
+        low ^= (low ^ below) & ((lanes)below > (lanes)low);
+        high ^= (high ^ above) & ((lanes)above < (lanes)high);
+    }
+    pair[0] = -INFINITY;
+    pair[1] = INFINITY;
+    for (int i = 0; i < LANES; i++) {
+        pair[0] = fmax(pair[0], ((lanes)low)[i]);
+        pair[1] = fmin(pair[1], ((lanes)high)[i]);
+    }
+    for (int64_t i = n / LANES * LANES; i < n; i++) {
+        pair[0] = x[i] <= limit && x[i] > pair[0] ? x[i] : pair[0];
+        pair[1] = x[i] > limit && x[i] < pair[1] ? x[i] : pair[1];
     }
 }
 
-/* The same by way of those under a limit, which are found without a branch: the
- * first few tell a limit that hardly ever leaves out too many. */
-static void smallest(double *out, int64_t k, const double *x, int64_t n,
-                     double sign)
+/*
+ * The quantile p of n numbers near an end of theirs, all passed over a few times:
+ * a limit moves until as many as the rank asks for are up to it. In a normal
+ * law's tail at two deviations the logarithm of what is beyond falls by 2.4 with
+ * each. False: ties or a strange law; nothing is known then.
+ */
+static bool seek(double *out, const double *x, int64_t n, double p, double mean,
+                 double deviation)
 {
-    int64_t rank = 3 + 2 * GUESS * k / n, m = 0, i = 0;
-    double few[FEW];
+    double at = (double)(n - 1) * p, from = -INFINITY, to = INFINITY, pair[2];
+    double side = p < 0.5 ? 1 : -1, limit = mean - side * 2 * deviation;
+    int64_t want = (int64_t)at + 1, found;
 
-    if (n >= 4 * GUESS && rank <= k) {
-        keep_smallest(out, rank, x, GUESS, sign);
-        for (double limit = out[rank - 1]; i < n && m < FEW; i++) {
-            few[m] = sign * x[i];
-            m += few[m] <= limit;
+    for (int step = 0; step < STEPS && want < n; step++) {
+        if ((found = count_up_to(limit, x, n)) == want) {
+            around(pair, limit, x, n);
+            *out = pair[0] + (at - (double)(want - 1)) * (pair[1] - pair[0]);
+            return true;
         }
+        if (found < want)
+            from = limit;
+        else
+            to = limit;
+        limit +=
+            side * deviation / 2.4 *
+            (side > 0 ? log((double)want / ((double)found + 0.01))
+                      : log((double)(n - want) / ((double)(n - found) + 0.01)));
+        if (!(limit > from && limit < to))
+            limit = (from + to) / 2;
     }
-    if (m >= k && i == n)
-        keep_smallest(out, k, few, m, 1);
-    else
-        keep_smallest(out, k, x, n, sign);
-}
-
-/* The quantiles p and 1 - p near both ends, of up to a thousand draws or so. */
-static moe_interval by_tails(const double *x, int64_t n, double p)
-{
-    double low[TAIL], high[TAIL], at = (double)(n - 1) * p;
-    double top = (double)(n - 1) * (1 - p);
-    int64_t first = (int64_t)at, last = (int64_t)top;
-    moe_interval i;
-
-    if (last > n - 2) /* p is next to nothing */
-        last = n - 2;
-    smallest(low, first + 2, x, n, 1);
-    smallest(high, n - last, x, n, -1);
-    i.low = low[first] + (at - (double)first) * (low[first + 1] - low[first]);
-    /* rank r of n is number n - 1 - r from the end */
-    i.high = -high[n - 1 - last] +
-             (top - (double)last) * (-high[n - 2 - last] - -high[n - 1 - last]);
-    return i;
+    return false;
 }
 
 /* The quantiles p and 1 - p of what is known; p is at most 0.025. */
 static moe_interval middle_of(double *draw, int64_t n, double p)
 {
+    double mean = 0, deviation = 0;
     int64_t known = 0;
     moe_interval i;
 
+    if (n >= FEW)
+        estimate(&mean, &deviation, draw, n);
+    if (deviation > 0 && seek(&i.low, draw, n, p, mean, deviation) &&
+        seek(&i.high, draw, n, 1 - p, mean, deviation))
+        return i;
     for (int64_t d = 0; d < n; d++)
         if (!isnan(draw[d]))
             swap(draw, d, known++);
-    if (known > 1 && (double)known * p < TAIL - 3)
-        return by_tails(draw, known, p);
     i.low = selected(draw, known, p);
     i.high = selected(draw, known, 1 - p);
     return i;

@@ -129,21 +129,45 @@ static void a_draw_is_the_sum_of_its_rows_in_order(void **state)
     moe_resample_fini(&r);
 }
 
+/* Draws of different laws: ties, some unknown; even; near normal; with a long
+ * tail; one number far from all others; all alike. */
+enum { LAWS = 6 };
+
+static double of_law(int law, int64_t d)
+{
+    double u = moe_random_unit(5, 1, (uint64_t)d), sum = 0;
+
+    switch (law) {
+    case 0:
+        return d % 7 == 3 ? NAN : floor(300 * u);
+    case 1:
+        return u;
+    case 2:
+        for (int i = 0; i < 12; i++)
+            sum += moe_random_unit(6, (uint64_t)i, (uint64_t)d);
+        return sum - 6;
+    case 3:
+        return -1 / u;
+    case 4:
+        return d == 11 ? 1e300 : u;
+    default:
+        return 0.1;
+    }
+}
+
 static void an_interval_is_that_of_sorted_draws(void **state)
 {
-    static const int64_t sizes[] = {0,   1,   2,    3,    40,   41,
-                                    100, 999, 1000, 1001, 1353, 2000};
+    static const int64_t sizes[] = {0,   1,   2,   3,    40,   41,   63,  64,
+                                    100, 509, 999, 1000, 1001, 1353, 2000};
     static double draw[2000], sorted[2000];
 
     (void)state;
-    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-        int64_t n = sizes[s], known;
+    for (size_t s = 0; s < LAWS * sizeof sizes / sizeof *sizes; s++) {
+        int64_t n = sizes[s / LAWS], known;
         moe_interval i;
 
         for (int64_t d = 0; d < n; d++)
-            draw[d] = d % 7 == 3 ? NAN
-                                 : (double)moe_random_below(300, 5, (uint64_t)s,
-                                                            (uint64_t)d);
+            draw[d] = of_law((int)s % LAWS, d);
         memcpy(sorted, draw, sizeof draw);
         known = moe_stats_sort(sorted, n);
         /* 0 less 1 times the quantiles 0.975 and 0.025 */
