@@ -241,26 +241,39 @@ static moe_err half_samples(row *out, const state *s, const int32_t *first)
     return err;
 }
 
+static moe_err do_layers(void *user, int64_t task)
+{
+    state *s = user;
+    int slot = (int)task * MOE_STRATA_LAYERS, rest = s->study->n_slot - slot;
+    int n = rest < MOE_STRATA_LAYERS ? rest : MOE_STRATA_LAYERS;
+    int32_t *first = moe_calloc((size_t)s->strata.n, (size_t)n * sizeof *first);
+    moe_conditional all[MOE_STRATA_LAYERS];
+    moe_err err;
+
+    if (!first)
+        return moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
+    err = moe_strata_read(first, &s->strata, s->study->record, slot, n);
+    if (err == MOE_OK)
+        err = moe_strata_information(all, &s->strata, first, n,
+                                     s->study->shape->n_expert);
+    for (int l = 0; l < n && err == MOE_OK; l++)
+        s->rows[slot + l].all = all[l];
+    free(first);
+    return err;
+}
+
 static moe_err do_layer(void *user, int64_t slot)
 {
     state *s = user;
-    const moe_record *r = s->study->record;
-    int n_expert = s->study->shape->n_expert;
-    int32_t *by_place = moe_calloc((size_t)r->n_place, sizeof *by_place);
     int32_t *first = moe_calloc((size_t)s->strata.n, sizeof *first);
     row *out = &s->rows[slot];
     moe_err err;
 
-    if (!by_place || !first) {
-        err = moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
-    } else {
-        moe_record_layer(by_place, r, (int)slot, 1);
-        moe_strata_gather(first, &s->strata, by_place);
-        err = moe_strata_information(&out->all, &s->strata, first, n_expert);
-        if (err == MOE_OK && (err = half_samples(out, s, first)) == MOE_OK)
-            err = domain_information(&out->domain, s, first);
-    }
-    free(by_place);
+    if (!first)
+        return moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
+    err = moe_strata_read(first, &s->strata, s->study->record, (int)slot, 1);
+    if (err == MOE_OK && (err = half_samples(out, s, first)) == MOE_OK)
+        err = domain_information(&out->domain, s, first);
     free(first);
     return err;
 }
@@ -271,8 +284,14 @@ static moe_err finish(void *user, moe_tables *out)
     moe_table *t;
     moe_err err = prepare(s);
 
-    if (err != MOE_OK || (err = moe_study_parallel(s->study, s->study->n_slot,
-                                                   do_layer, s)) != MOE_OK)
+    if (err == MOE_OK)
+        err = moe_study_parallel(s->study,
+                                 (s->study->n_slot + MOE_STRATA_LAYERS - 1) /
+                                     MOE_STRATA_LAYERS,
+                                 do_layers, s);
+    if (err == MOE_OK)
+        err = moe_study_parallel(s->study, s->study->n_slot, do_layer, s);
+    if (err != MOE_OK)
         return err;
     t = moe_table_new("beyond", "Domain effect beyond vocabulary", formula,
                       columns, N_COLUMN);

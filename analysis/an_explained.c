@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char formula[] =
     "Factors in sequence: token id; previous token id of the window; position "
@@ -188,19 +189,15 @@ static double share_of(const moe_conditional *c, double entropy)
     return entropy > 0 ? (c->information - c->by_chance) / entropy : NAN;
 }
 
-/* The share of the token with each part of the documents left out in turn: their
- * spread is that of the share over documents. */
-static moe_err jackknife(row *out, const state *s, const int32_t *first,
-                         const int64_t *count, int n_expert, int64_t *work)
+/* left: the token's with each part of the documents left out in turn; the spread
+ * of its shares is that of the share over documents. */
+static moe_interval jackknife(const row *r, const state *s,
+                              const moe_conditional *left, const int64_t *count,
+                              int n_expert, int64_t *work)
 {
     double share[MAX_PART], mean = 0, sum = 0, wide;
-    double value = share_of(&out->of[TOKEN], out->entropy);
-    moe_conditional left[MAX_PART];
-    moe_err err = moe_strata_without(left, &s->strata, first, n_expert, s->part,
-                                     s->n_part);
+    double value = share_of(&r->of[TOKEN], r->entropy);
 
-    if (err != MOE_OK)
-        return err;
     for (int p = 0; p < s->n_part; p++) {
         share[p] = share_of(&left[p], entropy_of(s, count, n_expert, p, work));
         mean += share[p] / s->n_part;
@@ -210,41 +207,55 @@ static moe_err jackknife(row *out, const state *s, const int32_t *first,
     wide = s->n_part < 2 ? NAN
                          : moe_stats_t975(s->n_part - 1) *
                                sqrt(sum * (s->n_part - 1) / s->n_part);
-    out->token = (moe_interval){value - wide, value + wide};
-    return MOE_OK;
+    return (moe_interval){value - wide, value + wide};
 }
 
-static moe_err do_layer(void *user, int64_t slot)
+static moe_err do_layer(row *out, const state *s, const int32_t *first,
+                        const moe_conditional *left)
 {
-    state *s = user;
-    const moe_record *r = s->study->record;
-    int n_expert = s->study->shape->n_expert;
-    int32_t *first = moe_calloc((size_t)r->n_place, sizeof *first);
-    int32_t *sorted = moe_calloc((size_t)r->n_place, sizeof *sorted);
-    int64_t *total = moe_calloc((size_t)n_expert, sizeof *total);
-    int64_t *count =
-        moe_calloc((size_t)s->n_part, (size_t)n_expert * sizeof *count);
-    row *out = &s->rows[slot];
+    size_t n_expert = (size_t)s->study->shape->n_expert;
+    int64_t *total = moe_calloc(n_expert, sizeof *total);
+    int64_t *count = moe_calloc((size_t)s->n_part, n_expert * sizeof *count);
     moe_err err = MOE_OK;
 
-    if (!first || !sorted || !total || !count) {
+    if (total && count) {
+        count_values(count, s, first, (int)n_expert);
+        out->entropy = entropy_of(s, count, (int)n_expert, -1, total);
+        out->token = jackknife(out, s, left, count, (int)n_expert, total);
+    } else {
         err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
-        goto done;
     }
-    moe_record_layer(first, r, (int)slot, 1);
-    moe_strata_gather(sorted, &s->strata, first);
-    err = moe_strata_information(out->of, &s->strata, sorted, n_expert);
-    if (err != MOE_OK)
-        goto done;
-    count_values(count, s, sorted, n_expert);
-    out->entropy = entropy_of(s, count, n_expert, -1, total);
-    err = jackknife(out, s, sorted, count, n_expert, total);
-
-done:
-    free(first);
-    free(sorted);
     free(total);
     free(count);
+    return err;
+}
+
+static moe_err do_layers(void *user, int64_t task)
+{
+    state *s = user;
+    int slot = (int)task * MOE_STRATA_LAYERS, rest = s->study->n_slot - slot;
+    int n = rest < MOE_STRATA_LAYERS ? rest : MOE_STRATA_LAYERS;
+    int n_expert = s->study->shape->n_expert;
+    int32_t *first = moe_calloc((size_t)s->strata.n, (size_t)n * sizeof *first);
+    moe_conditional of[MOE_STRATA_LAYERS * N_FACTOR];
+    moe_conditional left[MOE_STRATA_LAYERS * MAX_PART];
+    moe_err err;
+
+    if (!first)
+        return moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
+    err = moe_strata_read(first, &s->strata, s->study->record, slot, n);
+    if (err == MOE_OK)
+        err = moe_strata_information(of, &s->strata, first, n, n_expert);
+    if (err == MOE_OK)
+        err = moe_strata_without(left, &s->strata, first, n, n_expert, s->part,
+                                 s->n_part);
+    for (int l = 0; l < n && err == MOE_OK; l++) {
+        row *out = &s->rows[slot + l];
+
+        memcpy(out->of, of + l * N_FACTOR, sizeof out->of);
+        err = do_layer(out, s, first + l * s->strata.n, left + l * s->n_part);
+    }
+    free(first);
     return err;
 }
 
@@ -278,8 +289,12 @@ static moe_err finish(void *user, moe_tables *out)
     moe_table *t;
     moe_err err = prepare(s);
 
-    if (err != MOE_OK || (err = moe_study_parallel(s->study, s->study->n_slot,
-                                                   do_layer, s)) != MOE_OK)
+    if (err == MOE_OK)
+        err = moe_study_parallel(s->study,
+                                 (s->study->n_slot + MOE_STRATA_LAYERS - 1) /
+                                     MOE_STRATA_LAYERS,
+                                 do_layers, s);
+    if (err != MOE_OK)
         return err;
     t = moe_table_new("explained", "What explains the first choice", formula,
                       columns, N_COLUMN);

@@ -17,11 +17,6 @@ enum {
     NARROW = 16            /* counts of 16 bits at a time                    */
 };
 
-/* Aligned as allocated memory is. */
-typedef int32_t group
-    __attribute__((vector_size(WIDE * sizeof(int32_t)), aligned(16)));
-typedef double doubles
-    __attribute__((vector_size(WIDE * sizeof(double)), aligned(16)));
 typedef uint16_t narrow
     __attribute__((vector_size(NARROW * sizeof(uint16_t)), aligned(16)));
 typedef uint16_t half_narrow
@@ -29,7 +24,7 @@ typedef uint16_t half_narrow
 
 /* Counts of one thing in the first halves of pairs, or in the others. */
 typedef union lanes {
-    group g[GROUPS];
+    moe_wide_int g[GROUPS];
     int32_t n[LANES];
 } lanes;
 
@@ -41,7 +36,7 @@ typedef union narrow_lanes {
 
 /* Numbers of one group of lanes. */
 typedef union eight {
-    group g;
+    moe_wide_int g;
     int32_t n[WIDE];
 } eight;
 
@@ -250,7 +245,7 @@ static void add_tallies(work *w, int64_t first)
 
             memcpy(&n, own->first.n + g * WIDE, sizeof n);
             for (int k = 0; k < 4; k++)
-                to[k]->first.g[g] += __builtin_convertvector(n, group);
+                to[k]->first.g[g] += __builtin_convertvector(n, moe_wide_int);
         }
         for (int k = 0; k < 4; k++)
             to[k]->whole += own->whole;
@@ -299,29 +294,18 @@ static void count_class(work *w, int64_t from, int64_t to)
 
 /* ---- what it tells ---- */
 
-/* Numbers that lie apart. */
-static inline void pick(doubles *out, const double *from, const int32_t *at)
-{
-    *out = (doubles){from[at[0]], from[at[1]], from[at[2]], from[at[3]],
-                     from[at[4]], from[at[5]], from[at[6]], from[at[7]]};
-}
-
 /* Add x log x of all cells to the sums of a group of lanes. */
 MOE_CLONES
-static void add_cells(doubles *sum, const work *w, int g)
+static void add_cells(moe_wide *sum, const work *w, int g)
 {
     const moe_logs *t = &w->h->strata->logs;
-    doubles own = *sum, x_log_x;
+    moe_wide own = *sum, x_log_x = {0};
 
     for (int64_t c = 0; c < w->some_cells.n; c++) {
         const count *cell = w->some_cells.of[c];
         const int32_t *n = cell->first.n + g * WIDE;
 
-        if (cell->whole < t->size)
-            pick(&x_log_x, t->x_log_x, n);
-        else
-            for (int i = 0; i < WIDE; i++)
-                x_log_x[i] = moe_logs_of(t, n[i]);
+        moe_logs_of_wide(&x_log_x, t, n, cell->whole);
         own += x_log_x;
     }
     *sum = own;
@@ -339,21 +323,21 @@ static bool is_small(const work *w, int g)
 
 /* Take the means by chance of values at levels from the sums. */
 MOE_CLONES
-static void take_small(doubles *sum, const work *w, int g)
+static void take_small(moe_wide *sum, const work *w, int g)
 {
-    const group all = w->all.first.g[g];
-    doubles own = *sum, mean = {0};
+    const moe_wide_int all = w->all.first.g[g];
+    moe_wide own = *sum, mean = {0};
     eight plane, at;
 
     for (int i = 0; i < WIDE; i++)
         plane.n[i] = small_at(w->all.first.n[g * WIDE + i]);
     for (int64_t v = 0; v < w->some_values.n; v++) {
-        const group *marked = &w->some_values.of[v]->first.g[g];
-        const group row = plane.g + *marked * (all + 1);
+        const moe_wide_int *marked = &w->some_values.of[v]->first.g[g];
+        const moe_wide_int row = plane.g + *marked * (all + 1);
 
         for (int64_t l = 0; l < w->some_levels.n; l++) {
             at.g = row + w->some_levels.of[l]->first.g[g];
-            pick(&mean, w->h->small, at.n);
+            moe_logs_pick(&mean, w->h->small, at.n);
             own -= mean;
         }
     }
@@ -397,25 +381,23 @@ static void copy_seen(seen *to, const seen *from)
     to->n = from->n;
 }
 
-static void take_large(doubles *sum, work *w, int g)
+static void take_large(moe_wide *sum, work *w, int g)
 {
     seen *values = &w->many_values, *levels = &w->many_levels;
-    double few[WIDE] = {0}, mean[WIDE];
-    doubles taken;
+    moe_wide few = {0}, mean;
 
     copy_seen(values, &w->some_values);
     copy_seen(levels, &w->some_levels);
-    add_few(few, levels, values, w, g);
-    add_few(few, values, levels, w, g);
-    memcpy(&taken, few, sizeof taken);
-    *sum -= taken;
+    add_few((double *)&few, levels, values, w, g);
+    add_few((double *)&few, values, levels, w, g);
+    *sum -= few;
     for (int64_t l = 0; l < levels->n; l++)
         for (int64_t v = 0; v < values->n; v++) {
-            moe_logs_means(mean, &w->h->strata->logs, w->all.first.n + g * WIDE,
+            moe_logs_means((double *)&mean, &w->h->strata->logs,
+                           w->all.first.n + g * WIDE,
                            values->of[v]->first.n + g * WIDE,
                            levels->of[l]->first.n + g * WIDE);
-            memcpy(&taken, mean, sizeof taken);
-            *sum -= taken;
+            *sum -= mean;
         }
 }
 
@@ -423,7 +405,7 @@ static void take_large(doubles *sum, work *w, int g)
 static void add_side(work *w, double *sum)
 {
     for (int g = 0; g < w->n_group; g++) {
-        doubles own;
+        moe_wide own;
 
         memcpy(&own, sum + g * WIDE, sizeof own);
         add_cells(&own, w, g);

@@ -15,6 +15,12 @@ enum {
     MOE_LOGS_FEW = 16  /* see moe_logs_few                   */
 };
 
+/* As many of them, aligned as allocated memory is. */
+typedef double moe_wide
+    __attribute__((vector_size(MOE_LOGS_WIDE * sizeof(double)), aligned(16)));
+typedef int32_t moe_wide_int
+    __attribute__((vector_size(MOE_LOGS_WIDE * sizeof(int32_t)), aligned(16)));
+
 /* x log2 x of n numbers, 0 at 0, right to 1e-15 of log2 x and the same on every
  * machine; none is under 1e-300. In place too. */
 void moe_x_log_x(double *out, const double *x, int64_t n);
@@ -35,6 +41,25 @@ void moe_logs_fini(moe_logs *t);
 static inline double moe_logs_of(const moe_logs *t, int64_t x)
 {
     return x < t->size ? t->x_log_x[x] : (double)x * log2((double)x);
+}
+
+/* MOE_LOGS_WIDE numbers that lie apart. */
+static inline void moe_logs_pick(moe_wide *out, const double *from,
+                                 const int32_t *at)
+{
+    *out = (moe_wide){from[at[0]], from[at[1]], from[at[2]], from[at[3]],
+                      from[at[4]], from[at[5]], from[at[6]], from[at[7]]};
+}
+
+/* x log2 x of numbers up to `most`. */
+static inline void moe_logs_of_wide(moe_wide *out, const moe_logs *t,
+                                    const int32_t *x, int64_t most)
+{
+    if (most < t->size)
+        moe_logs_pick(out, t->x_log_x, x);
+    else
+        for (int i = 0; i < MOE_LOGS_WIDE; i++)
+            (*out)[i] = moe_logs_of(t, x[i]);
 }
 
 /*

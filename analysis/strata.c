@@ -2,6 +2,7 @@
 
 #include "analysis/strata.h"
 
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <assert.h>
@@ -12,7 +13,10 @@
 
 enum {
     DIGIT_BITS = 16, /* of keys, when they are put in order */
-    DIGITS = 1 << DIGIT_BITS
+    DIGITS = 1 << DIGIT_BITS,
+    WIDE = MOE_STRATA_LAYERS,
+    FEW = MOE_LOGS_FEW,
+    N_KEPT = 4096
 };
 
 /* ---- observations in order ---- */
@@ -68,18 +72,34 @@ static void by_key(int32_t *order, int32_t *spare, int64_t n,
         memcpy(order, spare, (size_t)n * sizeof *order);
 }
 
-/* Marks where classes and levels begin; the size of the largest class. */
-static int64_t mark(moe_strata *s, const int32_t *const *key)
+/* Marks where classes and levels begin, one key after the other: keys are long,
+ * and their places far apart. */
+static void mark(uint8_t *cut, const moe_strata *s, const int32_t *const *key)
+{
+    const int32_t *order = s->order;
+
+    for (int k = s->n_level; k >= 0; k--) {
+        const int32_t *own = key[k];
+        uint8_t level = (uint8_t)(s->n_level + 1 - k);
+        int32_t last = -1;
+
+        for (int64_t i = 0; i < s->n; i++) {
+            uint8_t begins = (uint8_t)(level * (own[order[i]] != last));
+
+            cut[i] = begins > cut[i] ? begins : cut[i];
+            last = own[order[i]];
+        }
+    }
+}
+
+/* The size of the largest class; sets most_levels. */
+static int64_t measure(moe_strata *s)
 {
     int64_t largest = 0, begin = 0, n_level[MOE_STRATA_LEVELS + 1] = {0};
 
     for (int64_t i = 0; i < s->n; i++) {
-        int k = 0;
+        int k = s->n_level + 1 - s->cut[i];
 
-        while (i > 0 && k <= s->n_level &&
-               key[k][s->order[i]] == key[k][s->order[i - 1]])
-            k++;
-        s->cut[i] = (uint8_t)(s->n_level + 1 - k);
         begin = k == 0 ? i : begin;
         largest = i - begin + 1 > largest ? i - begin + 1 : largest;
         for (; k <= s->n_level; k++) {
@@ -128,7 +148,8 @@ moe_err moe_strata_make(moe_strata *out, const int32_t *const *key, int n_level,
             s.order[n++] = (int32_t)i;
     for (int k = n_level; k >= 0; k--)
         by_key(s.order, spare, s.n, key[k], at);
-    if ((err = moe_logs_make(&s.logs, mark(&s, key))) == MOE_OK) {
+    mark(s.cut, &s, key);
+    if ((err = moe_logs_make(&s.logs, measure(&s))) == MOE_OK) {
         *out = s;
         s = (moe_strata){0};
     }
@@ -165,158 +186,218 @@ void moe_strata_gather(int32_t *out, const moe_strata *s,
         out[i] = by_place[s->order[i]];
 }
 
+moe_err moe_strata_read(int32_t *out, const moe_strata *s, const moe_record *r,
+                        int slot, int n_layer)
+{
+    int32_t *by_place = moe_calloc((size_t)r->n_place, sizeof *by_place);
+
+    if (!by_place)
+        return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld observations",
+                        (long long)s->n);
+    for (int l = 0; l < n_layer; l++) {
+        moe_record_layer(by_place, r, slot + l, 1);
+        moe_strata_gather(out + l * s->n, s, by_place);
+    }
+    free(by_place);
+    return MOE_OK;
+}
+
+/* ---- by chance ---- */
+
+/* What chance makes of a level of the class at hand goes by its size alone, and
+ * the same sizes come again and again. Of all layers together. */
+typedef struct chance {
+    const moe_logs *logs;
+    int n_value;
+    moe_wide_int all;
+    const moe_wide_int *marked; /* [n_value] of each value                 */
+    moe_wide_int sure;          /* all bits: the layer has but one         */
+    moe_wide *falling;          /* [n_value] m (m - 1) ..., n_power of them */
+    moe_wide all_falling;       /* N (N - 1) ...                           */
+    int n_power;
+    moe_wide power[FEW + 1]; /* sums of the first over the other           */
+    int64_t n_class;         /* so far                                     */
+    int64_t known[N_KEPT];   /* the class that knows the mean ...          */
+    moe_wide mean[N_KEPT];   /* ... at a level of this size in all layers  */
+} chance;
+
+static bool chance_make(chance *c, const moe_logs *logs, int n_value)
+{
+    c->logs = logs;
+    c->n_value = n_value;
+    c->falling = moe_calloc((size_t)n_value, sizeof *c->falling);
+    return c->falling != NULL;
+}
+
+/* Another class. */
+static void begin_class(chance *c, const moe_wide_int *marked,
+                        const moe_wide_int *all)
+{
+    c->n_class++;
+    c->all = *all;
+    c->marked = marked;
+    c->sure = (moe_wide_int){0};
+    for (int v = 0; v < c->n_value; v++)
+        c->sure |= marked[v] == *all;
+    c->n_power = 1;
+}
+
+static inline void raise_powers(chance *c, int most)
+{
+    moe_wide all = __builtin_convertvector(c->all, moe_wide);
+
+    if (c->n_power == 1) {
+        c->all_falling = all;
+        for (int v = 0; v < c->n_value; v++)
+            c->falling[v] = __builtin_convertvector(c->marked[v], moe_wide);
+    }
+    for (; c->n_power < most; c->n_power++) {
+        moe_wide sum = {0};
+
+        c->all_falling *= all - c->n_power;
+        for (int v = 0; v < c->n_value; v++) {
+            c->falling[v] *=
+                __builtin_convertvector(c->marked[v], moe_wide) - c->n_power;
+            sum += c->falling[v];
+        }
+        /* 0 / 0 is 0 */
+        c->power[c->n_power + 1] = sum / (c->all_falling + 1e-300);
+    }
+}
+
+/* As moe_logs_few, for levels of up to `most`. */
+MOE_CLONES
+static void few_by_chance(moe_wide *out, chance *c, const moe_wide_int *drawn,
+                          int most)
+{
+    moe_wide n = __builtin_convertvector(*drawn, moe_wide), falling = n;
+    moe_wide sum = {0};
+
+    raise_powers(c, most);
+    for (int k = 2; k <= most; k++) {
+        falling *= n - (k - 1);
+        sum += c->logs->few[k] * falling * c->power[k];
+    }
+    *out = sum;
+}
+
+static void many_by_chance(moe_wide *out, const chance *c,
+                           const moe_wide_int *drawn)
+{
+    moe_wide sum = {0}, mean;
+
+    for (int v = 0; v < c->n_value; v++) {
+        moe_logs_means((double *)&mean, c->logs, (const int32_t *)&c->all,
+                       (const int32_t *)&c->marked[v], (const int32_t *)drawn);
+        sum += mean;
+    }
+    *out = sum;
+}
+
+/* The sum over values of the means by chance at a level. */
+static void add_chance(moe_wide *sum, chance *c, const moe_wide_int *drawn)
+{
+    int32_t most = (*drawn)[0];
+    bool is_same = true;
+    moe_wide mean;
+
+    for (int i = 1; i < WIDE; i++) {
+        is_same = is_same && (*drawn)[i] == most;
+        most = (*drawn)[i] > most ? (*drawn)[i] : most;
+    }
+    if (most <= 1)
+        return;
+    is_same = is_same && most < N_KEPT;
+    if (is_same && c->known[most] == c->n_class) {
+        *sum += c->mean[most];
+        return;
+    }
+    if (most <= FEW)
+        few_by_chance(&mean, c, drawn, most);
+    else
+        many_by_chance(&mean, c, drawn);
+    for (int i = 0; i < WIDE; i++)
+        if (c->sure[i])
+            mean[i] = moe_logs_of(c->logs, (*drawn)[i]);
+    *sum += mean;
+    if (is_same) {
+        c->known[most] = c->n_class;
+        c->mean[most] = mean;
+    }
+}
+
 /* ---- information ---- */
 
-/* One class, observations [from, to): the sums over its levels of x log x of
- * the counts by value, as they are and by chance, and those of the margins. */
+/* Of all layers the sums over classes and their levels of x log x of the counts
+ * by value, as they are and by chance, and of the margins. */
 typedef struct sums {
-    double cells, by_chance, levels, values, classes;
-    int64_t n;
+    moe_wide cells, by_chance, levels, values, classes;
 } sums;
 
-enum { N_KEPT = 4096 };
-
-/* The class at hand: what chance makes of a level goes by its size alone, and
- * the same sizes come again and again. */
-typedef struct kept {
-    int64_t all;
-    int n_marked;
-    int32_t *marked; /* [n_value + MOE_LOGS_WIDE] counts over 1, then 0   */
-    int n_power;     /* known: sums over values of m (m - 1) ..., k       */
-    double power[MOE_LOGS_FEW + 1]; /* factors, over N (N - 1) ...        */
-    double sum[N_KEPT]; /* by size of a level; 0 or below: not known      */
-} kept;
-
-static void keep_class(kept *k, const int32_t *in_class, int64_t n_class,
-                       int n_value)
+static moe_conditional told_by(const sums *all, int layer, int64_t count)
 {
-    k->all = n_class;
-    k->n_marked = 0;
-    k->n_power = 1;
-    for (int v = 0; v < n_value; v++)
-        if (in_class[v] > 1)
-            k->marked[k->n_marked++] = in_class[v];
-    for (int i = 0; i < MOE_LOGS_WIDE; i++)
-        k->marked[k->n_marked + i] = 0;
-}
+    double n = (double)count, margins;
 
-/* x (x - 1) ..., of so many factors. */
-static double falling(double x, int64_t n_factor)
-{
-    double product = x;
-
-    for (int64_t i = 1; i < n_factor; i++)
-        product *= x - (double)i;
-    return product;
-}
-
-static void raise_powers(kept *k, int64_t most)
-{
-    while (k->n_power < most) {
-        int64_t n = ++k->n_power;
-        double sum = 0;
-
-        for (int v = 0; v < k->n_marked; v++)
-            sum += falling(k->marked[v], n);
-        k->power[n] = sum / falling((double)k->all, n);
-    }
-}
-
-/* As moe_logs_few, for one level of n observations. */
-static double chance_of_few(kept *k, const moe_logs *t, int64_t n)
-{
-    double sum = 0;
-
-    raise_powers(k, n);
-    for (int64_t i = 2; i <= n; i++)
-        sum += t->few[i] * falling((double)n, i) * k->power[i];
-    return sum;
-}
-
-/* The sum over values of the means by chance at a level of n observations. */
-static double chance_of(kept *k, const moe_logs *t, int64_t n)
-{
-    int32_t of_all[MOE_LOGS_WIDE], drawn[MOE_LOGS_WIDE];
-    double sum = 0;
-
-    if (k->n_marked == 0)
-        return 0;
-    if (k->marked[0] == k->all) /* all of one value */
-        return moe_logs_of(t, n);
-    if (n <= MOE_LOGS_FEW)
-        return chance_of_few(k, t, n);
-    for (int i = 0; i < MOE_LOGS_WIDE; i++) {
-        of_all[i] = (int32_t)k->all;
-        drawn[i] = (int32_t)n;
-    }
-    for (int v = 0; v < k->n_marked; v += MOE_LOGS_WIDE) {
-        double mean[MOE_LOGS_WIDE];
-
-        moe_logs_means(mean, t, of_all, k->marked + v, drawn);
-        for (int i = 0; i < MOE_LOGS_WIDE; i++)
-            sum += mean[i];
-    }
-    return sum;
-}
-
-static double kept_chance(kept *k, const moe_logs *t, int64_t n)
-{
-    if (n >= N_KEPT)
-        return chance_of(k, t, n);
-    if (k->sum[n] <= 0)
-        k->sum[n] = chance_of(k, t, n);
-    return k->sum[n];
-}
-
-/* What chance makes of levels of these sizes, in a class of these values. */
-static void add_chance(sums *out, kept *k, const moe_logs *t,
-                       const int32_t *size, int64_t n_size,
-                       const int32_t *in_class, int64_t n_class, int n_value)
-{
-    keep_class(k, in_class, n_class, n_value);
-    for (int64_t i = 0; i < n_size; i++)
-        out->by_chance += kept_chance(k, t, size[i]);
-    for (int64_t i = 0; i < n_size; i++)
-        if (size[i] < N_KEPT)
-            k->sum[size[i]] = 0;
-}
-
-static double sum_of_logs(const moe_logs *t, const int32_t *count, int n)
-{
-    double sum = 0;
-
-    for (int i = 0; i < n; i++)
-        sum += moe_logs_of(t, count[i]);
-    return sum;
-}
-
-static moe_conditional told_by(const sums *all)
-{
-    double n = (double)all->n, margins;
-
-    if (all->n == 0)
+    if (count == 0)
         return (moe_conditional){NAN, NAN, 0};
-    margins = all->classes - all->levels - all->values;
-    return (moe_conditional){fmax(0, (all->cells + margins) / n),
-                             fmax(0, (all->by_chance + margins) / n), all->n};
+    margins = all->classes[layer] - all->levels[layer] - all->values[layer];
+    return (moe_conditional){fmax(0, (all->cells[layer] + margins) / n),
+                             fmax(0, (all->by_chance[layer] + margins) / n),
+                             count};
 }
 
-/* The class at hand, or the level of a factor, which is a class of the next. */
+/* x log x of the sum of n counts of which some are not known, and the sum of
+ * those of the others. */
+MOE_CLONES
+static void sum_logs(moe_wide *whole, moe_wide *values, const moe_logs *t,
+                     const moe_wide_int *count, int64_t n, int n_value)
+{
+    const moe_wide_int known = (int32_t)n - count[0];
+    moe_wide sum = {0}, one = {0};
+
+    moe_logs_of_wide(whole, t, (const int32_t *)&known, n);
+    for (int v = 1; v <= n_value; v++) {
+        moe_logs_of_wide(&one, t, (const int32_t *)&count[v], n);
+        sum += one;
+    }
+    *values = sum;
+}
+
+/* Where the values of a layer are; those that are not there are as the first. */
+static void find_layers(const int32_t *layer[WIDE], const int32_t *value,
+                        int64_t n, int n_layer)
+{
+    for (int l = 0; l < WIDE; l++)
+        layer[l] = value + (l < n_layer ? l * n : 0);
+}
+
+/* An observation; count [1 + n_value]: unknown, then by value. */
+static inline void count_one(moe_wide_int *count,
+                             const int32_t *const layer[WIDE], int64_t i)
+{
+    for (int l = 0; l < WIDE; l++)
+        count[1 + layer[l][i]][l]++;
+}
+
+/* The class at hand, or the level of a factor, which is a class of the next:
+ * what was seen of it so far. */
 typedef struct node {
-    int32_t *count;  /* [n_value] of what was seen of it so far */
-    int64_t n;       /* their sum                               */
-    int64_t n_level; /* levels in it that are closed ...        */
-    int32_t *size;   /* [most_levels] those of more than 1 ...  */
-    int64_t n_size;  /* ... and how many these are              */
+    moe_wide_int *count; /* [1 + n_value] unknown, then by value */
+    int64_t n;           /* observations                         */
+    int64_t n_level;     /* levels in it that are closed ...     */
+    moe_wide_int *size;  /* [most_levels] those of more than 1   */
+    int64_t n_size;      /* ... and how many these are           */
 } node;
 
 typedef struct walk {
     const moe_strata *s;
+    const int32_t *layer[WIDE];
     int n_value;
-    int32_t *memory;
+    moe_wide_int *memory;
     node node[MOE_STRATA_LEVELS + 1]; /* the class, then by factor */
+    moe_wide_int known;               /* observations              */
     sums out[MOE_STRATA_LEVELS];
-    kept k;
+    chance chance;
 } walk;
 
 static void walk_free(walk *w)
@@ -324,13 +405,13 @@ static void walk_free(walk *w)
     if (!w)
         return;
     free(w->memory);
-    free(w->k.marked);
+    free(w->chance.falling);
     free(w);
 }
 
 static walk *walk_new(const moe_strata *s, int n_value)
 {
-    int64_t size = n_value + s->most_levels;
+    int64_t size = 1 + n_value + s->most_levels;
     walk *w = moe_calloc(1, sizeof *w);
 
     if (!w)
@@ -339,43 +420,45 @@ static walk *walk_new(const moe_strata *s, int n_value)
     w->n_value = n_value;
     w->memory =
         moe_calloc((size_t)s->n_level + 1, (size_t)size * sizeof *w->memory);
-    w->k.marked =
-        moe_calloc((size_t)n_value + MOE_LOGS_WIDE, sizeof *w->k.marked);
     for (int d = 0; d <= s->n_level && w->memory; d++) {
         w->node[d].count = w->memory + d * size;
-        w->node[d].size = w->node[d].count + n_value;
+        w->node[d].size = w->node[d].count + 1 + n_value;
     }
-    if (w->memory && w->k.marked)
+    if (chance_make(&w->chance, &s->logs, n_value) && w->memory)
         return w;
     walk_free(w);
     return NULL;
 }
 
 /* What a node tells as a level of its factor, and as a class of the next. */
+MOE_CLONES
 static void tell(walk *w, int depth, bool is_level, bool is_class)
 {
-    const moe_logs *t = &w->s->logs;
     const node *own = &w->node[depth];
-    double whole = moe_logs_of(t, own->n);
-    double values = sum_of_logs(t, own->count, w->n_value);
+    const moe_wide_int known = (int32_t)own->n - own->count[0];
+    moe_wide whole = {0}, values = {0};
 
+    sum_logs(&whole, &values, &w->s->logs, own->count, own->n, w->n_value);
     if (is_level) {
         node *over = &w->node[depth - 1];
 
         w->out[depth - 1].levels += whole;
         w->out[depth - 1].cells += values;
-        over->size[over->n_size++] = (int32_t)own->n;
+        over->size[over->n_size++] = known;
     }
     if (is_class) {
         w->out[depth].classes += whole;
         w->out[depth].values += values;
     }
-    if (is_class && own->n_size)
-        add_chance(&w->out[depth], &w->k, t, own->size, own->n_size, own->count,
-                   own->n, w->n_value);
+    if (is_class && own->n_size) {
+        begin_class(&w->chance, own->count + 1, &known);
+        for (int64_t l = 0; l < own->n_size; l++)
+            add_chance(&w->out[depth].by_chance, &w->chance, &own->size[l]);
+    }
 }
 
 /* alike: it is the only level of a class. */
+MOE_CLONES
 static void close_node(walk *w, int depth, bool alike)
 {
     node *own = &w->node[depth], *over = own - 1;
@@ -383,19 +466,23 @@ static void close_node(walk *w, int depth, bool alike)
 
     if (own->n > 1 && (is_level || is_class))
         tell(w, depth, is_level, is_class);
-    if (depth > 0) {
-        for (int v = 0; v < w->n_value; v++)
+    if (depth == 0)
+        w->known += (int32_t)own->n - own->count[0];
+    for (int v = 0; v <= w->n_value; v++) {
+        if (depth > 0)
             over->count[v] += own->count[v];
+        own->count[v] = (moe_wide_int){0};
+    }
+    if (depth > 0) {
         over->n += own->n;
         over->n_level++;
     }
-    memset(own->count, 0, (size_t)w->n_value * sizeof *own->count);
     own->n = own->n_level = own->n_size = 0;
 }
 
 /* An observation that is alone in its level is counted in what holds the level,
  * and so on: there the level tells nothing. */
-static void walk_all(walk *w, const int32_t *value)
+static void walk_all(walk *w)
 {
     const moe_strata *s = w->s;
 
@@ -406,10 +493,8 @@ static void walk_all(walk *w, const int32_t *value)
 
         alone = alone < s->n_level ? alone : s->n_level;
         depth = s->n_level - alone;
-        if (value[i] >= 0) {
-            w->node[depth].count[value[i]]++;
-            w->node[depth].n++;
-        }
+        count_one(w->node[depth].count, w->layer, i);
+        w->node[depth].n++;
         w->node[depth].n_level += alone > 0;
         for (; depth > s->n_level - end; depth--)
             close_node(w, depth,
@@ -419,49 +504,48 @@ static void walk_all(walk *w, const int32_t *value)
 }
 
 moe_err moe_strata_information(moe_conditional *out, const moe_strata *s,
-                               const int32_t *value, int n_value)
+                               const int32_t *value, int n_layer, int n_value)
 {
     walk *w = walk_new(s, n_value);
-    int64_t n = 0;
 
+    assert(n_layer <= WIDE);
     if (!w)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld observations",
                         (long long)s->n);
-    walk_all(w, value);
-    for (int64_t i = 0; i < s->n; i++)
-        n += value[i] >= 0;
-    for (int f = 0; f < s->n_level; f++) {
-        w->out[f].n = n;
-        out[f] = told_by(&w->out[f]);
-    }
+    find_layers(w->layer, value, s->n, n_layer);
+    walk_all(w);
+    for (int l = 0; l < n_layer; l++)
+        for (int f = 0; f < s->n_level; f++)
+            *out++ = told_by(&w->out[f], l, w->known[l]);
     walk_free(w);
     return MOE_OK;
 }
 
 /* ---- with parts left out ---- */
 
-/* Counts of one class or level: of each part, and behind them of all. */
+/* One class or level: of each part, and behind them of all. */
 typedef struct parts {
-    int32_t *count; /* [n_part + 1, n_value] */
-    int32_t *n;     /* [n_part + 1] sums     */
+    moe_wide_int *count; /* [n_part + 1, 1 + n_value] as those of a node */
+    int32_t *n;          /* [n_part + 1] observations                    */
 } parts;
 
 typedef struct without {
     const moe_strata *s;
-    const int32_t *value, *part;
+    const int32_t *layer[WIDE], *part;
     int n_value, n_part;
     parts class, level;
-    int32_t *left; /* [n_value] scratch        */
-    int32_t *size; /* [n_part, most_levels]    */
+    moe_wide_int *left;  /* [1 + n_value] scratch            */
+    moe_wide_int *size;  /* [n_part, most_levels]            */
+    moe_wide_int *known; /* [n_part] observations            */
     sums *out; /* [n_part + 1] the last one: of all parts together; the others:
                   what a part changes when it is left out                      */
-    kept k;
+    chance chance;
 } without;
 
 static bool parts_make(parts *p, int n_part, int n_value)
 {
-    p->count =
-        moe_calloc((size_t)n_part + 1, (size_t)n_value * sizeof *p->count);
+    p->count = moe_calloc((size_t)n_part + 1,
+                          ((size_t)n_value + 1) * sizeof *p->count);
     p->n = moe_calloc((size_t)n_part + 1, sizeof *p->n);
     return p->count && p->n;
 }
@@ -480,8 +564,9 @@ static void without_free(without *w)
     parts_fini(&w->level);
     free(w->left);
     free(w->size);
-    free(w->k.marked);
+    free(w->known);
     free(w->out);
+    free(w->chance.falling);
     free(w);
 }
 
@@ -497,33 +582,40 @@ static without *without_new(const moe_strata *s, int n_value, int n_part)
     w->n_part = n_part;
     made = parts_make(&w->class, n_part, n_value);
     made = parts_make(&w->level, n_part, n_value) && made;
-    w->left = moe_calloc((size_t)n_value, sizeof *w->left);
+    made = chance_make(&w->chance, &s->logs, n_value) && made;
+    w->left = moe_calloc((size_t)n_value + 1, sizeof *w->left);
     w->size =
         moe_calloc((size_t)n_part, (size_t)s->most_levels * sizeof *w->size);
-    w->k.marked =
-        moe_calloc((size_t)n_value + MOE_LOGS_WIDE, sizeof *w->k.marked);
+    w->known = moe_calloc((size_t)n_part, sizeof *w->known);
     w->out = moe_calloc((size_t)n_part + 1, sizeof *w->out);
-    if (made && w->left && w->size && w->k.marked && w->out)
+    if (made && w->left && w->size && w->known && w->out)
         return w;
     without_free(w);
     return NULL;
+}
+
+static moe_wide_int *counts_of(const parts *p, const without *w, int part)
+{
+    return p->count + (int64_t)part * (1 + w->n_value);
 }
 
 static void clear_parts(parts *p, const without *w)
 {
     for (int i = 0; i <= w->n_part; i++)
         if (p->n[i])
-            memset(p->count + (int64_t)i * w->n_value, 0,
-                   (size_t)w->n_value * sizeof *p->count);
+            memset(counts_of(p, w, i), 0,
+                   (size_t)(1 + w->n_value) * sizeof *p->count);
     memset(p->n, 0, ((size_t)w->n_part + 1) * sizeof *p->n);
 }
 
-static void add_part(parts *to, int at, const parts *from, int part,
-                     int n_value)
+static void add_part(const without *w, parts *to, int at, const parts *from,
+                     int part)
 {
-    for (int v = 0; v < n_value; v++)
-        to->count[(int64_t)at * n_value + v] +=
-            from->count[(int64_t)part * n_value + v];
+    moe_wide_int *sum = counts_of(to, w, at);
+    const moe_wide_int *own = counts_of(from, w, part);
+
+    for (int v = 0; v <= w->n_value; v++)
+        sum[v] += own[v];
     to->n[at] += from->n[part];
 }
 
@@ -533,51 +625,54 @@ static void count_level(without *w, int64_t from, int64_t to)
     parts *own = &w->level;
 
     clear_parts(own, w);
-    for (int64_t i = from; i < to; i++)
-        if (w->value[i] >= 0) {
-            own->count[(int64_t)w->part[i] * w->n_value + w->value[i]]++;
-            own->n[w->part[i]]++;
-        }
+    for (int64_t i = from; i < to; i++) {
+        count_one(counts_of(own, w, w->part[i]), w->layer, i);
+        own->n[w->part[i]]++;
+    }
     for (int p = 0; p < w->n_part; p++)
         if (own->n[p]) {
-            add_part(own, w->n_part, own, p, w->n_value);
-            add_part(&w->class, p, own, p, w->n_value);
+            add_part(w, own, w->n_part, own, p);
+            add_part(w, &w->class, p, own, p);
         }
-    add_part(&w->class, w->n_part, own, w->n_part, w->n_value);
+    add_part(w, &w->class, w->n_part, own, w->n_part);
 }
 
-/* Counts by value without a part; their sum. */
-static int32_t leave_out(int32_t *left, const parts *p, const without *w,
-                         int part)
+/* Counts without a part; how many observations. */
+MOE_CLONES
+static int32_t leave_out(without *w, const parts *p, int part)
 {
-    const int32_t *all = p->count + (int64_t)w->n_part * w->n_value;
-    const int32_t *own = p->count + (int64_t)part * w->n_value;
+    const moe_wide_int *all = counts_of(p, w, w->n_part);
+    const moe_wide_int *own = counts_of(p, w, part);
 
-    for (int v = 0; v < w->n_value; v++)
-        left[v] = all[v] - own[v];
+    for (int v = 0; v <= w->n_value; v++)
+        w->left[v] = all[v] - own[v];
     return p->n[w->n_part] - p->n[part];
 }
 
 /* Most parts have nothing at a level: it is what it is without them. */
+MOE_CLONES
 static void add_level_without(without *w, int64_t number)
 {
     const moe_logs *t = &w->s->logs;
     const parts *own = &w->level;
+    const moe_wide_int *all = counts_of(own, w, w->n_part);
     int32_t n = own->n[w->n_part];
-    double cells = sum_of_logs(t, own->count + (int64_t)w->n_part * w->n_value,
-                               w->n_value);
-    double of_level = moe_logs_of(t, n);
+    moe_wide whole = {0}, cells = {0}, of_left = {0}, left = {0};
 
+    sum_logs(&whole, &cells, t, all, n, w->n_value);
+    w->out[w->n_part].levels += whole;
     w->out[w->n_part].cells += cells;
-    w->out[w->n_part].levels += of_level;
     for (int p = 0; p < w->n_part; p++) {
-        int32_t *left = &w->size[p * w->s->most_levels + number];
+        moe_wide_int *size = &w->size[p * w->s->most_levels + number];
 
-        *left = n;
+        *size = n - all[0];
         if (own->n[p]) {
-            *left = leave_out(w->left, own, w, p);
-            w->out[p].cells += sum_of_logs(t, w->left, w->n_value) - cells;
-            w->out[p].levels += moe_logs_of(t, *left) - of_level;
+            int32_t n_left = leave_out(w, own, p);
+
+            sum_logs(&of_left, &left, t, w->left, n_left, w->n_value);
+            *size = n_left - w->left[0];
+            w->out[p].levels += of_left - whole;
+            w->out[p].cells += left - cells;
         }
     }
 }
@@ -586,7 +681,6 @@ static void add_level_without(without *w, int64_t number)
  * after the other, because many are alike. */
 static void add_class_without(without *w, int64_t from, int64_t to)
 {
-    const moe_logs *t = &w->s->logs;
     bool alike = moe_strata_level(w->s, from) == to;
     int64_t n_level = 0;
 
@@ -598,27 +692,33 @@ static void add_class_without(without *w, int64_t from, int64_t to)
             add_level_without(w, n_level++);
     }
     for (int p = 0; p < w->n_part; p++) {
-        int64_t n = leave_out(w->left, &w->class, w, p);
+        int32_t n = leave_out(w, &w->class, p);
+        const moe_wide_int known = n - w->left[0];
+        moe_wide whole = {0}, values = {0};
 
-        w->out[p].n += n;
-        if (n <= 1 || alike)
+        w->known[p] += known;
+        if (alike)
             continue;
-        w->out[p].classes += moe_logs_of(t, n);
-        w->out[p].values += sum_of_logs(t, w->left, w->n_value);
-        add_chance(&w->out[p], &w->k, t, w->size + p * w->s->most_levels,
-                   n_level, w->left, n, w->n_value);
+        sum_logs(&whole, &values, &w->s->logs, w->left, n, w->n_value);
+        w->out[p].classes += whole;
+        w->out[p].values += values;
+        begin_class(&w->chance, w->left + 1, &known);
+        for (int64_t l = 0; l < n_level; l++)
+            add_chance(&w->out[p].by_chance, &w->chance,
+                       &w->size[p * w->s->most_levels + l]);
     }
 }
 
 moe_err moe_strata_without(moe_conditional *out, const moe_strata *s,
-                           const int32_t *value, int n_value,
+                           const int32_t *value, int n_layer, int n_value,
                            const int32_t *part, int n_part)
 {
     without *w = without_new(s, n_value, n_part);
 
+    assert(n_layer <= WIDE);
     if (!w)
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %d parts", n_part);
-    w->value = value;
+    find_layers(w->layer, value, s->n, n_layer);
     w->part = part;
     for (int64_t from = 0, to; from < s->n; from = to) {
         to = moe_strata_class(s, from);
@@ -628,8 +728,9 @@ moe_err moe_strata_without(moe_conditional *out, const moe_strata *s,
         w->out[p].cells += w->out[n_part].cells;
         w->out[p].levels += w->out[n_part].levels;
     }
-    for (int p = 0; p < n_part; p++)
-        out[p] = told_by(&w->out[p]);
+    for (int l = 0; l < n_layer; l++)
+        for (int p = 0; p < n_part; p++)
+            *out++ = told_by(&w->out[p], l, w->known[p][l]);
     without_free(w);
     return MOE_OK;
 }

@@ -7,6 +7,7 @@
 #define MOE_ANALYSIS_STRATA_H
 
 #include "analysis/logs.h"
+#include "analysis/record.h"
 #include "engine/base/error.h"
 
 #include <stdint.h>
@@ -41,33 +42,43 @@ int64_t moe_strata_level(const moe_strata *s, int64_t from);
 void moe_strata_gather(int32_t *out, const moe_strata *s,
                        const int32_t *by_place);
 
+/* The same of the first choices in layers [slot, slot + n_layer) of the record:
+ * out [n_layer, n]. */
+moe_err moe_strata_read(int32_t *out, const moe_strata *s, const moe_record *r,
+                        int slot, int n_layer) MOE_MUST_CHECK;
+
 /*
  * Conditional mutual information in bits over observations whose value is not
  * negative, and its mean when values are shuffled within classes. The mean is
  * exact: the count of a value at a level is then hypergeometric, and only those
  * counts change. Classes of one level tell nothing.
  *
- *   out    [n_level]  of each factor, its classes the levels of the one before
- *   value  [n]        in [-1, n_value), in the order of the strata
+ *   out    [n_layer, n_level]  of each factor, its classes the levels of the one
+ *                              before
+ *   value  [n_layer, n]        in [-1, n_value), in the order of the strata
+ *
+ * Layers are looked at together, MOE_STRATA_LAYERS at most.
  */
 typedef struct moe_conditional {
     double information, by_chance; /* NaN without observations */
     int64_t n;
 } moe_conditional;
 
+enum { MOE_STRATA_LAYERS = MOE_LOGS_WIDE };
+
 moe_err moe_strata_information(moe_conditional *out, const moe_strata *s,
-                               const int32_t *value,
+                               const int32_t *value, int n_layer,
                                int n_value) MOE_MUST_CHECK;
 
 /*
  * The same of the first factor with each part of the observations left out in
  * turn, which are counted once.
  *
- *   out   [n_part]
- *   part  [n]       in [0, n_part), in the order of the strata
+ *   out   [n_layer, n_part]
+ *   part  [n]                in [0, n_part), in the order of the strata
  */
 moe_err moe_strata_without(moe_conditional *out, const moe_strata *s,
-                           const int32_t *value, int n_value,
+                           const int32_t *value, int n_layer, int n_value,
                            const int32_t *part, int n_part) MOE_MUST_CHECK;
 
 #endif

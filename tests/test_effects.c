@@ -194,7 +194,7 @@ static moe_conditional information_of(const moe_strata *s,
 
     assert_true(s->n <= 512);
     moe_strata_gather(sorted, s, by_place);
-    assert_ok(moe_strata_information(&got, s, sorted, n_value));
+    assert_ok(moe_strata_information(&got, s, sorted, 1, n_value));
     return got;
 }
 
@@ -287,7 +287,7 @@ static void factors_in_sequence_are_each_given_those_before(void **state)
         value[i] = (int32_t)moe_random_below(4, 4, 0, (uint64_t)i) - 1;
     assert_ok(moe_strata_make(&s, keys, FACTORS, N));
     moe_strata_gather(sorted, &s, value);
-    assert_ok(moe_strata_information(got, &s, sorted, 3));
+    assert_ok(moe_strata_information(got, &s, sorted, 1, 3));
     for (int f = 0; f < FACTORS; f++) {
         for (int i = 0; i < N; i++) {
             class[i] = 0;
@@ -298,12 +298,61 @@ static void factors_in_sequence_are_each_given_those_before(void **state)
         }
         make_strata(&one, class, key[f + 1], N);
         moe_strata_gather(sorted, &one, value);
-        assert_ok(moe_strata_information(&want, &one, sorted, 3));
+        assert_ok(moe_strata_information(&want, &one, sorted, 1, 3));
         assert_close(got[f].information, want.information, 1e-14);
         assert_close(got[f].by_chance, want.by_chance, 1e-14);
         assert_int_equal(got[f].n, want.n);
         moe_strata_fini(&one);
     }
+    moe_strata_fini(&s);
+}
+
+static void layers_together_are_those_of_each(void **state)
+{
+    enum { N = 500, LAYERS = 5, PARTS = 3, VALUES = 4 };
+    int32_t class[N], level[N], value[LAYERS * N], part[N];
+    moe_conditional got[LAYERS], want, left[LAYERS * PARTS], alone[PARTS];
+    moe_strata s;
+
+    (void)state;
+    for (uint64_t i = 0; i < N; i++) {
+        double u = moe_random_unit(5, 0, i);
+
+        class[i] = (int32_t)(u * u * u * 60);
+        level[i] = (int32_t)moe_random_below(6, 5, 1, i);
+        part[i] = (int32_t)moe_random_below(PARTS, 5, 2, i);
+        for (uint64_t l = 0; l < LAYERS; l++) /* the last: of one value */
+            value[l * N + i] =
+                l == LAYERS - 1
+                    ? 2
+                    : (int32_t)moe_random_below(VALUES + 1, 6, l, i) - 1;
+    }
+    make_strata(&s, class, level, N);
+    assert_ok(moe_strata_information(got, &s, value, LAYERS, VALUES));
+    assert_ok(moe_strata_without(left, &s, value, LAYERS, VALUES, part, PARTS));
+    for (int l = 0; l < LAYERS; l++) {
+        const int32_t *own = value + l * N;
+
+        assert_ok(moe_strata_information(&want, &s, own, 1, VALUES));
+        assert_close(got[l].information, want.information, 1e-13);
+        assert_close(got[l].by_chance, want.by_chance, 1e-13);
+        assert_int_equal(got[l].n, want.n);
+        assert_ok(moe_strata_without(alone, &s, own, 1, VALUES, part, PARTS));
+        for (int p = 0; p < PARTS; p++) {
+            int32_t rest[N];
+
+            for (int i = 0; i < N; i++)
+                rest[i] = part[i] == p ? -1 : own[i];
+            assert_ok(moe_strata_information(&want, &s, rest, 1, VALUES));
+            assert_close(left[l * PARTS + p].information, want.information,
+                         1e-13);
+            assert_close(left[l * PARTS + p].by_chance, want.by_chance, 1e-13);
+            assert_close(alone[p].by_chance, want.by_chance, 1e-13);
+            assert_int_equal(left[l * PARTS + p].n, want.n);
+        }
+    }
+    assert_close(got[LAYERS - 1].information, 0, 1e-15);
+    assert_close(got[LAYERS - 1].by_chance, 0, 1e-15);
     moe_strata_fini(&s);
 }
 
@@ -346,7 +395,7 @@ static void check_halves(const moe_strata *s, const int32_t *doc,
             for (int64_t i = 0; i < s->n; i++)
                 half[i] =
                     first[p * N_DOCS + doc[i]] == (side == 0) ? value[i] : -1;
-            assert_ok(moe_strata_information(&c, s, half, N_VALUES));
+            assert_ok(moe_strata_information(&c, s, half, 1, N_VALUES));
             if (c.n == 0)
                 assert_true(isnan(got[2 * p + side]));
             else
@@ -724,6 +773,7 @@ int main(void)
         cmocka_unit_test(halves_tell_what_each_alone_would),
         cmocka_unit_test(halves_of_a_level_of_many_observations_are_counted),
         cmocka_unit_test(factors_in_sequence_are_each_given_those_before),
+        cmocka_unit_test(layers_together_are_those_of_each),
         cmocka_unit_test(strata_without_observations_give_nothing),
         cmocka_unit_test(a_router_of_tokens_has_no_domain_effect_beyond_them),
         cmocka_unit_test(a_router_of_domains_has_all_of_the_effect),
