@@ -74,14 +74,34 @@ static void cell_fini(cell *c, int n_spread)
     c->spread = NULL;
 }
 
-static moe_err cell_init(cell *c, const state *s)
+/* Of a group with so many tokens. */
+static moe_err cell_init(cell *c, const state *s, int64_t n_tok)
 {
     *c = (cell){.spread = moe_calloc((size_t)s->n_spread, sizeof *c->spread)};
     if (!c->spread)
         return moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
     for (int i = 0; i < s->n_spread; i++)
-        c->spread[i].exact = s->exact;
+        c->spread[i] = (moe_spread){.exact = s->exact, .expected = n_tok};
     return MOE_OK;
+}
+
+static moe_err init_cells(state *s)
+{
+    const moe_study *study = s->study;
+    int64_t *n_tok = moe_calloc((size_t)study->n_group, sizeof *n_tok);
+    moe_err err = MOE_OK;
+
+    s->cells = moe_calloc((size_t)n_cell(s), sizeof *s->cells);
+    if (!n_tok || !s->cells)
+        err = moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
+    for (int64_t d = 0; err == MOE_OK && d < study->n_doc; d++)
+        if (study->doc_group[d] >= 0)
+            n_tok[study->doc_group[d]] +=
+                moe_trace_doc_at(study->trace, d)->n_tok;
+    for (int64_t i = 0; err == MOE_OK && i < n_cell(s); i++)
+        err = cell_init(&s->cells[i], s, n_tok[i / N_KIND % study->n_group]);
+    free(n_tok);
+    return err;
 }
 
 static moe_err cell_merge(cell *c, cell *o, int n_spread)
@@ -111,21 +131,16 @@ static moe_err begin(void **out, const moe_study *study)
 {
     state *s = moe_calloc(1, sizeof *s);
     double bytes;
-    moe_err err = MOE_OK;
+    moe_err err;
 
-    if (s) {
-        s->study = study;
-        s->n_spread = MOE_MEAN_GATE + study->shape->top_k;
-        bytes = (double)moe_trace_n_tok(study->trace) * study->n_slot *
-                s->n_spread * (double)sizeof(float);
-        s->exact = bytes <= MAX_EXACT;
-        s->cells = moe_calloc((size_t)n_cell(s), sizeof *s->cells);
-    }
-    if (!s || !s->cells)
-        err = moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
-    for (int64_t i = 0; err == MOE_OK && i < n_cell(s); i++)
-        err = cell_init(&s->cells[i], s);
-    if (err == MOE_OK)
+    if (!s)
+        return moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
+    s->study = study;
+    s->n_spread = MOE_MEAN_GATE + study->shape->top_k;
+    bytes = (double)moe_trace_n_tok(study->trace) * study->n_slot *
+            s->n_spread * (double)sizeof(float);
+    s->exact = bytes <= MAX_EXACT;
+    if ((err = init_cells(s)) == MOE_OK)
         err = moe_ties_init(&s->ties, study);
     if (err == MOE_OK)
         err = moe_means_init(&s->means, study, &s->ties.blocks);

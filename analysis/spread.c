@@ -18,7 +18,7 @@ void moe_spread_fini(moe_spread *s)
 {
     free(s->value);
     free(s->bin);
-    *s = (moe_spread){.exact = s->exact};
+    *s = (moe_spread){.exact = s->exact, .expected = s->expected};
 }
 
 static moe_err no_memory(int64_t n)
@@ -29,7 +29,7 @@ static moe_err no_memory(int64_t n)
 
 static moe_err make_room(moe_spread *s, int64_t n)
 {
-    int64_t room = s->room ? s->room : 16;
+    int64_t room = s->room ? s->room : s->expected > 16 ? s->expected : 16;
     float *grown;
 
     while (room < n)

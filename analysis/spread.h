@@ -18,9 +18,10 @@ enum {
     MOE_SPREAD_MAX = 1 << 30 /* so that sums of them cannot overflow */
 };
 
-/* Start with {.exact = ...}. */
+/* Start with {.exact = ...}; what is expected need not be true. */
 typedef struct moe_spread {
     bool exact;
+    int64_t expected; /* numbers that room is made for at once */
     int64_t n;
     float *value;  /* [n], exact                 */
     int64_t room;  /* for values                 */
