@@ -66,14 +66,19 @@ moe_err moe_stats_js_pairs(double *square, const int64_t *const *row, int64_t n,
 
 /* ---- PERMANOVA ---- */
 
+typedef struct group {
+    int64_t size;
+    int32_t label;
+} group;
+
 typedef struct squares {
     double total;
     int64_t n;
     int n_group, n_filled;
-    int64_t *size;     /* [n_group]                            */
     int64_t *from;     /* [n_group] where each group's members */
     int64_t *n_listed; /* [n_group] begin among those listed   */
     int64_t *member;   /* [n]                                  */
+    group *order;      /* [n_group] in which they are added up */
 } squares;
 
 /* The sum of n numbers of a row; four at a time, so that one addition need not
@@ -94,44 +99,67 @@ static double picked(const double *row, const int64_t *at, int64_t n)
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-/* Only pairs of one group are visited: its members are listed first. */
-static double pseudo_f(squares *s, const double *square, const int32_t *label,
-                       double *r2)
+static double f_of(const squares *s, double within)
 {
-    double within = 0, between;
+    return ((s->total - within) / (s->n_filled - 1)) /
+           (within / (double)(s->n - s->n_filled));
+}
 
+static void list_members(squares *s, const int32_t *label)
+{
     memset(s->n_listed, 0, (size_t)s->n_group * sizeof *s->n_listed);
     for (int64_t i = 0; i < s->n; i++) {
         int32_t g = label[i];
 
         s->member[s->from[g] + s->n_listed[g]++] = i;
     }
-    for (int g = 0; g < s->n_group; g++) {
-        const int64_t *member = s->member + s->from[g];
+}
+
+/* Only pairs of one group are visited, and groups only until F is certain to be
+ * under `least`: it falls with each of them. */
+static double pseudo_f(double *within, squares *s, const double *square,
+                       const int32_t *label, double least)
+{
+    double f = INFINITY;
+
+    list_members(s, label);
+    *within = 0;
+    for (int g = 0; g < s->n_group && !(f < least); g++) {
+        const int64_t *member = s->member + s->from[s->order[g].label];
+        int64_t size = s->order[g].size;
         double sum = 0;
 
-        for (int64_t i = 1; i < s->size[g]; i++)
+        for (int64_t i = 1; i < size; i++)
             sum += picked(square + member[i] * s->n, member, i);
-        if (s->size[g])
-            within += sum / (double)s->size[g];
+        if (size)
+            *within += sum / (double)size;
+        f = f_of(s, *within);
     }
-    between = s->total - within;
-    if (r2)
-        *r2 = s->total > 0 ? between / s->total : NAN;
-    return (between / (s->n_filled - 1)) /
-           (within / (double)(s->n - s->n_filled));
+    return f;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const group *x = a, *y = b;
+    int order = (x->size > y->size) - (x->size < y->size);
+
+    return order ? order : (x->label > y->label) - (x->label < y->label);
 }
 
 static void permute(moe_permanova *out, squares *s, const double *square,
                     int32_t *label, int64_t n_permutation, uint64_t seed)
 {
     int64_t as_large = 0;
+    double within, least;
 
-    out->f = pseudo_f(s, square, label, &out->r2);
+    out->f = pseudo_f(&within, s, square, label, -INFINITY);
+    out->r2 = s->total > 0 ? (s->total - within) / s->total : NAN;
+    least = out->f * (1 - 1e-12); /* equal but for rounding counts as equal */
+    /* small groups add most for each of their pairs */
+    qsort(s->order, (size_t)s->n_group, sizeof *s->order, by_size);
     for (int64_t i = 0; i < n_permutation; i++) {
         moe_random_shuffle(label, s->n, seed, (uint64_t)i);
-        /* equal but for rounding counts as equal */
-        as_large += pseudo_f(s, square, label, NULL) >= out->f * (1 - 1e-12);
+        as_large += pseudo_f(&within, s, square, label, least) >= least;
     }
     out->p = isnan(out->f)
                  ? NAN
@@ -147,24 +175,25 @@ moe_err moe_stats_permanova(moe_permanova *out, const double *square,
     moe_err err = MOE_OK;
 
     *out = (moe_permanova){NAN, NAN, NAN, n};
-    s.size = moe_calloc((size_t)n_group, sizeof *s.size);
+    s.order = moe_calloc((size_t)n_group, sizeof *s.order);
     s.from = moe_calloc((size_t)n_group, sizeof *s.from);
     s.n_listed = moe_calloc((size_t)n_group, sizeof *s.n_listed);
     s.member = moe_calloc((size_t)n, sizeof *s.member);
-    if (!shuffled || !s.size || !s.from || !s.n_listed || !s.member) {
+    if (!shuffled || !s.order || !s.from || !s.n_listed || !s.member) {
         err = moe_fail(MOE_ERR_NOMEM, "out of memory for %lld items",
                        (long long)n);
         goto done;
     }
     for (int64_t i = 0; i < n; i++) {
         shuffled[i] = label[i];
-        s.size[label[i]]++;
+        s.order[label[i]].size++;
         for (int64_t j = 0; j < i; j++)
             s.total += square[i * n + j];
     }
     for (int g = 0; g < n_group; g++) {
-        s.n_filled += s.size[g] > 0;
-        s.from[g] = g ? s.from[g - 1] + s.size[g - 1] : 0;
+        s.order[g].label = g;
+        s.n_filled += s.order[g].size > 0;
+        s.from[g] = g ? s.from[g - 1] + s.order[g - 1].size : 0;
     }
     if (s.n_filled >= 2 && n > s.n_filled) {
         s.total /= (double)n;
@@ -173,7 +202,7 @@ moe_err moe_stats_permanova(moe_permanova *out, const double *square,
 
 done:
     free(shuffled);
-    free(s.size);
+    free(s.order);
     free(s.from);
     free(s.n_listed);
     free(s.member);
