@@ -11,6 +11,7 @@
 
 enum {
     WIDE = MOE_LOGS_WIDE,
+    FEW = MOE_LOGS_FEW,
     GROUPS = 8,            /* of lanes                            */
     LANES = GROUPS * WIDE, /* pairs that are counted together     */
     SMALL = 64,            /* halves up to this size of a class have a table */
@@ -117,7 +118,7 @@ typedef struct work {
     tally *tallies;    /* [n_value] of the level at hand               */
     int32_t *tally_of; /* [n_value] -1: none                           */
     seen some_cells, some_levels, some_values;
-    seen many_levels, many_values; /* scratch */
+    seen many_levels, many_values, few; /* scratch */
     double *sum; /* [2, LANES] of each half: x log x of the cells, less their
                     means by chance                                        */
 } work;
@@ -137,6 +138,7 @@ static void work_fini(work *w)
     free(w->some_values.of);
     free(w->many_levels.of);
     free(w->many_values.of);
+    free(w->few.of);
     free(w->sum);
 }
 
@@ -169,6 +171,7 @@ static moe_err work_make(work *w, const moe_halves *h, const int32_t *value,
     made = seen_make(&w->some_values, n) && made;
     made = seen_make(&w->many_levels, n_level) && made;
     made = seen_make(&w->many_values, n) && made;
+    made = seen_make(&w->few, n_level > n ? n_level : n) && made;
     if (!made || !w->mask || !w->cells || !w->levels || !w->values ||
         !w->value || !w->number || !w->tallies || !w->tally_of || !w->sum) {
         work_fini(w);
@@ -311,14 +314,14 @@ static void add_cells(moe_wide *sum, const work *w, int g)
     *sum = own;
 }
 
-/* Whether the table has all means of a group of lanes. */
-static bool is_small(const work *w, int g)
+/* The most that a half of a group of lanes has. */
+static int32_t most_of(const count *c, int g)
 {
     int32_t most = 0;
 
     for (int i = g * WIDE; i < (g + 1) * WIDE; i++)
-        most = w->all.first.n[i] > most ? w->all.first.n[i] : most;
-    return most <= SMALL;
+        most = c->first.n[i] > most ? c->first.n[i] : most;
+    return most;
 }
 
 /* Take the means by chance of values at levels from the sums. */
@@ -344,35 +347,32 @@ static void take_small(moe_wide *sum, const work *w, int g)
     *sum = own;
 }
 
-static bool is_few(const count *c, int g)
+/* The means of each that is few with all of the others at once are added to the
+ * sum. Those that are many stay. */
+static void add_few(moe_wide *sum, seen *of, const seen *others, work *w, int g)
 {
+    double power[(FEW + 1) * WIDE] = {0};
+    seen *few = &w->few;
     int32_t most = 0;
-
-    if (c->whole <= MOE_LOGS_FEW)
-        return true;
-    for (int i = g * WIDE; i < (g + 1) * WIDE; i++)
-        most = c->first.n[i] > most ? c->first.n[i] : most;
-    return most <= MOE_LOGS_FEW;
-}
-
-/* The means of each that is few with all of the others at once, which gives the
- * sum of `few` of them. Those that are many stay. */
-static void add_few(double *few, seen *of, const seen *others, const work *w,
-                    int g)
-{
-    double power[(MOE_LOGS_FEW + 1) * WIDE] = {0};
     int64_t n = 0;
 
-    for (int64_t i = 0; i < others->n; i++)
-        moe_logs_fall(power, others->of[i]->first.n + g * WIDE);
-    moe_logs_share(power, w->all.first.n + g * WIDE);
-    for (int64_t i = 0; i < of->n; i++)
-        if (is_few(of->of[i], g))
-            moe_logs_few(few, &w->h->strata->logs, power,
-                         of->of[i]->first.n + g * WIDE);
-        else
+    few->n = 0;
+    for (int64_t i = 0; i < of->n; i++) {
+        int32_t own = most_of(of->of[i], g);
+
+        if (own > FEW)
             of->of[n++] = of->of[i];
+        else
+            few->of[few->n++] = of->of[i];
+        most = own <= FEW && own > most ? own : most;
+    }
     of->n = n;
+    for (int64_t i = 0; i < others->n && most > 1; i++)
+        moe_logs_fall(power, others->of[i]->first.n + g * WIDE, most);
+    moe_logs_share(power, w->all.first.n + g * WIDE, most);
+    for (int64_t i = 0; i < few->n; i++)
+        moe_logs_few((double *)sum, &w->h->strata->logs, power,
+                     few->of[i]->first.n + g * WIDE, most);
 }
 
 static void copy_seen(seen *to, const seen *from)
@@ -388,8 +388,8 @@ static void take_large(moe_wide *sum, work *w, int g)
 
     copy_seen(values, &w->some_values);
     copy_seen(levels, &w->some_levels);
-    add_few((double *)&few, levels, values, w, g);
-    add_few((double *)&few, values, levels, w, g);
+    add_few(&few, levels, values, w, g);
+    add_few(&few, values, levels, w, g);
     *sum -= few;
     for (int64_t l = 0; l < levels->n; l++)
         for (int64_t v = 0; v < values->n; v++) {
@@ -409,7 +409,7 @@ static void add_side(work *w, double *sum)
 
         memcpy(&own, sum + g * WIDE, sizeof own);
         add_cells(&own, w, g);
-        if (is_small(w, g))
+        if (most_of(&w->all, g) <= SMALL)
             take_small(&own, w, g);
         else
             take_large(&own, w, g);

@@ -284,14 +284,14 @@ void moe_logs_means(double *mean, const moe_logs *t, const int32_t *all,
 
 MOE_CLONES
 void moe_logs_few(double *sum, const moe_logs *t, const double *power,
-                  const int32_t *drawn)
+                  const int32_t *drawn, int most)
 {
     wide n, falling, all, p;
 
     load(&n, drawn);
     memcpy(&all, sum, sizeof all);
     falling = n;
-    for (int k = 2; k <= FEW; k++) {
+    for (int k = 2; k <= most; k++) {
         memcpy(&p, power + k * WIDE, sizeof p);
         falling *= n - (k - 1);
         all += t->few[k] * falling * p;
@@ -300,13 +300,13 @@ void moe_logs_few(double *sum, const moe_logs *t, const double *power,
 }
 
 MOE_CLONES
-void moe_logs_fall(double *power, const int32_t *marked)
+void moe_logs_fall(double *power, const int32_t *marked, int most)
 {
     wide m, falling, p;
 
     load(&m, marked);
     falling = m;
-    for (int k = 2; k <= FEW; k++) {
+    for (int k = 2; k <= most; k++) {
         memcpy(&p, power + k * WIDE, sizeof p);
         falling *= m - (k - 1);
         p += falling;
@@ -315,13 +315,13 @@ void moe_logs_fall(double *power, const int32_t *marked)
 }
 
 MOE_CLONES
-void moe_logs_share(double *power, const int32_t *all)
+void moe_logs_share(double *power, const int32_t *all, int most)
 {
     wide n, falling, p;
 
     load(&n, all);
     falling = n;
-    for (int k = 2; k <= FEW; k++) {
+    for (int k = 2; k <= most; k++) {
         memcpy(&p, power + k * WIDE, sizeof p);
         falling *= n - (k - 1);
         p /= falling + 1e-300; /* 0 / 0 is 0 */

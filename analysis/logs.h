@@ -12,7 +12,7 @@
 
 enum {
     MOE_LOGS_WIDE = 8, /* numbers that are computed together */
-    MOE_LOGS_FEW = 16  /* see moe_logs_few                   */
+    MOE_LOGS_FEW = 20  /* see moe_logs_few                   */
 };
 
 /* As many of them, aligned as allocated memory is. */
@@ -73,18 +73,22 @@ void moe_logs_means(double *mean, const moe_logs *t, const int32_t *all,
                     const int32_t *marked, const int32_t *drawn);
 
 /*
- * moe_logs_few - sums of such means over many m, where no n is over MOE_LOGS_FEW:
- * the mean of x (x-1) ... (x-k+1) is the product of n (n-1) ..., m (m-1) ...,
- * over N (N-1) ..., so that m counts by the sums of its products alone.
+ * moe_logs_few - sums of such means over many m, where no n is over `most`, which
+ * is MOE_LOGS_FEW at most: the mean of x (x-1) ... (x-k+1) is the product of
+ * n (n-1) ..., m (m-1) ..., over N (N-1) ..., so that m counts by the sums of its
+ * products alone.
  *
  *   sum    [MOE_LOGS_WIDE]
- *   power  [MOE_LOGS_FEW + 1, MOE_LOGS_WIDE]  sums of m (m-1) ... (m-k+1), which
+ *   power  [most + 1, MOE_LOGS_WIDE]  sums of m (m-1) ... (m-k+1), which
  *          moe_logs_fall adds up, over N (N-1) ... (N-k+1)
+ *
+ * Terms change their signs: right to 1e-14 where no m is over N / 2, to 1e-12
+ * where m is N.
  */
 void moe_logs_few(double *sum, const moe_logs *t, const double *power,
-                  const int32_t *drawn);
-void moe_logs_fall(double *power, const int32_t *marked);
+                  const int32_t *drawn, int most);
+void moe_logs_fall(double *power, const int32_t *marked, int most);
 /* Divides by those of all; where that is 0, so is what it divides. */
-void moe_logs_share(double *power, const int32_t *all);
+void moe_logs_share(double *power, const int32_t *all, int most);
 
 #endif

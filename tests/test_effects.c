@@ -167,13 +167,13 @@ static void means_of_few_are_those_of_each_together(void **state)
         for (int32_t c = 0; c < COUNTS; c++) {
             for (int32_t i = 0; i < WIDE; i++)
                 marked[i] = all[i] * c / (COUNTS - 1);
-            moe_logs_fall(power, marked);
+            moe_logs_fall(power, marked, n);
             moe_logs_means(mean, &logs, all, marked, drawn);
             for (int i = 0; i < WIDE; i++)
                 want[i] += mean[i];
         }
-        moe_logs_share(power, all);
-        moe_logs_few(sum, &logs, power, drawn);
+        moe_logs_share(power, all, n);
+        moe_logs_few(sum, &logs, power, drawn, n);
         for (int i = 0; i < WIDE; i++)
             assert_close(sum[i], want[i], 1e-11 * (1 + want[i]));
     }
