@@ -221,6 +221,10 @@ static void by_sum(double *mean, const moe_logs *t, const laws *of)
     const wide rest = of->rest, drawn = of->drawn - of->low;
     const wide marked = (wide)((masks)(of->marked - of->low) & ~of->many);
     wide sum = {0}, weight = sum + 1, weights = weight;
+    /* (marked - x + 1) (drawn - x + 1) and (rest + x) x at x = 1, and what they
+     * change by from each x to the next */
+    wide above = marked * drawn, fall = marked + drawn - 1;
+    wide below = rest + 1, rise = rest + 3;
     masks over = ~of->many;
     int64_t at[WIDE];
 
@@ -232,15 +236,14 @@ static void by_sum(double *mean, const moe_logs *t, const laws *of)
     }
     for (int64_t n = 1; any(&over); n += 4) {
         const double *logs = t->x_log_x + n;
-        double x = (double)n;
-        wide p = (marked - (x - 1)) * (drawn - (x - 1));
-        wide q = (marked - x) * (drawn - x);
-        wide r = (marked - (x + 1)) * (drawn - (x + 1));
-        wide s = (marked - (x + 2)) * (drawn - (x + 2));
-        wide a = (rest + x) * x, b = (rest + (x + 1)) * (x + 1);
-        wide c = (rest + (x + 2)) * (x + 2), d = (rest + (x + 3)) * (x + 3);
+        wide p = above, q = p - fall, r = q - (fall - 2), s = r - (fall - 4);
+        wide a = below, b = a + rise, c = b + (rise + 2), d = c + (rise + 4);
         wide inverse;
 
+        above = s - (fall - 6);
+        below = d + (rise + 6);
+        fall -= 8;
+        rise += 8;
         q *= p;
         r *= q;
         s *= r;
