@@ -5,6 +5,7 @@
 
 #include "analysis/blocks.h"
 #include "analysis/classes.h"
+#include "analysis/logs.h"
 #include "analysis/stats.h"
 #include "engine/base/mem.h"
 
@@ -29,11 +30,13 @@ static const char effect_formula[] =
     "Association of the first choice with the class, the place in the word and "
     "the place in the line: Cramer's V = sqrt(chi-square / (n (min(kinds, "
     "experts) - 1))); information = I(kind; expert) in bits, plug-in and with "
-    "the Miller-Madow correction. Chance: information_mm 0; V about "
-    "sqrt(freedom / (n (min(kinds, experts) - 1))). Intervals: 95 %, of V "
-    "squared "
-    "and of information, less the bias, jackknife over blocks of documents "
-    "(Efron 1982), cut at 0.";
+    "the Miller-Madow correction. Chance: by_chance, the mean of the "
+    "information when the choices of the group's tokens are shuffled (Vinh, "
+    "Epps and Bailey 2010); V about sqrt(freedom / (n (min(kinds, experts) - "
+    "1))). Intervals: 95 %, of V squared, and of information less by_chance, "
+    "less the bias, jackknife over blocks of documents (Efron 1982); V cut at "
+    "0 "
+    "and 1, information at 0.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -62,13 +65,15 @@ static const moe_column effect_columns[] = {
      MOE_SHOW_PLAIN, 4},
     {"information_mm", NULL, "the same, Miller-Madow", MOE_CELL_REAL,
      MOE_SHOW_PLAIN, 4},
+    {"by_chance", NULL, "mean of the information by chance, bits",
+     MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"chi_square", NULL, "Pearson's", MOE_CELL_REAL, MOE_SHOW_PLAIN, 1},
     {"freedom", NULL, "degrees of freedom", MOE_CELL_INT, 0, 0},
     {"n", NULL, "tokens", MOE_CELL_INT, 0, 0},
     {"v_low", "V from", "95 % interval of V less its bias", MOE_CELL_REAL,
      MOE_SHOW_PLAIN, 4},
     {"v_high", "V to", "its upper end", MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
-    {"information_low", "bits from", "95 % interval of it less its bias",
+    {"information_low", "bits from", "95 % interval of it less by_chance",
      MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"information_high", "bits to", "its upper end", MOE_CELL_REAL,
      MOE_SHOW_PLAIN, 4},
@@ -100,6 +105,7 @@ typedef struct state {
     int64_t n_room;
     /* [n_slot] rows of [N_KIND, 2 E + 1]: first choices, all choices, tokens */
     moe_blocks blocks;
+    moe_logs logs;
 } state;
 
 static int64_t row_size(const state *s)
@@ -116,6 +122,7 @@ static void end(void *user)
     moe_classes_fini(&s->classes);
     free(s->kinds);
     moe_blocks_fini(&s->blocks);
+    moe_logs_fini(&s->logs);
     free(s);
 }
 
@@ -129,7 +136,8 @@ static moe_err begin(void **out, const moe_study *study)
     s->study = study;
     if ((err = moe_blocks_init(&s->blocks, study, study->n_slot,
                                N_KIND * row_size(s))) != MOE_OK ||
-        (err = moe_classes_init(&s->classes, study->trace)) != MOE_OK) {
+        (err = moe_classes_init(&s->classes, study->trace)) != MOE_OK ||
+        (err = moe_logs_make(&s->logs, 0)) != MOE_OK) {
         end(s);
         return err;
     }
@@ -206,6 +214,7 @@ typedef struct cell {
     uint32_t *count;    /* [N_KIND, 2 E + 1] sums                 */
     uint32_t *part;     /* the same without a block               */
     int64_t *table;     /* [N_KIND, E]                            */
+    uint32_t *margins;  /* [N_KIND + E] sums of its rows, columns */
     double *without[2]; /* [blocks] V and information; lifts      */
 } cell;
 
@@ -295,16 +304,24 @@ static void put_feature(moe_table *t, const cell *c, const feature *f)
         }
 }
 
-/* Of first choices with the kinds of a feature. */
-static moe_err associate(moe_association *out, const cell *c,
+/* Of first choices with the kinds of a feature, and what chance makes of the
+ * information. */
+static moe_err associate(moe_association *out, double *by_chance, const cell *c,
                          const uint32_t *count, const feature *f)
 {
     int n_expert = c->s->study->shape->n_expert;
+    uint32_t *row = c->margins, *column = c->margins + N_KIND;
 
+    memset(row, 0, (N_KIND + (size_t)n_expert) * sizeof *row);
     for (int i = 0; i < f->n; i++)
-        for (int e = 0; e < n_expert; e++)
-            c->table[i * n_expert + e] =
-                count[(f->first + i) * row_size(c->s) + e];
+        for (int e = 0; e < n_expert; e++) {
+            uint32_t n = count[(f->first + i) * row_size(c->s) + e];
+
+            c->table[i * n_expert + e] = n;
+            row[i] += n;
+            column[e] += n;
+        }
+    *by_chance = moe_logs_information(&c->s->logs, row, f->n, column, n_expert);
     return moe_stats_associate(out, c->table, f->n, n_expert);
 }
 
@@ -313,32 +330,35 @@ static moe_err put_effect(moe_table *t, const cell *c, const feature *f)
     const moe_blocks *b = &c->s->blocks;
     moe_interval v, information;
     moe_association a;
+    double chance;
     moe_err err = MOE_OK;
     int from, to;
 
     moe_blocks_range(&from, &to, b, c->group);
     for (int block = from; block < to && err == MOE_OK; block++) {
         moe_blocks_without(c->part, c->count, b, c->slot, block);
-        err = associate(&a, c, c->part, f);
+        err = associate(&a, &chance, c, c->part, f);
         c->without[0][block] = a.v * a.v; /* V is bent where it is small */
-        c->without[1][block] = a.information;
+        c->without[1][block] = a.information - chance;
     }
-    if (err != MOE_OK || (err = associate(&a, c, c->count, f)) != MOE_OK)
+    if (err != MOE_OK ||
+        (err = associate(&a, &chance, c, c->count, f)) != MOE_OK)
         return err;
     v = moe_blocks_interval(b, c->group, a.v * a.v, c->without[0], true);
-    information =
-        moe_blocks_interval(b, c->group, a.information, c->without[1], true);
+    information = moe_blocks_interval(b, c->group, a.information - chance,
+                                      c->without[1], true);
     moe_table_int(t, moe_study_layer(c->s->study, c->slot));
     moe_table_text(t, c->label);
     moe_table_text(t, f->name);
     moe_table_real(t, a.v);
     moe_table_real(t, a.information);
     moe_table_real(t, a.information_mm);
+    moe_table_real(t, a.n > 0 ? chance : NAN);
     moe_table_real(t, a.chi_square);
     moe_table_int(t, a.freedom);
     moe_table_int(t, a.n);
-    moe_table_real(t, sqrt(v.low));
-    moe_table_real(t, sqrt(v.high));
+    moe_table_real(t, v.low > 1 ? 1 : sqrt(v.low));
+    moe_table_real(t, v.high > 1 ? 1 : sqrt(v.high));
     moe_table_real(t, information.low);
     moe_table_real(t, information.high);
     return MOE_OK;
@@ -380,8 +400,10 @@ static moe_err finish(void *user, moe_tables *out)
 
     c.count = moe_calloc(2 * N_KIND, (size_t)row_size(s) * sizeof *c.count);
     c.table = moe_calloc(N_KIND, n_expert * sizeof *c.table);
+    c.margins = moe_calloc(N_KIND + n_expert, sizeof *c.margins);
     c.without[0] = moe_calloc(2 * (size_t)s->blocks.n, sizeof *c.without[0]);
-    if (!c.count || !c.table || !c.without[0] || !kinds || !effects) {
+    if (!c.count || !c.table || !c.margins || !c.without[0] || !kinds ||
+        !effects) {
         err = moe_fail(MOE_ERR_NOMEM, "classes: out of memory");
         goto done;
     }
@@ -405,6 +427,7 @@ done:
     moe_table_free(effects);
     free(c.count);
     free(c.table);
+    free(c.margins);
     free(c.without[0]);
     return err;
 }

@@ -4,6 +4,7 @@
 #include "analysis/analysis.h"
 
 #include "analysis/blocks.h"
+#include "analysis/logs.h"
 #include "analysis/partners.h"
 #include "analysis/stats.h"
 #include "engine/base/mem.h"
@@ -19,9 +20,12 @@ static const char formula[] =
     "of its three entropies, which takes (cells - rows - columns + 1) / "
     "(2 n ln 2) away, cells, rows and columns that are not empty; explained = "
     "information / entropy_next, the share of H(f_next) that f_l tells; "
-    "normalised = information / min(H(f_l), H(f_next)). Chance: 0; plug-in "
-    "values lie above it by about (E-1)^2 / (2 n ln 2). Interval: 95 %, of the "
-    "information less its bias, jackknife over blocks of documents (Efron "
+    "normalised = information / min(H(f_l), H(f_next)). Chance: "
+    "by_chance, the mean of the information when the f_next of the group's "
+    "tokens are shuffled (Vinh, Epps and Bailey 2010), about (E-1)^2 / (2 n ln "
+    "2) where n is large. Interval: 95 %, of the information less by_chance "
+    "and "
+    "less the bias that is left, jackknife over blocks of documents (Efron "
     "1982), cut at 0.";
 
 static const char table_formula[] =
@@ -45,6 +49,8 @@ static const moe_column columns[] = {
      MOE_SHOW_PLAIN, 4},
     {"information_mm", NULL, "I(f_l; f_next), bits, Miller-Madow",
      MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
+    {"by_chance", NULL, "its mean when f_next are shuffled, bits",
+     MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"explained", NULL, "information / H(f_next)", MOE_CELL_REAL,
      MOE_SHOW_PERCENT, 2},
     {"normalised", NULL, "information / min(H(f_l), H(f_next))", MOE_CELL_REAL,
@@ -54,7 +60,7 @@ static const moe_column columns[] = {
     {"entropy_next", NULL, "H(f_next), bits, plug-in", MOE_CELL_REAL,
      MOE_SHOW_PLAIN, 4},
     {"n", NULL, "tokens", MOE_CELL_INT, 0, 0},
-    {"information_low", "bits from", "95 % interval of it less its bias",
+    {"information_low", "bits from", "95 % interval of it less by_chance",
      MOE_CELL_REAL, MOE_SHOW_PLAIN, 4},
     {"information_high", "bits to", "its upper end", MOE_CELL_REAL,
      MOE_SHOW_PLAIN, 4},
@@ -113,6 +119,7 @@ typedef struct state {
     uint32_t *sums;         /* [blocks, 2 E + 1]               */
     int32_t *order;         /* [E]                             */
     moe_joint joint;
+    moe_logs logs;
 } state;
 
 static int64_t block(const state *s)
@@ -135,6 +142,7 @@ static void end(void *user)
     free(s->all);
     free(s->order);
     moe_joint_fini(&s->joint);
+    moe_logs_fini(&s->logs);
     free(s);
 }
 
@@ -173,7 +181,8 @@ static moe_err allocate(state *s)
                         "transitions: out of memory for tables of %zu by %zu "
                         "experts",
                         n_expert, n_expert);
-    return moe_joint_init(&s->joint, (int)n_expert);
+    err = moe_joint_init(&s->joint, (int)n_expert);
+    return err == MOE_OK ? moe_logs_make(&s->logs, 0) : err;
 }
 
 static moe_err begin(void **out, const moe_study *study)
@@ -282,7 +291,32 @@ typedef struct step {
     const uint32_t *count; /* [E, E] */
 } step;
 
-static moe_interval information_interval(state *s, const step *at)
+/* Sums of rows, columns and all of a table, out [2 E + 1]. */
+static void sum_up(uint32_t *out, const uint32_t *count, int n_expert)
+{
+    memset(out, 0, (2 * (size_t)n_expert + 1) * sizeof *out);
+    for (int e = 0; e < n_expert; e++, count += n_expert) {
+        for (int j = 0; j < n_expert; j++) {
+            out[e] += count[j];
+            out[n_expert + j] += count[j];
+        }
+        out[2 * n_expert] += out[e];
+    }
+}
+
+/* What chance makes of the information in a table. */
+static double by_chance(state *s, const uint32_t *count)
+{
+    int n_expert = s->study->shape->n_expert;
+    uint32_t *sums = s->all + 2 * block(s);
+
+    sum_up(sums, count, n_expert);
+    return moe_logs_information(&s->logs, sums, n_expert, sums + n_expert,
+                                n_expert);
+}
+
+/* Of the information less its chance. */
+static moe_interval information_interval(state *s, const step *at, double value)
 {
     uint32_t *without = s->all + block(s);
     int from, to;
@@ -290,23 +324,23 @@ static moe_interval information_interval(state *s, const step *at)
     moe_blocks_range(&from, &to, &s->blocks, at->group);
     for (int b = from; b < to; b++) {
         moe_blocks_without(without, at->count, &s->blocks, at->i, b);
-        s->without[b] = link_of(s, without).information;
+        s->without[b] = link_of(s, without).information - by_chance(s, without);
     }
-    return moe_blocks_interval(&s->blocks, at->group,
-                               link_of(s, at->count).information, s->without,
-                               true);
+    return moe_blocks_interval(&s->blocks, at->group, value, s->without, true);
 }
 
 static void put_link(moe_table *t, state *s, const step *at)
 {
-    moe_interval interval = information_interval(s, at);
     link l = link_of(s, at->count);
+    double chance = by_chance(s, at->count);
+    moe_interval interval = information_interval(s, at, l.information - chance);
 
     moe_table_int(t, moe_study_layer(s->study, at->i));
     moe_table_int(t, moe_study_layer(s->study, at->i + 1));
     moe_table_text(t, at->label);
     moe_table_real(t, l.information);
     moe_table_real(t, l.information_mm);
+    moe_table_real(t, l.n > 0 ? chance : NAN);
     moe_table_real(t, ratio(l.information, l.entropy_next));
     moe_table_real(t, ratio(l.information, fmin(l.entropy, l.entropy_next)));
     moe_table_real(t, l.entropy);
@@ -314,17 +348,6 @@ static void put_link(moe_table *t, state *s, const step *at)
     moe_table_int(t, l.n);
     moe_table_real(t, interval.low);
     moe_table_real(t, interval.high);
-}
-
-/* Sums of rows, columns and all of a table, out [2 E + 1]. */
-static void sum_up(uint32_t *out, const uint32_t *count, int n_expert)
-{
-    memset(out, 0, (2 * (size_t)n_expert + 1) * sizeof *out);
-    for (int64_t c = 0; c < (int64_t)n_expert * n_expert; c++) {
-        out[c / n_expert] += count[c];
-        out[n_expert + c % n_expert] += count[c];
-        out[2 * n_expert] += count[c];
-    }
 }
 
 static moe_interval lift_interval(const state *s, const step *at,

@@ -285,6 +285,63 @@ void moe_logs_means(double *mean, const moe_logs *t, const int32_t *all,
         mean[i] = of.many[i] ? moments[i] : mean[i];
 }
 
+/* The mean of the sum of x log x over a row of the table, m of n in the row. */
+static double row_by_chance(const moe_logs *t, int32_t n, int32_t m,
+                            const uint32_t *column, int64_t n_column)
+{
+    double sum = 0;
+
+    for (int64_t c = 0; c < n_column; c += WIDE) {
+        int32_t all[WIDE], marked[WIDE], drawn[WIDE];
+        double mean[WIDE];
+
+        for (int i = 0; i < WIDE; i++) {
+            all[i] = n;
+            marked[i] = m;
+            drawn[i] = c + i < n_column ? (int32_t)column[c + i] : 0;
+        }
+        moe_logs_means(mean, t, all, marked, drawn);
+        for (int i = 0; i < WIDE; i++)
+            sum += mean[i];
+    }
+    return sum;
+}
+
+typedef struct margin {
+    int64_t n, kinds; /* all, and those that are not 0 */
+    double logs;      /* sum of x log x                */
+} margin;
+
+static margin margin_of(const moe_logs *t, const uint32_t *x, int64_t n)
+{
+    margin m = {0};
+
+    for (int64_t i = 0; i < n; i++) {
+        m.n += x[i];
+        m.kinds += x[i] > 0;
+        m.logs += moe_logs_of(t, x[i]);
+    }
+    return m;
+}
+
+double moe_logs_information(const moe_logs *t, const uint32_t *row,
+                            int64_t n_row, const uint32_t *column,
+                            int64_t n_column)
+{
+    margin r = margin_of(t, row, n_row), c = margin_of(t, column, n_column);
+    double n = (double)r.n, cells = 0;
+
+    if (r.n == 0)
+        return 0;
+    if (r.n > INT32_MAX)
+        return (double)(r.kinds - 1) * (double)(c.kinds - 1) / (2 * n * log(2));
+    for (int64_t i = 0; i < n_row; i++)
+        if (row[i] > 0)
+            cells += row_by_chance(t, (int32_t)r.n, (int32_t)row[i], column,
+                                   n_column);
+    return fmax(0, log2(n) + (cells - r.logs - c.logs) / n);
+}
+
 MOE_CLONES
 void moe_logs_few(double *sum, const moe_logs *t, const double *power,
                   const int32_t *drawn, int most)

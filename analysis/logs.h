@@ -73,6 +73,17 @@ void moe_logs_means(double *mean, const moe_logs *t, const int32_t *all,
                     const int32_t *marked, const int32_t *drawn);
 
 /*
+ * moe_logs_information - I(row; column) in bits, plug-in, of a table with these
+ * sums of rows and columns, in the mean over all ways to deal the columns out to
+ * the observations: the level of chance (Vinh, Epps and Bailey 2010, Journal of
+ * Machine Learning Research 11, equation 24). 0 without observations; of more
+ * than 2^31 its limit, (rows - 1)(columns - 1) / (2 n ln 2).
+ */
+double moe_logs_information(const moe_logs *t, const uint32_t *row,
+                            int64_t n_row, const uint32_t *column,
+                            int64_t n_column);
+
+/*
  * moe_logs_few - sums of such means over many m, where no n is over `most`, which
  * is MOE_LOGS_FEW at most: the mean of x (x-1) ... (x-k+1) is the product of
  * n (n-1) ..., m (m-1) ..., over N (N-1) ..., so that m counts by the sums of its

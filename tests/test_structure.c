@@ -207,6 +207,9 @@ static void a_layer_that_follows_another_shares_all_its_bits(void **state)
     /* 4 + 4 - 4 - 1 = 3 over 2 n ln 2 */
     assert_close(routed_get(t, "layer=0,group=a", "information_mm"),
                  2 + 3 / (32 * log(2)), 1e-12);
+    /* scipy 1.10.1, hypergeom(16, 4, 4) */
+    assert_close(routed_get(t, "layer=0,group=a", "by_chance"),
+                 0.5649640659911244, 1e-12);
     assert_close(routed_get(t, "layer=0,group=a", "explained"), 1, 1e-12);
     assert_close(routed_get(t, "layer=1,group=(all)", "information"), 0, 1e-12);
     assert_close(routed_get(t, "layer=1,group=(all)", "information_mm"),
@@ -248,6 +251,55 @@ static void layers_that_are_chosen_follow_each_other(void **state)
     opts.layers = "1"; /* one layer has no next */
     routed_study(&tables, trace, "transitions,paths", &opts, 1);
     assert_int_equal(moe_table_rows(tables.item[0]), 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void hashed_route(int32_t *expert, void *user, int doc, int64_t token,
+                         int layer)
+{
+    uint64_t x =
+        (uint64_t)(token + 2) * 40 + (uint64_t)doc * 2 + (uint64_t)layer;
+
+    (void)user;
+    x *= UINT64_C(0x9e3779b97f4a7c15);
+    for (int i = 0; i < 3; i++) {
+        x ^= x >> 29;
+        x *= UINT64_C(0xbf58476d1ce4e5b9);
+    }
+    expert[0] = (int32_t)(x >> 58);
+}
+
+/* As many cells as tokens: half of the plug-in information is bias that blocks
+ * do not tell. */
+static void
+information_of_few_tokens_and_many_experts_is_not_found(void **state)
+{
+    routed_doc docs[20];
+    const routed p = {.n_layer = 2,
+                      .n_expert = 64,
+                      .top_k = 1,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 20,
+                      .route = hashed_route};
+    moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    moe_trace *trace;
+    const moe_table *t;
+    double by_chance;
+
+    (void)state;
+    for (int d = 0; d < p.n_doc; d++)
+        docs[d] = (routed_doc){"a", "en", 200, 0};
+    trace = routed_open(file, &p);
+    routed_study(&tables, trace, "transitions", &opts, 1);
+    t = tables.item[0];
+    by_chance = routed_get(t, "group=a", "by_chance");
+    assert_true(by_chance > 0.7);
+    assert_close(routed_get(t, "group=a", "information"), by_chance, 0.03);
+    assert_close(routed_get(t, "group=a", "information_low"), 0, 0);
+    assert_true(routed_get(t, "group=a", "information_high") < 0.06);
     moe_tables_fini(&tables);
     moe_trace_close_read(trace);
 }
@@ -464,6 +516,8 @@ int main(void)
         cmocka_unit_test(pairs_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(as_in_olmoe_neighbouring_ranks_alone_are_pairs),
         cmocka_unit_test(a_layer_that_follows_another_shares_all_its_bits),
+        cmocka_unit_test(
+            information_of_few_tokens_and_many_experts_is_not_found),
         cmocka_unit_test(layers_that_are_chosen_follow_each_other),
         cmocka_unit_test(paths_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(
