@@ -24,7 +24,8 @@ static const char formula[] =
     "chance_load) / (1 - chance_load). Interval: 95 %, bootstrap over the "
     "documents of each group, at the given chance. q: that the corrected rate "
     "is 0, two-sided, Student's law with the standard error of the bootstrap, "
-    "after Benjamini and Hochberg over this table.";
+    "after Benjamini and Hochberg over this table. Where chance_load is 1 "
+    "there is no corrected rate, and nothing to test.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -258,10 +259,12 @@ static void resample(cell *cells, work *w, int group, const double *chance,
     for (int64_t c = 0; c < n_cell; c++) {
         double *draw = w->draw + c * n_draw;
         double rate = (double)cells[c].repeats / (double)cells[c].pairs;
+        double given = chance[c / w->s->most];
 
+        if (isnan(moe_stats_corrected(rate, given)))
+            rate = NAN; /* no corrected rate that could be 0 */
         cells[c].n_doc = n;
-        cells[c].p = moe_stats_two_sided(draw, n_draw, rate,
-                                         chance[c / w->s->most], units);
+        cells[c].p = moe_stats_two_sided(draw, n_draw, rate, given, units);
         cells[c].interval = moe_stats_interval(draw, n_draw, units);
     }
 }
