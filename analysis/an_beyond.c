@@ -24,7 +24,8 @@ static const char formula[] =
     "standard error from complementary half-samples of the documents of each "
     "group, t with as many degrees of freedom as documents less groups. domain "
     "= I(E; D), what beyond is at most for a router that sees the domain alone "
-    "where all domains use the same words.";
+    "where all domains use the same words. Of a single group, or of a single "
+    "expert in use, there is no effect: cells are empty.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -278,6 +279,23 @@ static moe_err do_layer(void *user, int64_t slot)
     return err;
 }
 
+static void put_row(moe_table *t, const state *s, int slot)
+{
+    const row *r = &s->rows[slot];
+    const double cells[] = {r->all.information,
+                            r->all.by_chance,
+                            r->all.information - r->all.by_chance,
+                            r->half.low,
+                            r->half.high,
+                            r->domain};
+
+    moe_table_int(t, moe_study_layer(s->study, slot));
+    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++)
+        moe_table_real(t, isnan(r->domain) ? NAN : cells[i]); /* no effect */
+    moe_table_int(t, r->all.n);
+    moe_table_int(t, s->study->record->n_doc);
+}
+
 static moe_err finish(void *user, moe_tables *out)
 {
     state *s = user;
@@ -295,19 +313,8 @@ static moe_err finish(void *user, moe_tables *out)
         return err;
     t = moe_table_new("beyond", "Domain effect beyond vocabulary", formula,
                       columns, N_COLUMN);
-    for (int i = 0; t && i < s->study->n_slot; i++) {
-        const row *r = &s->rows[i];
-
-        moe_table_int(t, moe_study_layer(s->study, i));
-        moe_table_real(t, r->all.information);
-        moe_table_real(t, r->all.by_chance);
-        moe_table_real(t, r->all.information - r->all.by_chance);
-        moe_table_real(t, r->half.low);
-        moe_table_real(t, r->half.high);
-        moe_table_real(t, r->domain);
-        moe_table_int(t, r->all.n);
-        moe_table_int(t, s->study->record->n_doc);
-    }
+    for (int i = 0; t && i < s->study->n_slot; i++)
+        put_row(t, s, i);
     if (t)
         moe_table_note(t, "%d groups; %lld half-samples, seed %lld.",
                        s->study->n_group, (long long)(2 * s->n_pair),

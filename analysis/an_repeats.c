@@ -44,9 +44,8 @@ static const moe_column columns[] = {
 
 static const char tested_formula[] =
     "Token-aware chance: expectation of the rate when the routes of a group "
-    "are shuffled among equal token ids, one layer at a time; for sets, k of "
-    "at most 2; of (all), the mean of the groups' chances, each by its pairs, "
-    "so "
+    "are shuffled among equal token ids, one layer at a time; of (all), the "
+    "mean of the groups' chances, each by its pairs, so "
     "that domains are no part of it (--by none shuffles all documents). "
     "Corrected: (rate - chance) / (1 - chance). Intervals: 95 %, "
     "bootstrap over the documents of each group; the load-aware chance is that "
@@ -56,7 +55,11 @@ static const char tested_formula[] =
     "mean of the draws less the value). q: that the corrected rate "
     "is 0, two-sided, Student's law with the standard error of the bootstrap, "
     "after Benjamini and Hochberg over this table. A repetition is beyond what "
-    "load (token ids) explain where q_load (q_token) is small.";
+    "load (token ids) explain where q_load (q_token) is small. Empty is what "
+    "would take too much to count: of sets of k > 2 or of more than 1,024 "
+    "kinds, or where counts by document exceed 256 MiB, load_low, load_high, "
+    "q_load and all token-aware columns; these also where routes by group and "
+    "token id exceed 128 MiB.";
 
 static const moe_column tested_columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
