@@ -66,7 +66,8 @@ static const moe_column special_columns[] = {
 
 enum {
     N_COLUMN = sizeof columns / sizeof *columns,
-    N_SPECIAL = sizeof special_columns / sizeof *special_columns
+    N_SPECIAL = sizeof special_columns / sizeof *special_columns,
+    AHEAD = 24 /* observations, of which the routes are fetched early */
 };
 
 static const moe_setting settings[] = {
@@ -97,8 +98,8 @@ typedef struct state {
     bool olmoe;        /* first choices only, as that paper's code counts */
     int n_choice;      /* of the k choices count so many                  */
     int64_t n_type;    /* token ids, and so the most that are bound       */
-    int32_t *group;    /* [n_place] of the record; -1: no token           */
     moe_strata strata; /* places by token id, then by group               */
+    int32_t *group;    /* [strata.n]                                      */
     bound *best;       /* [n_slot, n_expert, most_bound]                  */
     int64_t *n_best;   /* [n_slot, n_expert] of them                      */
     double *of_all;    /* [n_slot, n_expert] share of all that chose it   */
@@ -155,24 +156,39 @@ static int64_t most_bound(const state *s)
     return s->top < s->n_type ? s->top : s->n_type;
 }
 
-static moe_err prepare(state *s)
+static moe_err sort_places(state *s)
 {
     const moe_record *r = s->study->record;
+    int32_t *group = moe_calloc((size_t)r->n_place, sizeof *group);
+    moe_err err;
+
+    if (!group)
+        return moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
+    for (int64_t t = 0; t < r->n_place; t++)
+        group[t] = -1;
+    for (int64_t d = 0; d < r->n_doc; d++)
+        for (int64_t t = 0; t < r->docs[d].n_tok; t++)
+            group[r->docs[d].first + t] = r->docs[d].group;
+    err = moe_strata_make(&s->strata, (const int32_t *[]){r->vocab, group}, 1,
+                          r->n_place);
+    if (err == MOE_OK) {
+        s->group = moe_calloc((size_t)s->strata.n, sizeof *s->group);
+        if (s->group)
+            moe_strata_gather(s->group, &s->strata, group);
+        else
+            err = moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
+    }
+    free(group);
+    return err;
+}
+
+static moe_err prepare(state *s)
+{
     size_t n_slot = (size_t)s->study->n_slot;
     size_t n_cell = n_slot * (size_t)s->study->shape->n_expert;
     moe_err err;
 
-    s->group = moe_calloc((size_t)r->n_place, sizeof *s->group);
-    if (!s->group)
-        return moe_fail(MOE_ERR_NOMEM, "vocabulary: out of memory");
-    for (int64_t t = 0; t < r->n_place; t++)
-        s->group[t] = -1;
-    for (int64_t d = 0; d < r->n_doc; d++)
-        for (int64_t t = 0; t < r->docs[d].n_tok; t++)
-            s->group[r->docs[d].first + t] = r->docs[d].group;
-    err = moe_strata_make(&s->strata, (const int32_t *[]){r->vocab, s->group},
-                          1, r->n_place);
-    if (err != MOE_OK)
+    if ((err = sort_places(s)) != MOE_OK)
         return err;
     for (int64_t i = 0; i < s->strata.n; i++)
         s->n_type += s->strata.cut[i] > s->strata.n_level;
@@ -236,18 +252,28 @@ static moe_err work_make(work *w, const state *s, int slot)
     return err;
 }
 
-/* An observation of the strata, if its route is known. */
-static void add_place(uint32_t *row, const work *w, int64_t i)
+/* Observations [from, to) of the strata, those whose route is known. */
+static void add_places(uint32_t *row, const work *w, int64_t from, int64_t to)
 {
-    int k = w->s->study->record->top_k;
-    const int32_t *expert = w->expert + (int64_t)w->s->strata.order[i] * k;
+    const int32_t *order = w->s->strata.order, *experts = w->expert;
+    const int k = w->s->study->record->top_k, n_choice = w->s->n_choice;
+    const int64_t n_all = w->s->strata.n;
+    uint32_t n = 0;
 
-    for (int r = 0; r < k; r++)
-        if (expert[r] < 0)
-            return;
-    for (int r = 0; r < w->s->n_choice; r++)
-        row[1 + expert[r]]++;
-    row[0]++;
+    for (int64_t i = from; i < to; i++) {
+        const int32_t *expert = experts + (int64_t)order[i] * k;
+        int32_t known = 0; /* under 0: not all of them */
+
+        /* far apart, and levels are too short to look ahead */
+        if (i + AHEAD < n_all)
+            __builtin_prefetch(experts + (int64_t)order[i + AHEAD] * k);
+        for (int r = 0; r < k; r++)
+            known |= expert[r];
+        for (int r = 0; r < n_choice && known >= 0; r++)
+            row[1 + expert[r]]++;
+        n += known >= 0;
+    }
+    row[0] += n;
 }
 
 /* By lift: what it divides the share by is the same for all ids. */
@@ -289,12 +315,11 @@ static int64_t do_type(work *w, int64_t from)
 
     memset(w->in_type, 0, row);
     for (int64_t to; from < end; from = to) {
-        int32_t group = w->s->group[strata->order[from]];
+        int32_t group = w->s->group[from];
 
         to = moe_strata_level(strata, from);
         memset(w->own, 0, row);
-        for (int64_t i = from; i < to; i++)
-            add_place(w->own, w, i);
+        add_places(w->own, w, from, to);
         for (int e = 0; e <= w->n_expert; e++)
             w->in_type[e] += w->own[e];
         if (w->own[0])
@@ -309,6 +334,7 @@ static int64_t do_type(work *w, int64_t from)
             bind(w, e, (bound){0, vocab, w->in_type[1 + e], w->in_type[0]});
     return end;
 }
+
 static special special_of(const moe_joint *j, int n_choice)
 {
     return (special){.information = moe_joint_information(j, false),
