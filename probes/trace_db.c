@@ -66,22 +66,28 @@ moe_err moe_trace_prepare(sqlite3_stmt **out, sqlite3 *db, const char *path,
     return moe_trace_db_fail(db, path);
 }
 
-moe_err moe_trace_column(int64_t *out, sqlite3_stmt *st, int c, int64_t low,
-                         int64_t high, const char *path)
+moe_err moe_trace_integer(int64_t *out, sqlite3_value *value, const char *name,
+                          int64_t low, int64_t high, const char *path)
 {
-    sqlite3_value *value = sqlite3_column_value(st, c);
     int64_t v = sqlite3_value_int64(value);
 
     if (sqlite3_value_type(value) != SQLITE_INTEGER)
         return moe_fail(MOE_ERR_FORMAT, "%s: damaged: %s is no integer", path,
-                        sqlite3_column_name(st, c));
+                        name);
     if (v < low || v > high)
         return moe_fail(MOE_ERR_FORMAT,
                         "%s: damaged: %s is %" PRId64 ", %" PRId64
                         " to %" PRId64 " expected",
-                        path, sqlite3_column_name(st, c), v, low, high);
+                        path, name, v, low, high);
     *out = v;
     return MOE_OK;
+}
+
+moe_err moe_trace_column(int64_t *out, sqlite3_stmt *st, int c, int64_t low,
+                         int64_t high, const char *path)
+{
+    return moe_trace_integer(out, sqlite3_column_value(st, c),
+                             sqlite3_column_name(st, c), low, high, path);
 }
 
 moe_err moe_trace_number(int64_t *out, sqlite3 *db, const char *path,

@@ -84,7 +84,11 @@ moe_err moe_trace_check_counts(sqlite3 *db, const char *path,
                                const moe_trace_layout *lay,
                                bool every_row) MOE_MUST_CHECK;
 
-/* An integer within [low, high] in column c, or MOE_ERR_FORMAT with its name. */
+/* An integer within [low, high], or MOE_ERR_FORMAT with its name: a value that is
+ * called so, and what is in column c. */
+moe_err moe_trace_integer(int64_t *out, sqlite3_value *value, const char *name,
+                          int64_t low, int64_t high,
+                          const char *path) MOE_MUST_CHECK;
 moe_err moe_trace_column(int64_t *out, sqlite3_stmt *st, int c, int64_t low,
                          int64_t high, const char *path) MOE_MUST_CHECK;
 

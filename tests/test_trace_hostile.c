@@ -216,6 +216,14 @@ static void a_database_that_lies_is_an_error(void **state)
         {"UPDATE t_route SET g3_0 = -1 WHERE id = 8", "coded as -1"},
         {"UPDATE t_route SET m7 = 1 << 46 WHERE id = 8",
          "coded as 70368744177664"},
+        {"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql ="
+         " replace(sql, 'm0 INTEGER', 'm0 TEXT') WHERE name = 't_route';"
+         " PRAGMA writable_schema = RESET;"
+         " UPDATE t_route SET m0 = 'a' WHERE id = 8",
+         "no integer in the row of t_route of id 8"},
+        {"CREATE INDEX back ON t_token(document, position DESC, window, phase,"
+         " vocab, nll); CREATE INDEX fewer ON t_route(id DESC, x0)",
+         NULL},
         {"UPDATE t_vocab SET id = 100 WHERE id = 1", "id is 100"},
     };
     planted p = planted_small();
