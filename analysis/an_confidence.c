@@ -74,34 +74,14 @@ static void cell_fini(cell *c, int n_spread)
     c->spread = NULL;
 }
 
-/* Of a group with so many tokens. */
-static moe_err cell_init(cell *c, const state *s, int64_t n_tok)
+static moe_err cell_init(cell *c, const state *s)
 {
     *c = (cell){.spread = moe_calloc((size_t)s->n_spread, sizeof *c->spread)};
     if (!c->spread)
         return moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
     for (int i = 0; i < s->n_spread; i++)
-        c->spread[i] = (moe_spread){.exact = s->exact, .expected = n_tok};
+        c->spread[i].exact = s->exact;
     return MOE_OK;
-}
-
-static moe_err init_cells(state *s)
-{
-    const moe_study *study = s->study;
-    int64_t *n_tok = moe_calloc((size_t)study->n_group, sizeof *n_tok);
-    moe_err err = MOE_OK;
-
-    s->cells = moe_calloc((size_t)n_cell(s), sizeof *s->cells);
-    if (!n_tok || !s->cells)
-        err = moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
-    for (int64_t d = 0; err == MOE_OK && d < study->n_doc; d++)
-        if (study->doc_group[d] >= 0)
-            n_tok[study->doc_group[d]] +=
-                moe_trace_doc_at(study->trace, d)->n_tok;
-    for (int64_t i = 0; err == MOE_OK && i < n_cell(s); i++)
-        err = cell_init(&s->cells[i], s, n_tok[i / N_KIND % study->n_group]);
-    free(n_tok);
-    return err;
 }
 
 static moe_err cell_merge(cell *c, cell *o, int n_spread)
@@ -131,16 +111,21 @@ static moe_err begin(void **out, const moe_study *study)
 {
     state *s = moe_calloc(1, sizeof *s);
     double bytes;
-    moe_err err;
+    moe_err err = MOE_OK;
 
-    if (!s)
-        return moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
-    s->study = study;
-    s->n_spread = MOE_MEAN_GATE + study->shape->top_k;
-    bytes = (double)moe_trace_n_tok(study->trace) * study->n_slot *
-            s->n_spread * (double)sizeof(float);
-    s->exact = bytes <= MAX_EXACT;
-    if ((err = init_cells(s)) == MOE_OK)
+    if (s) {
+        s->study = study;
+        s->n_spread = MOE_MEAN_GATE + study->shape->top_k;
+        bytes = (double)moe_trace_n_tok(study->trace) * study->n_slot *
+                s->n_spread * (double)sizeof(float);
+        s->exact = bytes <= MAX_EXACT;
+        s->cells = moe_calloc((size_t)n_cell(s), sizeof *s->cells);
+    }
+    if (!s || !s->cells)
+        err = moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
+    for (int64_t i = 0; err == MOE_OK && i < n_cell(s); i++)
+        err = cell_init(&s->cells[i], s);
+    if (err == MOE_OK)
         err = moe_ties_init(&s->ties, study);
     if (err == MOE_OK)
         err = moe_means_init(&s->means, study, &s->ties.blocks);
@@ -214,62 +199,89 @@ static moe_err merge(void *user, void *other)
 
 static const char *const phases[] = {"all", "prompt", "generated"};
 
+/* Of a value of the tokens of a layer, group and phase. */
+typedef struct row {
+    double quantile[N_LEVEL];
+    int64_t n;
+} row;
+
 typedef struct work {
     state *s;
-    int n_group, n_phase;    /* that are shown                         */
-    const cell **look;       /* [n_group of the study * N_KIND] cells
-                                of the row at hand                     */
-    const moe_spread **list; /* [the same] a spread of each            */
-    int n_look;
+    int n_group, n_phase; /* that are shown                               */
+    row *rows;            /* [n_slot, n_group, n_phase, values of a token] */
 } work;
 
-static moe_err seal_layer(void *user, int64_t slot)
+static row *row_of(const work *w, int64_t slot, int group, int phase)
 {
-    const state *s = user;
-    int64_t n = (int64_t)s->study->n_group * N_KIND;
-
-    for (int64_t i = slot * n; i < (slot + 1) * n; i++)
-        for (int j = 0; j < s->n_spread; j++)
-            moe_spread_seal(&s->cells[i].spread[j]);
-    return MOE_OK;
+    return w->rows +
+           ((slot * w->n_group + group) * w->n_phase + phase) * w->s->n_spread;
 }
 
-/* Look at a group, or at all of them, in a phase. */
-static void look_at(work *w, int slot, int group, int phase)
+/* The spreads of value i of a group, or of all of them, in a phase. */
+static int look_at(const moe_spread **list, const work *w, int64_t slot,
+                   int group, int phase, int i)
 {
     const moe_study *study = w->s->study;
+    const cell *cells = w->s->cells + slot * study->n_group * N_KIND;
+    int n = 0;
 
-    w->n_look = 0;
     for (int g = 0; g < study->n_group; g++)
         for (int kind = 0; kind < N_KIND; kind++)
             if ((group == g || group == study->n_group) &&
                 (phase == 0 || phase == kind + 1))
-                w->look[w->n_look++] =
-                    &w->s->cells[((int64_t)slot * study->n_group + g) * N_KIND +
-                                 kind];
+                list[n++] = &cells[g * N_KIND + kind].spread[i];
+    return n;
 }
 
-static void put_place(moe_table *t, const work *w, int slot, int group,
-                      int phase)
+static void measure(row *r, const moe_spread *const *list, int n_list)
+{
+    r->n = moe_spread_count(list, n_list);
+    for (int q = 0; q < N_LEVEL; q++)
+        r->quantile[q] = moe_spread_quantile(list, n_list, levels[q]);
+}
+
+/* The values of the layer are then let go of. */
+static moe_err measure_layer(void *user, int64_t slot)
+{
+    const work *w = user;
+    const state *s = w->s;
+    int n = s->study->n_group * N_KIND;
+    cell *cells = s->cells + slot * n;
+    const moe_spread **list = moe_calloc((size_t)n, sizeof *list);
+    moe_err err =
+        list ? MOE_OK : moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
+
+    for (int c = 0; c < n; c++)
+        for (int i = 0; i < s->n_spread && err == MOE_OK; i++)
+            err = moe_spread_seal(&cells[c].spread[i]);
+    for (int g = 0; g < w->n_group && err == MOE_OK; g++)
+        for (int p = 0; p < w->n_phase; p++)
+            for (int i = 0; i < s->n_spread; i++) {
+                int n_list = look_at(list, w, slot, g, p, i);
+
+                measure(row_of(w, slot, g, p) + i, list, n_list);
+            }
+    for (int c = 0; c < n; c++)
+        cell_fini(&cells[c], s->n_spread);
+    free(list);
+    return err;
+}
+
+static void put_rows(moe_table *t, const work *w, int slot, int group,
+                     int phase)
 {
     const moe_study *study = w->s->study;
+    const row *r = row_of(w, slot, group, phase);
 
-    moe_table_int(t, moe_study_layer(study, slot));
-    moe_table_text(t, group < study->n_group ? study->group[group] : "(all)");
-    moe_table_text(t, phases[phase]);
-}
-
-static void put_spreads(moe_table *t, const work *w, int slot, int group,
-                        int phase)
-{
-    for (int i = 0; i < w->s->n_spread; i++) {
+    for (int i = 0; i < w->s->n_spread; i++, r++) {
         moe_interval from_to;
         double mean =
             moe_means_get(&from_to, &w->s->means, slot, group, phase, i);
 
-        for (int c = 0; c < w->n_look; c++)
-            w->list[c] = &w->look[c]->spread[i];
-        put_place(t, w, slot, group, phase);
+        moe_table_int(t, moe_study_layer(study, slot));
+        moe_table_text(t,
+                       group < study->n_group ? study->group[group] : "(all)");
+        moe_table_text(t, phases[phase]);
         moe_table_text(t, moe_mean_name(i));
         moe_table_text(
             t, i < MOE_MEAN_GATE ? NULL : moe_choice_name(i - MOE_MEAN_GATE));
@@ -277,9 +289,8 @@ static void put_spreads(moe_table *t, const work *w, int slot, int group,
         moe_table_real(t, from_to.low);
         moe_table_real(t, from_to.high);
         for (int q = 0; q < N_LEVEL; q++)
-            moe_table_real(t,
-                           moe_spread_quantile(w->list, w->n_look, levels[q]));
-        moe_table_int(t, moe_spread_count(w->list, w->n_look));
+            moe_table_real(t, r->quantile[q]);
+        moe_table_int(t, r->n);
     }
 }
 
@@ -291,10 +302,8 @@ static moe_err put_tables(moe_tables *out, work *w)
 
     for (int i = 0; t && i < w->s->study->n_slot; i++)
         for (int g = 0; g < w->n_group; g++)
-            for (int p = 0; p < w->n_phase; p++) {
-                look_at(w, i, g, p);
-                put_spreads(t, w, i, g, p);
-            }
+            for (int p = 0; p < w->n_phase; p++)
+                put_rows(t, w, i, g, p);
     if (t && !w->s->exact)
         moe_table_note(t,
                        "Quantiles from histograms with %d bins an octave: "
@@ -322,20 +331,18 @@ static moe_err finish(void *user, moe_tables *out)
 {
     state *s = user;
     const moe_study *study = s->study;
-    size_t n = (size_t)study->n_group * N_KIND;
     work w = {.s = s,
               .n_group = study->n_group + (study->n_group > 1),
-              .n_phase = has_generated(s) ? 3 : 1,
-              .look = moe_calloc(n, sizeof *w.look),
-              .list = moe_calloc(n, sizeof *w.list)};
-    moe_err err = w.look && w.list
-                      ? moe_study_parallel(study, study->n_slot, seal_layer, s)
-                      : moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
+              .n_phase = has_generated(s) ? 3 : 1};
+    moe_err err;
 
+    w.rows = moe_calloc((size_t)study->n_slot * (size_t)w.n_group,
+                        (size_t)(w.n_phase * s->n_spread) * sizeof *w.rows);
+    err = w.rows ? moe_study_parallel(study, study->n_slot, measure_layer, &w)
+                 : moe_fail(MOE_ERR_NOMEM, "confidence: out of memory");
     if (err == MOE_OK)
         err = put_tables(out, &w);
-    free(w.look);
-    free(w.list);
+    free(w.rows);
     return err;
 }
 

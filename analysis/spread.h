@@ -18,14 +18,16 @@ enum {
     MOE_SPREAD_MAX = 1 << 30 /* so that sums of them cannot overflow */
 };
 
-/* Start with {.exact = ...}; what is expected need not be true. */
+typedef struct moe_spread_chunk moe_spread_chunk;
+
+/* Start with {.exact = ...}. */
 typedef struct moe_spread {
     bool exact;
-    int64_t expected; /* numbers that room is made for at once */
     int64_t n;
-    float *value;  /* [n], exact                 */
-    int64_t room;  /* for values                 */
-    uint32_t *bin; /* [MOE_SPREAD_BINS], or NULL */
+    moe_spread_chunk *chunk; /* exact, and not sealed: the latest first       */
+    uint32_t *bin;           /* [MOE_SPREAD_BINS], or NULL: numbers in each;
+                                sealed: in those up to each                   */
+    float *value;            /* [n] by bin, exact and sealed                  */
 } moe_spread;
 
 void moe_spread_fini(moe_spread *s);
@@ -38,13 +40,12 @@ moe_err moe_spread_add(moe_spread *s, const float *v, int64_t n,
 moe_err moe_spread_merge(moe_spread *s, moe_spread *other) MOE_MUST_CHECK;
 
 /* Once all are there, and before what follows. */
-void moe_spread_seal(moe_spread *s);
+moe_err moe_spread_seal(moe_spread *s) MOE_MUST_CHECK;
 
 /*
  * Of the numbers of several spreads together, [n_list], all of them exact or
- * none; quantiles are NaN without numbers. They are of type 7
- * where exact, else the middle of the bin of the number whose rank is next to
- * 1 + (n - 1) p.
+ * none; quantiles are NaN without numbers. They are of type 7 where exact, else
+ * the middle of the bin of the number whose rank is next to 1 + (n - 1) p.
  */
 int64_t moe_spread_count(const moe_spread *const *list, int n_list);
 double moe_spread_quantile(const moe_spread *const *list, int n_list, double p);

@@ -310,8 +310,8 @@ static void a_histogram_is_within_its_resolution(void **state)
         assert_ok(moe_spread_add(i % 3 ? &one : &two, &v, 1, 1));
     }
     assert_ok(moe_spread_merge(&one, &two));
-    moe_spread_seal(&all);
-    moe_spread_seal(&one);
+    assert_ok(moe_spread_seal(&all));
+    assert_ok(moe_spread_seal(&one));
     assert_int_equal(one.n, N);
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         double want = quantile_of(&all, levels[i]);
@@ -324,8 +324,39 @@ static void a_histogram_is_within_its_resolution(void **state)
     moe_spread_fini(&two);
 }
 
-/* Of sizes 0, 1, 2,047, 2,048 and 3,000, with repeats, and one of equal numbers:
- * sorted one way and the other. */
+static int by_value(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Over 60 octaves, half of which are beyond the bins, every third one twice. */
+static void exact_quantiles_are_those_of_the_sorted_numbers(void **state)
+{
+    enum { N = 3001 };
+    static const double levels[] = {0, 0.05, 0.25, 0.5, 0.95, 1};
+    moe_spread s = {.exact = true};
+    float v[N];
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        int exponent = (int)moe_random_below(60, 6, 1, (uint64_t)i) - 30;
+
+        v[i] = (float)ldexp(moe_random_unit(6, 2, (uint64_t)i), exponent);
+        v[i] = i % 3 == 1 ? v[i - 1] : v[i];
+    }
+    assert_ok(moe_spread_add(&s, v, N, 1));
+    assert_ok(moe_spread_seal(&s));
+    qsort(v, N, sizeof *v, by_value);
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        assert_true(quantile_of(&s, levels[i]) ==
+                    (double)v[lround(levels[i] * (N - 1))]);
+    moe_spread_fini(&s);
+}
+
+/* Of sizes 0, 1, 2,047, 2,048 and 3,000, with repeats, and one of equal
+ * numbers. */
 static void several_spreads_are_as_one_of_all_their_numbers(void **state)
 {
     enum { N_PART = 5, EQUAL = 3 };
@@ -348,9 +379,9 @@ static void several_spreads_are_as_one_of_all_their_numbers(void **state)
                 assert_ok(moe_spread_add(&part[i], &v, 1, 1));
                 assert_ok(moe_spread_add(&all, &v, 1, 1));
             }
-            moe_spread_seal(&part[i]);
+            assert_ok(moe_spread_seal(&part[i]));
         }
-        moe_spread_seal(&all);
+        assert_ok(moe_spread_seal(&all));
         assert_int_equal(moe_spread_count(list, N_PART), all.n);
         for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
             assert_true(moe_spread_quantile(list, N_PART, levels[i]) ==
@@ -369,10 +400,10 @@ static void numbers_at_the_ends_and_unknown_ones_are_safe(void **state)
     for (int exact = 0; exact < 2; exact++) {
         moe_spread s = {.exact = exact};
 
-        moe_spread_seal(&s);
+        assert_ok(moe_spread_seal(&s));
         assert_true(isnan(quantile_of(&s, 0.5)));
         assert_ok(moe_spread_add(&s, odd, 6, 1));
-        moe_spread_seal(&s);
+        assert_ok(moe_spread_seal(&s));
         assert_int_equal(s.n, 3);
         assert_close(quantile_of(&s, 0), 0, 1e-20);
         moe_spread_fini(&s);
@@ -389,6 +420,7 @@ int main(void)
         cmocka_unit_test(intervals_of_near_ties_are_the_jackknife_of_log_odds),
         cmocka_unit_test(a_trace_without_gates_or_margins_is_refused),
         cmocka_unit_test(a_histogram_is_within_its_resolution),
+        cmocka_unit_test(exact_quantiles_are_those_of_the_sorted_numbers),
         cmocka_unit_test(several_spreads_are_as_one_of_all_their_numbers),
         cmocka_unit_test(numbers_at_the_ends_and_unknown_ones_are_safe),
     };
