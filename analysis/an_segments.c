@@ -52,11 +52,17 @@ static const moe_setting settings[] = {
     {NULL, NULL, NULL},
 };
 
+/* An expert in a layer's segments, each of which goes by its last token. */
+typedef struct member {
+    int64_t n;     /* n(s,e) of the segment at hand                  */
+    int64_t since; /* the first segment of that n not counted so far */
+} member;
+
 typedef struct state {
     const moe_study *study;
     int64_t m;
     moe_tally tally; /* [n_slot, 1 + m] segments; pairs s, e by n(s,e) >= 1 */
-    int32_t *inside; /* [n_slot, n_expert] n of the segment                 */
+    member *members; /* [n_slot, n_expert] */
 } state;
 
 static void end(void *user)
@@ -65,7 +71,7 @@ static void end(void *user)
 
     if (s) {
         moe_tally_fini(&s->tally);
-        free(s->inside);
+        free(s->members);
     }
     free(s);
 }
@@ -78,10 +84,10 @@ static moe_err begin(void **out, const moe_study *study)
 
     if (s) {
         s->study = study;
-        s->inside = moe_calloc((size_t)study->n_slot,
-                               (size_t)n_expert * sizeof *s->inside);
+        s->members = moe_calloc((size_t)study->n_slot,
+                                (size_t)n_expert * sizeof *s->members);
     }
-    if (!s || !s->inside)
+    if (!s || !s->members)
         err = moe_fail(MOE_ERR_NOMEM, "segments: out of memory");
     if (err == MOE_OK &&
         (err = moe_study_setting_int(&s->m, study, &moe_analysis_segments, "m",
@@ -96,34 +102,71 @@ static moe_err begin(void **out, const moe_study *study)
     return MOE_OK;
 }
 
-/* A token comes into the segments of all layers, or leaves them. */
-static void move_token(const state *s, const moe_span *span, int64_t t, int by)
+/* With segment t, n becomes another; row is [1 + m]. */
+static inline void change(uint32_t *row, member *of, int64_t m, int64_t t,
+                          int by)
 {
-    const moe_study *study = s->study;
-    int k = study->shape->top_k, n_expert = study->shape->n_expert;
-    const int32_t *token = span->expert + t * study->shape->n_router * k;
-
-    for (int i = 0; i < study->n_slot; i++)
-        for (int r = 0; r < k; r++) {
-            int32_t e = token[study->slot[i] * k + r];
-
-            if (e >= 0)
-                s->inside[i * n_expert + e] += by;
-        }
+    if (of->n > 0)
+        row[of->n <= m ? of->n : m] += (uint32_t)(t - of->since);
+    of->n += by;
+    of->since = t;
 }
 
-static void count_segment(const state *s, uint32_t *row)
+/* A token of a layer comes into segment t, or leaves it. */
+static void move_token(const state *s, uint32_t *row, member *members,
+                       const int32_t *expert, int64_t t, int by)
 {
-    int n_expert = s->study->shape->n_expert;
+    for (int r = 0; r < s->study->shape->top_k; r++)
+        if (expert[r] >= 0)
+            change(row, &members[expert[r]], s->m, t, by);
+}
+
+/* Segments [from, to) of a window into the counters of their kind. */
+static void count_segments(const state *s, uint32_t *row, const moe_span *span,
+                           int64_t from, int64_t to)
+{
+    const moe_trace_shape *shape = s->study->shape;
+    int64_t step = (int64_t)shape->n_router * shape->top_k;
 
     for (int i = 0; i < s->study->n_slot; i++, row += 1 + s->m) {
-        const int32_t *inside = s->inside + i * n_expert;
+        const int32_t *expert =
+            span->expert + (int64_t)s->study->slot[i] * shape->top_k;
+        member *members = s->members + (int64_t)i * shape->n_expert;
 
-        row[0]++;
-        for (int e = 0; e < n_expert; e++)
-            if (inside[e] > 0)
-                row[inside[e] <= s->m ? inside[e] : s->m]++;
+        row[0] += (uint32_t)(to - from);
+        for (int64_t t = from; t < to; t++) {
+            move_token(s, row, members, expert + t * step, t, 1);
+            if (t >= s->m)
+                move_token(s, row, members, expert + (t - s->m) * step, t, -1);
+        }
+        for (int e = 0; e < shape->n_expert; e++)
+            change(row, &members[e], s->m, to, 0);
     }
+}
+
+/* What comes before the first segment, which counts nothing in the row. */
+static void begin_window(const state *s, uint32_t *row, const moe_span *span)
+{
+    const moe_trace_shape *shape = s->study->shape;
+    int64_t step = (int64_t)shape->n_router * shape->top_k, first = s->m - 1;
+
+    for (int i = 0; i < s->study->n_slot; i++) {
+        const int32_t *expert =
+            span->expert + (int64_t)s->study->slot[i] * shape->top_k;
+        member *members = s->members + (int64_t)i * shape->n_expert;
+
+        for (int e = 0; e < shape->n_expert; e++)
+            members[e] = (member){0, first};
+        for (int64_t t = 0; t < first; t++)
+            move_token(s, row, members, expert + t * step, first, 1);
+    }
+}
+
+static int kind_of(const state *s, int64_t n_generated)
+{
+    return n_generated == 0      ? MOE_TALLY_PROMPT
+           : n_generated == s->m ? MOE_TALLY_GENERATED
+                                 : MOE_TALLY_MIXED;
 }
 
 static moe_err window(void *user, const moe_span *span)
@@ -135,24 +178,19 @@ static moe_err window(void *user, const moe_span *span)
 
     if (err != MOE_OK)
         return err;
-    memset(s->inside, 0,
-           (size_t)(s->study->n_slot * s->study->shape->n_expert) *
-               sizeof *s->inside);
-    for (int64_t t = 0; t < span->n_tok; t++) {
-        int kind;
-
-        move_token(s, span, t, 1);
+    for (int64_t t = 0; t < s->m && t < span->n_tok; t++)
         n_generated += moe_tally_kind(&s->tally, span, t);
-        if (t >= s->m) {
-            move_token(s, span, t - s->m, -1);
-            n_generated -= moe_tally_kind(&s->tally, span, t - s->m);
+    if (span->n_tok >= s->m)
+        begin_window(s, row, span);
+    for (int64_t from = s->m - 1, to = from; to < span->n_tok; from = to) {
+        int kind = kind_of(s, n_generated);
+
+        while (to < span->n_tok && kind_of(s, n_generated) == kind) {
+            n_generated -= moe_tally_kind(&s->tally, span, to - s->m + 1);
+            if (++to < span->n_tok)
+                n_generated += moe_tally_kind(&s->tally, span, to);
         }
-        if (t + 1 < s->m)
-            continue;
-        kind = n_generated == 0      ? MOE_TALLY_PROMPT
-               : n_generated == s->m ? MOE_TALLY_GENERATED
-                                     : MOE_TALLY_MIXED;
-        count_segment(s, row + kind * s->tally.width);
+        count_segments(s, row + kind * s->tally.width, span, from, to);
     }
     return MOE_OK;
 }

@@ -30,9 +30,12 @@ static void any_route(int32_t *expert, void *user, int doc, int64_t token,
                   E;
 }
 
-static moe_trace *open_any(const routed_doc *docs, int n_doc)
+/* Tokens from n_prompt on are generated; 0: none. */
+static moe_trace *open_phases(const routed_doc *docs, int n_doc,
+                              int64_t n_prompt)
 {
-    const routed p = {.n_layer = 2,
+    const routed p = {.n_prompt = n_prompt,
+                      .n_layer = 2,
                       .n_expert = E,
                       .top_k = K,
                       .n_vocab = 10,
@@ -41,6 +44,11 @@ static moe_trace *open_any(const routed_doc *docs, int n_doc)
                       .route = any_route};
 
     return routed_open(file, &p);
+}
+
+static moe_trace *open_any(const routed_doc *docs, int n_doc)
+{
+    return open_phases(docs, n_doc, 0);
 }
 
 /* F1 of predicting, for each token of each segment, the experts that c tokens of
@@ -107,6 +115,30 @@ static void srp_is_the_best_f1_of_a_fixed_group(void **state)
     moe_trace_close_read(trace);
 }
 
+static void segments_of_both_phases_are_in_neither(void **state)
+{
+    const routed_doc docs[] = {{"a", "en", 40, 0}}, prompt = {"a", "en", 17, 0};
+    const moe_strings settings = {1, {"segments.m=5"}};
+    moe_study_opts opts = {.seed = 1, .settings = settings};
+    moe_trace *trace = open_phases(docs, 1, prompt.n_tok);
+    moe_tables tables = {0};
+    const moe_table *t;
+    double best = 0;
+    int64_t segments = 0;
+
+    (void)state;
+    for (int c = 0; c <= M; c++)
+        best = fmax(best, plain_f1(&prompt, 1, c, &segments));
+    routed_study(&tables, trace, "segments", &opts, 1);
+    t = tables.item[0];
+    assert_close(routed_get(t, "layer=1,phase=all", "segments"), 36, 0);
+    assert_close(routed_get(t, "layer=1,phase=prompt", "segments"), 13, 0);
+    assert_close(routed_get(t, "layer=1,phase=generated", "segments"), 19, 0);
+    assert_close(routed_get(t, "layer=1,phase=prompt", "srp"), best, 1e-14);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 /* 20,000 segments or so of uniform routes. */
 static void uniform_routes_have_the_srp_of_chance(void **state)
 {
@@ -151,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(srp_is_the_best_f1_of_a_fixed_group),
+        cmocka_unit_test(segments_of_both_phases_are_in_neither),
         cmocka_unit_test(uniform_routes_have_the_srp_of_chance),
         cmocka_unit_test(a_segment_of_one_token_is_served_perfectly),
     };
