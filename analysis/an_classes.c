@@ -145,25 +145,25 @@ static moe_err begin(void **out, const moe_study *study)
     return MOE_OK;
 }
 
-/* One token at one layer; count is [N_KIND, 2 E + 1]. */
-static void count_token(const state *s, uint32_t *count, moe_token_kind kind,
-                        const int32_t *expert)
+/* One token at one layer; count is [N_KIND, 2 E + 1], of which complete() has to
+ * fill in what follows from first and later choices. */
+static inline void count_token(uint32_t *count, moe_token_kind kind,
+                               const int32_t *expert, int n_expert, int k)
 {
-    int k = s->study->shape->top_k, n_expert = s->study->shape->n_expert;
     const int of[N_FEATURE] = {kind.class, kind.word, kind.line};
 
     for (int r = 0; r < k; r++)
         if (expert[r] < 0)
             return;
     for (int f = 0; f < N_FEATURE; f++) {
-        uint32_t *row = count + (features[f].first + of[f]) * row_size(s);
+        uint32_t *row =
+            count + (int64_t)(features[f].first + of[f]) * (2 * n_expert + 1);
 
         if (of[f] < 0)
             continue;
         row[expert[0]]++;
-        for (int r = 0; r < k; r++)
+        for (int r = 1; r < k; r++)
             row[n_expert + expert[r]]++;
-        row[2 * n_expert]++;
     }
 }
 
@@ -188,7 +188,8 @@ static moe_err window(void *user, const moe_span *span)
             span->expert + (int64_t)s->study->slot[i] * shape->top_k;
 
         for (int64_t t = 0; t < span->n_tok; t++) {
-            count_token(s, count, s->kinds[t], expert);
+            count_token(count, s->kinds[t], expert, shape->n_expert,
+                        shape->top_k);
             expert += (int64_t)shape->n_router * shape->top_k;
         }
     }
@@ -202,6 +203,20 @@ static moe_err merge(void *user, void *other)
 
     moe_blocks_merge(&s->blocks, &o->blocks);
     return MOE_OK;
+}
+
+/* All choices are the first and the later ones; tokens have one first each. */
+static void complete(const state *s)
+{
+    int64_t n = (int64_t)s->study->n_slot * s->blocks.n * N_KIND;
+    int n_expert = s->study->shape->n_expert;
+    uint32_t *row = s->blocks.count;
+
+    for (int64_t i = 0; i < n; i++, row += row_size(s))
+        for (int e = 0; e < n_expert; e++) {
+            row[n_expert + e] += row[e];
+            row[2 * n_expert] += row[e];
+        }
 }
 
 /* ---- tables ---- */
@@ -409,6 +424,7 @@ static moe_err finish(void *user, moe_tables *out)
     }
     c.part = c.count + N_KIND * row_size(s);
     c.without[1] = c.without[0] + s->blocks.n;
+    complete(s);
     for (c.slot = 0; c.slot < s->study->n_slot && err == MOE_OK; c.slot++)
         err = put_layer(kinds, effects, &c);
     if (err == MOE_OK) {

@@ -211,6 +211,14 @@ static void flush(state *s)
     s->doc = -1;
 }
 
+/* As llrint: beyond 2^52 a double has no fraction, and is rounded to even. */
+static inline int64_t rounded(double v)
+{
+    const double big = 4503599627370496.0;
+
+    return (int64_t)(v + big - big);
+}
+
 static moe_err window(void *user, const moe_span *span)
 {
     state *s = user;
@@ -234,7 +242,7 @@ static moe_err window(void *user, const moe_span *span)
                 /* false for NaN: unknown */
                 if (span->expert[r] < 0 || !(gate >= 0 && gate <= max_gate))
                     continue;
-                mass[span->expert[r]] += llrint((double)gate * unit);
+                mass[span->expert[r]] += rounded((double)gate * unit);
                 any = true;
             }
             *tokens += any;
