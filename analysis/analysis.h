@@ -90,7 +90,7 @@ typedef struct moe_setting {
  * depend on how documents were shared out between states: keep integer counts,
  * or sums per document that are added up in document order at the end.
  *
- * Experts in a span lie in [-1, n_expert), ids in [-1, n_vocab): the runner has
+ * Experts in a span lie in [-1, n_expert), ids in [-1, n_vocab): the cursor has
  * checked them; -1 is unknown.
  */
 typedef struct moe_analysis {

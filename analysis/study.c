@@ -297,36 +297,6 @@ typedef struct pass {
     moe_progress bar;
 } pass;
 
-static moe_err check_ids(const int32_t *id, int64_t n, int32_t limit,
-                         const char *what, const pass *p, const moe_span *span)
-{
-    bool bad = false;
-
-    for (int64_t i = 0; i < n; i++)
-        bad |= id[i] < -1 || id[i] >= limit;
-    if (bad)
-        return moe_fail(
-            MOE_ERR_FORMAT,
-            "%s: document %lld, window %d: %s outside of [0, %d)",
-            moe_trace_path(p->study->trace),
-            (long long)moe_trace_doc_at(p->study->trace, span->doc)->id,
-            span->window, what, (int)limit);
-    return MOE_OK;
-}
-
-static moe_err check_span(const pass *p, const moe_span *span)
-{
-    const moe_trace_shape *shape = p->study->shape;
-    moe_err err;
-
-    err = check_ids(span->expert, span->n_tok * shape->n_router * shape->top_k,
-                    shape->n_expert, "an expert", p, span);
-    if (err == MOE_OK && span->vocab)
-        err = check_ids(span->vocab, span->n_tok, shape->n_vocab, "a token id",
-                        p, span);
-    return err;
-}
-
 /* Keep tokens [from, from + n) of a span. */
 static void cut(moe_span *span, const moe_trace_shape *shape, int64_t from,
                 int64_t n)
@@ -393,12 +363,8 @@ static moe_err hand_out_phase(pass *p, part *mine, const moe_span *span)
 
 static moe_err see(pass *p, part *mine, moe_span *span)
 {
-    moe_err err;
-
     if (p->study->doc_group[span->doc] < 0)
         return MOE_OK;
-    if ((err = check_span(p, span)) != MOE_OK)
-        return err;
     if (!p->study->opts->with_bos)
         cut(span, p->study->shape, span->n_bos, span->n_tok - span->n_bos);
     if (p->study->opts->only_phase != MOE_STUDY_ALL)

@@ -21,7 +21,8 @@ typedef struct moe_trace_doc {
 /*
  * One window of one document: the unit that every analysis sees. No pair of
  * tokens crosses it. Arrays are borrowed until the next call; NULL where the
- * trace knows nothing; single unknown values are -1 (ids) or NaN.
+ * trace knows nothing; single unknown values are -1 (ids) or NaN. Experts lie in
+ * [-1, n_expert), token ids in [-1, n_vocab), whatever the file holds.
  */
 typedef struct moe_span {
     int64_t doc;      /* index into moe_trace_doc_at, from 0     */
