@@ -14,9 +14,12 @@ static const char formula[] =
     "share = assignments to the expert / assignments of that choice, over the "
     "tokens of the group at the layer: the first choice, the second (and so on "
     "to k), or either, where the whole is k per token. Chance: 1/E for E "
-    "experts. Interval: 95 %, jackknife over blocks of documents (Efron 1982), "
-    "on the logarithm of the odds share / (1 - share); none where a block has "
-    "all of the expert's. Jiang et al. 2024, arXiv:2401.04088, section 5, "
+    "experts. Interval: 95 %, Wilson 1927 with the variance of a jackknife "
+    "over "
+    "blocks of documents (Efron 1982) in place of the binomial one; the ratio "
+    "of both is drawn to that of all experts of the row's group and choice, by "
+    "as much as theirs are alike (Smyth 2004), as few documents may have all "
+    "of an expert's work. Jiang et al. 2024, arXiv:2401.04088, section 5, "
     "Figures 7 and 9. "
     "With shares.compat=olmoe, either is the domain specialisation of "
     "Muennighoff et al. 2024, arXiv:2409.02060 (OLMoE), section 5: tokens that "
@@ -48,11 +51,12 @@ static const moe_setting settings[] = {
 
 typedef struct state {
     const moe_study *study;
-    bool of_tokens;    /* shares of either are of tokens            */
-    moe_blocks blocks; /* [n_slot] rows of [top_k, n_expert]        */
-    uint32_t *sum;     /* [top_k, n_expert] of the row at hand      */
-    double *without;   /* [blocks] scratch                          */
-    double *whole;     /* [blocks] assignments of a choice          */
+    bool of_tokens;         /* shares of either are of tokens            */
+    moe_blocks blocks;      /* [n_slot] rows of [top_k, n_expert]        */
+    uint32_t *sum;          /* [top_k, n_expert] of the row at hand      */
+    double *share;          /* [n_expert] of the choice at hand          */
+    double *without;        /* [n_expert, blocks of a group] the same    */
+    moe_interval *interval; /* [n_expert]                           */
 } state;
 
 static void end(void *user)
@@ -63,8 +67,9 @@ static void end(void *user)
         return;
     moe_blocks_fini(&s->blocks);
     free(s->sum);
+    free(s->share);
     free(s->without);
-    free(s->whole);
+    free(s->interval);
     free(s);
 }
 
@@ -89,9 +94,11 @@ static moe_err begin(void **out, const moe_study *study)
     if ((err = moe_blocks_init(&s->blocks, study, study->n_slot, width)) ==
         MOE_OK) {
         s->sum = moe_calloc((size_t)width, sizeof *s->sum);
-        s->without = moe_calloc((size_t)s->blocks.n, sizeof *s->without);
-        s->whole = moe_calloc((size_t)s->blocks.n, sizeof *s->whole);
-        if (!s->sum || !s->without || !s->whole)
+        s->share = moe_calloc((size_t)shape->n_expert, sizeof *s->share);
+        s->without = moe_calloc((size_t)shape->n_expert,
+                                MOE_BLOCKS_MOST * sizeof *s->without);
+        s->interval = moe_calloc((size_t)shape->n_expert, sizeof *s->interval);
+        if (!s->sum || !s->share || !s->without || !s->interval)
             err = moe_fail(MOE_ERR_NOMEM, "shares: out of memory");
     }
     if (err != MOE_OK) {
@@ -151,44 +158,47 @@ static double sum_up(const uint32_t *count, int n_expert, int e, int e_end,
     return n;
 }
 
-static moe_interval interval_of(const state *s, const cell *c, int expert,
-                                double hits, double n)
+/* Shares of experts, of the sums of all blocks but one; NULL: of all. step:
+ * doubles from one expert to the next. */
+static void fill_shares(double *share, int64_t step, const state *s,
+                        const cell *c, const uint32_t *left_out)
 {
-    int n_expert = s->study->shape->n_expert, from, to;
+    int n_expert = s->study->shape->n_expert;
+    double n = sum_up(s->sum, n_expert, 0, n_expert, c->from, c->counted);
 
-    moe_blocks_range(&from, &to, &s->blocks, c->group);
-    for (int b = from; b < to; b++) {
-        const uint32_t *count = moe_blocks_at(&s->blocks, c->slot, b);
-        double rest =
-            hits - sum_up(count, n_expert, expert, expert + 1, c->from, c->to);
+    if (left_out)
+        n -= sum_up(left_out, n_expert, 0, n_expert, c->from, c->counted);
+    for (int e = 0; e < n_expert; e++) {
+        double hits = sum_up(s->sum, n_expert, e, e + 1, c->from, c->to);
 
-        s->without[b] = rest / (n - s->whole[b] - rest);
+        if (left_out)
+            hits -= sum_up(left_out, n_expert, e, e + 1, c->from, c->to);
+        share[e * step] = n > 0 ? hits / n : NAN;
     }
-    return moe_blocks_share_interval(&s->blocks, c->group, hits / (n - hits),
-                                     s->without);
 }
 
 static void put_rows(moe_table *t, const state *s, const cell *c)
 {
-    int n_expert = s->study->shape->n_expert;
+    int n_expert = s->study->shape->n_expert, from, to;
     double n = sum_up(s->sum, n_expert, 0, n_expert, c->from, c->counted);
-    int from, to;
 
     moe_blocks_range(&from, &to, &s->blocks, c->group);
+    fill_shares(s->share, 1, s, c, NULL);
     for (int b = from; b < to; b++)
-        s->whole[b] = sum_up(moe_blocks_at(&s->blocks, c->slot, b), n_expert, 0,
-                             n_expert, c->from, c->counted);
+        fill_shares(s->without + (b - from), to - from, s, c,
+                    moe_blocks_at(&s->blocks, c->slot, b));
+    moe_blocks_shares(s->interval, &s->blocks, c->group, s->share, s->without,
+                      n_expert);
     for (int e = 0; e < n_expert; e++) {
         double hits = sum_up(s->sum, n_expert, e, e + 1, c->from, c->to);
-        moe_interval share = interval_of(s, c, e, hits, n);
 
         moe_table_int(t, moe_study_layer(s->study, c->slot));
         moe_table_text(t, s->study->group[c->group]);
         moe_table_text(t, c->choice);
         moe_table_int(t, e);
-        moe_table_real(t, n > 0 ? hits / n : NAN);
-        moe_table_real(t, share.low);
-        moe_table_real(t, share.high);
+        moe_table_real(t, s->share[e]);
+        moe_table_real(t, s->interval[e].low);
+        moe_table_real(t, s->interval[e].high);
         moe_table_real(t, (s->of_tokens ? c->to - c->from : 1.0) / n_expert);
         moe_table_int(t, (int64_t)hits);
         moe_table_int(t, (int64_t)n);

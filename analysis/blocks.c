@@ -206,6 +206,113 @@ moe_interval moe_blocks_share_interval(const moe_blocks *b, int group,
     return (moe_interval){i.low / (1 + i.low), i.high / (1 + i.high)};
 }
 
+/* Of shares of one group: ratios of the jackknife's variances to the binomial
+ * share (1 - share). */
+typedef struct ratios {
+    double all;     /* of all kinds together                               */
+    double freedom; /* of that                                             */
+    double unlike;  /* relative variance of the ratios of kinds beyond what
+                       their degrees of freedom make                       */
+} ratios;
+
+/*
+ * Satterthwaite's degrees of freedom of the sum of the variances of kinds: those
+ * of multinomial blocks, and no more than the squares of blocks, which are
+ * unequal where blocks are, tell.
+ */
+static double freedom_of_all(const double *share, const double *without,
+                             int n_kind, int n)
+{
+    double whole = 0, p2 = 0, p3 = 0, sum = 0, squares = 0, even, freedom;
+
+    for (int k = 0; k < n_kind; k++)
+        whole += share[k];
+    for (int k = 0; k < n_kind; k++) {
+        double p = share[k] / whole;
+
+        p2 += p * p;
+        p3 += p * p * p;
+    }
+    even = (n - 1) * (1 - p2) * (1 - p2) / (p2 - 2 * p3 + p2 * p2);
+    for (int block = 0; block < n; block++) {
+        double square = 0;
+
+        for (int k = 0; k < n_kind; k++) {
+            double d = without[(int64_t)k * n + block] - share[k];
+
+            square += d * d;
+        }
+        sum += square;
+        squares += square * square;
+    }
+    squares -= sum * sum / n;
+    freedom = squares > 0 ? 2 * sum * sum * (n - 1) / (n * squares) : even;
+    return fmax(1, fmin(even, freedom));
+}
+
+static ratios ratios_of(const double *share, const double *without, int n_kind,
+                        int n)
+{
+    ratios r = {0, 0, 0};
+    double whole = 0;
+
+    for (int k = 0; k < n_kind; k++) {
+        r.all += of_group(without + (int64_t)k * n, n, share[k]).variance;
+        whole += share[k] * (1 - share[k]);
+    }
+    r.all /= whole;
+    if (!(r.all > 0))
+        return r;
+    for (int k = 0; k < n_kind; k++) {
+        jackknife of = of_group(without + (int64_t)k * n, n, share[k]);
+        double binomial = share[k] * (1 - share[k]), apart;
+
+        if (binomial > 0) {
+            apart = of.variance / (binomial * r.all) - 1;
+            r.unlike += binomial / whole * (apart * apart - 2 * of.coarse);
+        }
+    }
+    r.unlike = fmax(0, r.unlike);
+    r.freedom = freedom_of_all(share, without, n_kind, n);
+    return r;
+}
+
+/* Of a share with that ratio of its variance to the binomial one. */
+static moe_interval wilson(double share, double ratio, double t)
+{
+    double z = ratio * t * t, middle = (share + z / 2) / (1 + z);
+    double wide = sqrt(z * (share * (1 - share) + z / 4)) / (1 + z);
+
+    return (moe_interval){fmax(0, middle - wide), fmin(1, middle + wide)};
+}
+
+void moe_blocks_shares(moe_interval *out, const moe_blocks *b, int group,
+                       const double *share, const double *without, int n_kind)
+{
+    int n = b->first[group + 1] - b->first[group];
+    ratios all = {NAN, 0, 0};
+
+    if (n > 1)
+        all = ratios_of(share, without, n_kind, n);
+    for (int k = 0; k < n_kind; k++) {
+        double binomial = share[k] * (1 - share[k]), ratio = all.all, own;
+        jackknife of;
+
+        if (!(all.all > 0)) {
+            out[k] =
+                all.all == 0 ? (moe_interval){share[k], share[k]} : unknown;
+            continue;
+        }
+        of = of_group(without + (int64_t)k * n, n, share[k]);
+        own = all.unlike / (all.unlike + 2 * of.coarse); /* its weight */
+        if (binomial > 0)
+            ratio += own * (of.variance / binomial - ratio);
+        out[k] =
+            wilson(share[k], ratio,
+                   moe_stats_t975(fmin(all.freedom, 1 / (of.coarse * own))));
+    }
+}
+
 void moe_blocks_note(moe_table *t, const moe_blocks *b)
 {
     moe_table_note(t,

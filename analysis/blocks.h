@@ -65,6 +65,26 @@ moe_interval moe_blocks_log_interval(const moe_blocks *b, int group,
 moe_interval moe_blocks_share_interval(const moe_blocks *b, int group,
                                        double odds, double *without);
 
+/*
+ * moe_blocks_shares - 95 %, of the shares of n kinds that make a whole.
+ *
+ *   out      [n]
+ *   share    [n]          0 to 1
+ *   without  [n, blocks]  the shares without each block of the group
+ *
+ * Wilson's interval (1927) with as many observations as would have that variance
+ * by themselves, which is known for kinds that no block has, too (Korn and
+ * Graubard 1998; Franco, Little, Louis and Slud 2019, J. Survey Statistics and
+ * Methodology 7(3), 334-364). The jackknife's variance of a kind that few blocks
+ * stick to says little of it: most often it is far too small. So the ratio of a
+ * variance to share (1 - share) is drawn to that of all kinds together (Rao and
+ * Scott 1981), by as much as the ratios of kinds are alike but for the degrees of
+ * freedom that they have (Smyth 2004). NaN of less than two blocks, and where a
+ * kind is all.
+ */
+void moe_blocks_shares(moe_interval *out, const moe_blocks *b, int group,
+                       const double *share, const double *without, int n_kind);
+
 /* The note on intervals below a table. */
 void moe_blocks_note(moe_table *t, const moe_blocks *b);
 

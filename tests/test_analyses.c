@@ -83,26 +83,30 @@ static void shares_of_a_small_trace_are_those_counted_by_hand(void **state)
     moe_trace_close_read(trace);
 }
 
-/* Expert 0 has 5 of 12 first choices; the odds without one document are 1/2, and
- * without the other 1, so that their logarithms have the jackknife's standard
- * error log(2) / 2, with one degree of freedom: scipy 1.10.1, t.ppf(0.975, 1). */
-static void intervals_of_shares_are_the_jackknife_of_log_odds(void **state)
+/* Expert 0 has 5 of 12 first choices, 2 and 3 of documents of 6, expert 1 one.
+ * The ratios of the jackknife's variances to share (1 - share) are alike, so each
+ * expert has that of all together, 0.04, with 2.53 degrees of freedom, whose
+ * quantile in scipy 1.10.1 is t.ppf(0.975, 2.530364372469635); ours is 0.4 %
+ * larger. */
+static void intervals_of_shares_are_wilsons_for_all_experts(void **state)
 {
     moe_trace *trace = open_small(0);
     moe_study_opts opts = {.by = MOE_BY_NONE};
     moe_tables tables = {0};
-    double wide = 12.706204736432095 * log(2) / 2;
     const moe_table *t;
 
     (void)state;
     routed_study(&tables, trace, "shares", &opts, 1);
     t = tables.item[0];
     assert_close(routed_get(t, "choice=first,expert=0", "low"),
-                 1 / (1 + 7.0 / 5 * exp(wide)), 1e-9);
+                 0.15807645603424736, 3e-3);
     assert_close(routed_get(t, "choice=first,expert=0", "high"),
-                 1 / (1 + 7.0 / 5 * exp(-wide)), 1e-9);
+                 0.7309928892583636, 3e-3);
     /* all first choices of expert 1 are of one document */
-    assert_true(isnan(routed_get(t, "choice=first,expert=1", "low")));
+    assert_close(routed_get(t, "choice=first,expert=1", "low"),
+                 0.010632527353077181, 3e-3);
+    assert_close(routed_get(t, "choice=first,expert=1", "high"),
+                 0.43471419910997683, 3e-3);
     moe_tables_fini(&tables);
     moe_trace_close_read(trace);
 }
@@ -705,7 +709,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_of_a_small_trace_are_those_counted_by_hand),
-        cmocka_unit_test(intervals_of_shares_are_the_jackknife_of_log_odds),
+        cmocka_unit_test(intervals_of_shares_are_wilsons_for_all_experts),
         cmocka_unit_test(repeats_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(lags_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(a_token_that_names_an_expert_twice_has_no_set),

@@ -506,6 +506,76 @@ static void the_jackknife_of_a_mean_is_that_of_student(void **state)
     assert_true(isnan(moe_blocks_interval(&b, 2, 8, without, false).low));
 }
 
+enum { N_KIND = 4, N_BLOCK = 6 };
+
+/* Intervals of the shares of kinds, by the counts of blocks of one group. */
+static void intervals_of_kinds(moe_interval *out, const double (*count)[N_KIND],
+                               int n)
+{
+    double share[N_KIND], without[N_KIND * N_BLOCK], sum[N_KIND] = {0}, all = 0;
+    moe_study study = {.n_group = 1};
+    int first[] = {0, n};
+    const moe_blocks b = {.study = &study, .n = n, .first = first};
+
+    for (int i = 0; i < n * N_KIND; i++) {
+        sum[i % N_KIND] += count[i / N_KIND][i % N_KIND];
+        all += count[i / N_KIND][i % N_KIND];
+    }
+    for (int k = 0; k < N_KIND; k++) {
+        share[k] = sum[k] / all;
+        for (int i = 0; i < n; i++) {
+            const double *c = count[i];
+
+            without[k * n + i] =
+                (sum[k] - c[k]) / (all - c[0] - c[1] - c[2] - c[3]);
+        }
+    }
+    moe_blocks_shares(out, &b, 0, share, without, N_KIND);
+}
+
+/* By hand with numpy 1.24.2 and scipy 1.10.1 (t.ppf and kurtosis(bias=False))
+ * after Wilson 1927: the first has one ratio of variances for all kinds but for a
+ * twelfth; in the second kinds are too unlike for that, and blocks too. */
+static void
+a_share_that_no_block_knows_has_the_ratio_of_the_others(void **state)
+{
+    static const double alike[5][N_KIND] = {
+        {10, 5, 5, 0}, {2, 9, 9, 0}, {4, 8, 8, 0}, {12, 4, 4, 0}, {3, 8, 9, 0}};
+    static const double unlike[6][N_KIND] = {{20, 0, 5, 25}, {0, 1, 24, 25},
+                                             {0, 0, 24, 26}, {0, 1, 26, 23},
+                                             {0, 0, 25, 25}, {1, 0, 25, 24}};
+    moe_interval i[N_KIND];
+
+    (void)state;
+    intervals_of_kinds(i, alike, 5);
+    assert_close(i[0].low, 0.1729549110661609, 1e-3);
+    assert_close(i[0].high, 0.4911483457831429, 1e-3);
+    assert_close(i[3].low, 0, 1e-12);
+    assert_close(i[3].high, 0.10830405043207467, 1e-3);
+    intervals_of_kinds(i, unlike, 6);
+    assert_close(i[0].low, 0.011313703835517747, 1e-3);
+    assert_close(i[0].high, 0.33114381054434805, 2e-3);
+    assert_close(i[3].low, 0.3735806648813639, 1e-3);
+    assert_close(i[3].high, 0.6138558932231837, 1e-3);
+}
+
+static void shares_without_two_blocks_or_kinds_have_no_interval(void **state)
+{
+    static const double one[2][N_KIND] = {{3, 1, 2, 2}, {1, 1, 2, 4}};
+    static const double same[2][N_KIND] = {{3, 1, 2, 2}, {3, 1, 2, 2}};
+    static const double sure[2][N_KIND] = {{3, 0, 0, 0}, {1, 0, 0, 0}};
+    moe_interval i[N_KIND];
+
+    (void)state;
+    intervals_of_kinds(i, one, 1);
+    assert_true(isnan(i[0].low) && isnan(i[0].high));
+    intervals_of_kinds(i, sure, 2);
+    assert_true(isnan(i[0].low) && isnan(i[3].high));
+    intervals_of_kinds(i, same, 2); /* no document differs */
+    assert_close(i[0].low, 3.0 / 8, 1e-15);
+    assert_close(i[0].high, 3.0 / 8, 1e-15);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +595,9 @@ int main(void)
         cmocka_unit_test(tables_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(settings_that_mean_nothing_are_refused),
         cmocka_unit_test(the_jackknife_of_a_mean_is_that_of_student),
+        cmocka_unit_test(
+            a_share_that_no_block_knows_has_the_ratio_of_the_others),
+        cmocka_unit_test(shares_without_two_blocks_or_kinds_have_no_interval),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
