@@ -25,9 +25,10 @@ static const char formula[] =
     "no interval that holds it. effective_2 = 1 / probability that two tokens "
     "of different documents take the same path, the effective number of order "
     "2 (Hill 1973), at most that of order 1; its estimate is unbiased whatever "
-    "was not seen. Interval: 95 %, jackknife over blocks of documents (Efron "
-    "1982), on the logarithm. independent_2: by chance, 1 / product over "
-    "layers of the sum of squared shares of first choices. shared: tokens "
+    "was not seen. Interval: 95 %, jackknife over blocks of documents, with "
+    "Sen's variance (1960) for values over pairs. independent_2: by chance, 1 "
+    "/ product over layers of the sum of squared shares of first choices. "
+    "shared: tokens "
     "whose path another document has too / n.";
 
 static const char frequent_formula[] =

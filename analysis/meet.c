@@ -152,6 +152,7 @@ static void meet(moe_meeting *out, const work *w, int group, pairs *of,
                  double *without)
 {
     pairs all = {0, 0, 0, 0, 0};
+    double sen;
     int from, to;
 
     moe_blocks_range(&from, &to, w->blocks, group);
@@ -162,14 +163,19 @@ static void meet(moe_meeting *out, const work *w, int group, pairs *of,
         all.in_docs += of[b].in_docs;
         all.docs_pairs += of[b].docs_pairs;
     }
-    for (int b = from; b < to; b++)
-        without[b] = effective(
-            all.n - of[b].n, all.with_all - 2 * of[b].with_all + of[b].within,
-            all.in_docs - of[b].in_docs, all.docs_pairs - of[b].docs_pairs);
     out->effective =
         effective(all.n, all.with_all, all.in_docs, all.docs_pairs);
+    sen = (to - from - 2.0) / (to - from - 1.0);
+    for (int b = from; b < to; b++) {
+        double left = effective(
+            all.n - of[b].n, all.with_all - 2 * of[b].with_all + of[b].within,
+            all.in_docs - of[b].in_docs, all.docs_pairs - of[b].docs_pairs);
+
+        without[b] = out->effective + sen * (left - out->effective);
+    }
     out->interval =
-        moe_blocks_log_interval(w->blocks, group, out->effective, without);
+        moe_blocks_interval(w->blocks, group, out->effective, without, false);
+    out->interval.low = out->interval.low < 1 ? 1 : out->interval.low;
 }
 
 /* Tokens whose kind other documents have, too; some becomes 0 or 1. */

@@ -46,8 +46,11 @@ typedef struct moe_meeting {
  *   n_kind         all kinds of m are below
  *
  * Over pairs of tokens of different documents (an unbiased U-statistic; within a
- * document tokens are alike). The interval is a jackknife over the blocks, on the
- * logarithm.
+ * document tokens are alike). The interval is a jackknife over the blocks, with
+ * Sen's variance (1960) for such statistics: ((n - 2) / (n - 1))^2 that of the
+ * jackknife, n the blocks, which counts twice what pairs of documents have in
+ * common beyond each one's part (Efron and Stein 1981). From 1, which no
+ * effective number is below.
  */
 moe_err moe_meet_measure(moe_meeting *out, const moe_meet *m,
                          const moe_blocks *blocks, int group,
