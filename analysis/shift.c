@@ -14,8 +14,10 @@ static const char formula[] =
     "its mean when A and B trade places in documents at random, and p the "
     "share of such draws with at least tv, as draws and tv are alike where the "
     "shares are; q: over the table (Benjamini and Hochberg 1995). The interval "
-    "is over documents, less the bias of a value that is never negative, and "
-    "from 0 where p > 0.05. noise: total variation between the shares in A of "
+    "is over documents: from the lower to the upper of the ends of expanded "
+    "percentiles of bootstrap draws and of t standard errors, both less the "
+    "bias, and from 0 where p > 0.05. noise: total variation between the "
+    "shares in A of "
     "two halves of the documents, split at random within groups, mean over "
     "splits, and noise_high its quantile 0.95: how far apart two sets of "
     "`half` "
@@ -125,10 +127,10 @@ static moe_interval interval_of(const moe_shift *s, double *tv, int64_t n,
 
     if (isnan(wide))
         return (moe_interval){NAN, NAN};
-    apart = sqrt(fmax(0, s->tv * s->tv - s->chance * s->chance));
+    apart = s->tv - (mean - s->tv);
     i = moe_stats_unbiased(tv, n, s->tv, units);
-    return (moe_interval){s->p > 0.05 ? 0 : fmax(0, apart - wide),
-                          fmax(apart + wide, i.high)};
+    i.low = s->p > 0.05 ? 0 : fmax(0, fmin(i.low, apart - wide));
+    return (moe_interval){i.low, fmax(i.low, fmax(i.high, apart + wide))};
 }
 
 moe_err moe_shift_measure(moe_shift *out, const int64_t *load, int n_expert,

@@ -31,10 +31,11 @@ double moe_shift_between(const int64_t *a, const int64_t *b, int n_expert);
  *          more, n the study's n_resample
  *
  * p and chance: A and B trade places in documents at random. noise: documents of
- * each group split in two halves at random. The interval is that of tv less its
- * bias, sqrt(tv^2 - chance^2), -+ t standard errors, and at its upper end not
- * less than the expanded percentiles less the bias of the draws; from 0 where p >
- * 0.05: no interval of a value that is never negative holds 0 else.
+ * each group split in two halves at random. The interval is from the lower to the
+ * upper of the ends of moe_stats_unbiased (percentiles, which lean as the draws
+ * do: further than Student's law above) and of tv -+ t standard errors less the
+ * bias of the draws, which is further below; from 0 where p > 0.05: no interval
+ * of a value that is never negative holds 0 else.
  */
 moe_err moe_shift_measure(moe_shift *out, const int64_t *load, int n_expert,
                           double *tv, int64_t n, moe_tally_draws *draws,

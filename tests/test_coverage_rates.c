@@ -302,14 +302,20 @@ static void intervals_of_two_traces_hold_the_truth(void **state)
                      {.name = "compare: experts"},    {.name = ""}};
     pair_scores few = {{.name = ""}, {.name = ""}, {.name = ""},
                        {.name = ""}, {.name = ""}, {.name = "compare: loss"}};
+    pair_scores of_8 = {.tv = {.name = "compare: tv, of 8"}};
+    pair_scores of_40 = {.tv = {.name = "compare: tv, of 40"}};
 
     (void)state;
     score_pairs(&s, 32, N_LAYER, score_rounds(2000, N_LAYER * N_GROUP));
     score_pairs(&few, 32, 1, score_rounds(1000, N_GROUP));
+    score_pairs(&of_8, 16, N_LAYER, score_rounds(1000, N_LAYER * N_GROUP));
+    score_pairs(&of_40, 80, N_LAYER, score_rounds(1000, N_LAYER * N_GROUP));
     score_check(&s.first, 0.93, 0.97);
     score_check(&s.set, 0.93, 0.97);
     score_check(&s.flips, 0.93, 0.97);
-    score_check(&s.tv, 0.93, 0.99);
+    score_check(&s.tv, 0.93, 0.97);
+    score_check(&of_8.tv, 0.93, 0.98);
+    score_check(&of_40.tv, 0.93, 0.97);
     score_check(&s.experts, 0.93, 0.97);
     score_check(&few.loss, 0.93, 0.97);
 }
