@@ -19,7 +19,8 @@ static const char formula[] =
     "Uniform chance: 1/E; 1 - C(E-k,k)/C(E,k). Load-aware chance: sum of "
     "squared first-choice shares; overlap of two independent draws from the "
     "observed law of sets; both over all tokens of the cell. Corrected: "
-    "(rate - chance) / (1 - chance). Pairs never cross windows or documents. "
+    "(rate - chance) / (1 - chance). Pairs never cross windows or documents, "
+    "and are of tokens whose first choices are known, or all k. "
     "Jiang et al. 2024, arXiv:2401.04088, section 5, Table 5 and Figure 10.";
 
 static const moe_column columns[] = {
@@ -47,8 +48,11 @@ static const char tested_formula[] =
     "are shuffled among equal token ids, one layer at a time; of (all), the "
     "mean of the groups' chances, each by its pairs, so "
     "that domains are no part of it (--by none shuffles all documents). "
-    "Corrected: (rate - chance) / (1 - chance). Intervals: 95 %, "
-    "bootstrap over the documents of each group; the load-aware chance is that "
+    "Corrected: (rate - chance) / (1 - chance). Where fields are unknown, "
+    "chance_token and corrected_token are of the routes and pairs that have "
+    "their token ids; where a sample of documents is kept, of the sample. "
+    "Intervals: 95 %, bootstrap over the documents of each group; the "
+    "load-aware chance is that "
     "of each draw, and every pair keeps the token-aware chance that it has in "
     "its group; corrected rates less their bias (percentiles moved by twice "
     "the "
@@ -429,7 +433,7 @@ static void put_tested(moe_table *t, const state *s, int slot, int group,
     moe_table_real(t, r->load.high);
     moe_table_real(t, q[0]);
     moe_table_real(t, r->chance_token);
-    moe_table_real(t, moe_stats_corrected(rate, r->chance_token));
+    moe_table_real(t, r->corrected_token);
     moe_table_real(t, r->token.low);
     moe_table_real(t, r->token.high);
     moe_table_real(t, q[1]);

@@ -84,7 +84,7 @@ typedef struct work {
     int16_t *kind;   /* [n_place] of its set, 0 if there are none; -1: not
                         all k are known                                 */
     double *sums;    /* [n_doc, n_sum], see below                       */
-    uint32_t *seen;  /* [n_row] occurrences of a token id               */
+    uint32_t *seen;  /* [n_row, N] routes of a token id                 */
     uint32_t *law;   /* [n_row, n_law] features of its routes           */
     int64_t n_law;   /* 0: no law                                       */
     double *drawn;   /* [2, n_sum] sums of a draw                       */
@@ -97,8 +97,9 @@ enum {
     PAIRS = 0,
     REPEATS = N,
     EXPECTED = 2 * N, /* sum over the pairs counted in TOLD */
-    TOLD = 3 * N,
-    KNOWN = 4 * N, /* tokens with a first choice */
+    TOLD = 3 * N,     /* pairs of which both ids are known  */
+    TOLD_REPEATS = 4 * N,
+    KNOWN = 5 * N, /* tokens with a first choice */
     COUNTS         /* first choices, experts of sets, kinds of sets */
 };
 
@@ -170,7 +171,7 @@ static moe_err work_make(work *w, const moe_study *study,
     w->kind = moe_calloc((size_t)w->r->n_place, sizeof *w->kind);
     w->sums =
         moe_calloc((size_t)w->r->n_doc, (size_t)w->n_sum * sizeof *w->sums);
-    w->seen = moe_calloc((size_t)ids->n_row, sizeof *w->seen);
+    w->seen = moe_calloc((size_t)ids->n_row, N * sizeof *w->seen);
     w->law = moe_calloc((size_t)ids->n_row, (size_t)w->n_law * sizeof *w->law);
     w->drawn = moe_calloc(2 * (size_t)w->n_sum, sizeof *w->drawn);
     w->draws = moe_calloc((size_t)((n_group + 1) * 3 * N),
@@ -200,13 +201,17 @@ static void learn(work *w)
 
         for (int64_t t = doc->first; t < doc->first + doc->n_tok; t++) {
             const int32_t *expert = w->expert + t * w->k;
+            int64_t row = w->ids->row[t];
             uint32_t *law;
 
-            if (w->ids->row[t] < 0 || w->kind[t] < 0)
+            if (row < 0 || expert[0] < 0)
                 continue;
-            w->seen[w->ids->row[t]]++;
-            law = w->law + w->ids->row[t] * w->n_law;
+            law = w->law + row * w->n_law;
+            w->seen[row * N + FIRST]++;
             law[expert[0]]++;
+            if (w->kind[t] < 0)
+                continue;
+            w->seen[row * N + ANY]++;
             for (int r = 0; r < w->k && sets; r++)
                 law[firsts + expert[r]]++;
             if (sets)
@@ -224,7 +229,7 @@ typedef struct hits {
 /* Pairs of neighbours in a document. */
 typedef struct counts {
     int64_t pairs[N], repeats[N];
-    int64_t told; /* pairs with an expectation */
+    int64_t told[N], told_repeats[N]; /* of pairs with an expectation */
     double expected[N];
 } counts;
 
@@ -284,24 +289,25 @@ static void small_products(uint32_t out[][N], const work *w, const int32_t *row,
 }
 
 /* Probabilities that routes of the token ids at t - 1 and t repeat, from their
- * products if these are small; two occurrences of one id are different ones. */
+ * products if these are small; two occurrences of one id are different ones.
+ * Sets are no more than first choices, and may be none. */
 static hits expected(const work *w, int64_t t, const uint32_t small[N])
 {
-    int32_t row = w->ids->row[t], before = w->ids->row[t - 1];
-    double seen = w->seen[row], n = seen * w->seen[before];
+    int64_t row = w->ids->row[t], before = w->ids->row[t - 1];
+    const uint32_t *seen = w->seen + row * N, *other = w->seen + before * N;
     hits h = {{small[FIRST], small[ANY]}};
 
-    if (n * w->k * w->k > UINT32_MAX)
+    if ((double)seen[FIRST] * other[FIRST] * w->k * w->k > UINT32_MAX)
         h = products(w->law + before * w->n_law, w->law + row * w->n_law,
                      padded(w->n_expert), w->n_law);
     if (w->k == 1)
         h.of[ANY] = h.of[FIRST];
-    if (row == before) { /* an occurrence repeats itself */
-        h.of[FIRST] -= seen;
-        h.of[ANY] -= seen;
-        n -= seen;
+    for (int c = 0; c < N; c++) {
+        double itself = row == before ? seen[c] : 0; /* which repeats */
+
+        h.of[c] = (h.of[c] - itself) / ((double)seen[c] * other[c] - itself);
     }
-    return (hits){{h.of[FIRST] / n, h.of[ANY] / n}};
+    return h;
 }
 
 /* Pairs of neighbours of which the second is among n tokens from `from` on. */
@@ -313,23 +319,24 @@ static void count_pairs(counts *c, const work *w, int64_t from, int64_t n)
         small_products(small, w, w->ids->row + from, n);
     for (int64_t t = from; t < from + n; t++) {
         const int32_t *expert = w->expert + t * w->k, *before = expert - w->k;
+        bool first = expert[0] >= 0 && before[0] >= 0;
+        bool known[N] = {first, w->kind[t] >= 0 && w->kind[t - 1] >= 0};
+        bool told = w->n_law && w->ids->row[t] >= 0 && w->ids->row[t - 1] >= 0;
+        bool repeats[N] = {expert[0] == before[0]};
+        hits h = {{0}};
 
-        if (w->r->begins[t])
+        if (w->r->begins[t] || !first)
             continue;
-        if (expert[0] >= 0 && before[0] >= 0) {
-            c->pairs[FIRST]++;
-            c->repeats[FIRST] += expert[0] == before[0];
-        }
-        if (w->kind[t] < 0 || w->kind[t - 1] < 0)
-            continue;
-        c->pairs[ANY]++;
-        c->repeats[ANY] += moe_sets_share(expert, before, w->k);
-        if (w->n_law && w->ids->row[t] >= 0 && w->ids->row[t - 1] >= 0) {
-            hits h = expected(w, t, small[t - from]);
-
-            c->told++;
-            c->expected[FIRST] += h.of[FIRST];
-            c->expected[ANY] += h.of[ANY];
+        if (known[ANY])
+            repeats[ANY] = moe_sets_share(expert, before, w->k);
+        if (told)
+            h = expected(w, t, small[t - from]);
+        for (int i = 0; i < N && known[i]; i++) {
+            c->pairs[i]++;
+            c->repeats[i] += repeats[i];
+            c->told[i] += told;
+            c->told_repeats[i] += told && repeats[i];
+            c->expected[i] += h.of[i];
         }
     }
 }
@@ -349,7 +356,8 @@ static void count_neighbours(double *sums, const work *w,
         sums[PAIRS + c] = (double)all.pairs[c];
         sums[REPEATS + c] = (double)all.repeats[c];
         sums[EXPECTED + c] = known ? all.expected[c] : 0;
-        sums[TOLD + c] = known ? (double)all.told : 0;
+        sums[TOLD + c] = known ? (double)all.told[c] : 0;
+        sums[TOLD_REPEATS + c] = (double)all.told_repeats[c];
     }
 }
 
@@ -414,6 +422,15 @@ static double load_chance(const work *w, const double *sums, int choice)
     return squares / (sums[KNOWN] * sums[KNOWN]);
 }
 
+/* The rate of pairs whose ids are known, less its chance. */
+static double over_token(const double *sums, int choice)
+{
+    double told = sums[TOLD + choice];
+
+    return moe_stats_corrected(sums[TOLD_REPEATS + choice] / told,
+                               sums[EXPECTED + choice] / told);
+}
+
 /* The place of a draw of: 0 the rate, 1 corrected by load, 2 by token. */
 static double *draws_of(const work *w, int group, int what, int choice)
 {
@@ -429,8 +446,7 @@ static void keep_draw(work *w, int group, int64_t draw, const double *sums)
         draws_of(w, group, 0, c)[draw] = rate;
         draws_of(w, group, 1, c)[draw] =
             moe_stats_corrected(rate, load_chance(w, sums, c));
-        draws_of(w, group, 2, c)[draw] =
-            moe_stats_corrected(rate, sums[EXPECTED + c] / sums[TOLD + c]);
+        draws_of(w, group, 2, c)[draw] = over_token(sums, c);
     }
 }
 
@@ -477,24 +493,24 @@ static void summarise(moe_repeat *out, const work *w, int group,
 
     for (int c = 0; c < N; c++) {
         double rate = sums[REPEATS + c] / sums[PAIRS + c];
-        double by_token = sums[EXPECTED + c] / sums[TOLD + c];
         double *load = draws_of(w, group, 1, c);
         double *token = draws_of(w, group, 2, c);
         double over_load = moe_stats_corrected(rate, load_chance(w, sums, c));
-        double over_token = moe_stats_corrected(rate, by_token);
+        double corrected = over_token(sums, c);
 
         out[c] = (moe_repeat){
             .pairs = (int64_t)sums[PAIRS + c],
             .repeats = (int64_t)sums[REPEATS + c],
             .chance_load = load_chance(w, sums, c),
-            .chance_token = by_token,
+            .chance_token = sums[EXPECTED + c] / sums[TOLD + c],
+            .corrected_token = corrected,
             .rate = moe_stats_interval(draws_of(w, group, 0, c), n, units),
             .p_load = moe_stats_two_sided(load, n, over_load, 0, units),
-            .p_token = moe_stats_two_sided(token, n, over_token, 0, units),
+            .p_token = moe_stats_two_sided(token, n, corrected, 0, units),
             .n_doc = units.n,
         };
         out[c].load = moe_stats_unbiased(load, n, over_load, units);
-        out[c].token = moe_stats_unbiased(token, n, over_token, units);
+        out[c].token = moe_stats_unbiased(token, n, corrected, units);
     }
 }
 

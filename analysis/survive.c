@@ -119,8 +119,7 @@ static void put_row(moe_table *t, const moe_study *study,
     put_verdict(t, moe_stats_corrected(c->rate, c->chance_load),
                 c->tested->load, q_load);
     moe_table_real(t, c->tested->chance_token);
-    put_verdict(t, moe_stats_corrected(c->rate, c->tested->chance_token),
-                c->tested->token, q_token);
+    put_verdict(t, c->tested->corrected_token, c->tested->token, q_token);
     moe_table_int(t, c->pairs);
     moe_table_int(t, c->tested->n_doc);
 }

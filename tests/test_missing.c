@@ -106,11 +106,87 @@ static void one_group_or_one_expert_has_no_effect_beyond_words(void **state)
     check_no_effect(2, 1);
 }
 
+/* Tokens of which the second choice, or the id, is unknown. */
+static const struct {
+    int32_t id, expert[2];
+} partly[6] = {{2, {0, 3}}, {2, {0, -1}}, {5, {1, 2}},
+               {2, {1, 2}}, {-1, {0, 1}}, {5, {0, -1}}};
+
+static int32_t partly_id(void *user, int doc, int64_t token)
+{
+    (void)user;
+    (void)doc;
+    return partly[token].id;
+}
+
+/* At layer 1 no second choice is known. */
+static void partly_route(int32_t *expert, void *user, int doc, int64_t token,
+                         int layer)
+{
+    (void)user;
+    (void)doc;
+    expert[0] = token < 0 ? -1 : partly[token].expert[0];
+    expert[1] = token < 0 || layer ? -1 : partly[token].expert[1];
+}
+
+/*
+ * First choices 0 0 1 1 0 0: three of five pairs repeat; of the three with both
+ * ids, two. Id 2 has routes 0 0 1, id 5 has 1 0: two of the former repeat in one
+ * of three cases, one of each in one of two: chance (1/3 + 1/2 + 1/2) / 3 = 4/9.
+ * Whole sets {03} _ {12} {12} {01} _: two pairs, both repeat; ids are known of
+ * the first, {12} of id 5 meets one of {03} and {12} of id 2.
+ */
+static void a_choice_that_is_unknown_is_not_needed_for_others(void **state)
+{
+    const routed_doc doc = {"a", "en", 6, 0};
+    const routed p = {.n_layer = 2,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 10,
+                      .docs = &doc,
+                      .n_doc = 1,
+                      .route = partly_route,
+                      .vocab = partly_id};
+    const moe_study_opts opts = {.n_resample = 99};
+    moe_tables tables = {0};
+    moe_trace *trace = routed_open(file, &p);
+    const moe_table *rates, *tested, *paper;
+
+    (void)state;
+    routed_study(&tables, trace, "repeats", &opts, 1);
+    rates = moe_tables_find(&tables, "repeats");
+    tested = moe_tables_find(&tables, "repeats_tested");
+    paper = moe_tables_find(&tables, "repeats_paper");
+    for (int layer = 0; layer < 2; layer++) {
+        const char *where =
+            layer ? "layer=1,choice=first" : "layer=0,choice=first";
+
+        assert_close(routed_get(rates, where, "rate"), 3.0 / 5, 1e-15);
+        assert_close(routed_get(tested, where, "chance_token"), 4.0 / 9, 1e-15);
+        assert_close(routed_get(tested, where, "corrected_token"), 2.0 / 5,
+                     1e-15);
+        assert_close(routed_get(paper, where, "corrected_token"), 2.0 / 5,
+                     1e-15);
+    }
+    assert_close(routed_get(rates, "layer=0,choice=any", "pairs"), 2, 0);
+    assert_close(routed_get(rates, "layer=0,choice=any", "rate"), 1, 0);
+    assert_close(routed_get(tested, "layer=0,choice=any", "chance_token"),
+                 1.0 / 2, 1e-15);
+    assert_close(routed_get(tested, "layer=0,choice=any", "corrected_token"), 1,
+                 1e-15);
+    assert_close(routed_get(rates, "layer=1,choice=any", "pairs"), 0, 0);
+    assert_true(
+        isnan(routed_get(tested, "layer=1,choice=any", "chance_token")));
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_certain_by_load_is_no_test_of_lags),
         cmocka_unit_test(one_group_or_one_expert_has_no_effect_beyond_words),
+        cmocka_unit_test(a_choice_that_is_unknown_is_not_needed_for_others),
     };
     int failed = cmocka_run_group_tests_name("missing", tests, NULL, NULL);
 
