@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char formula[] =
     "hit_rate = requests (each of a token's k experts at the layer is one) "
@@ -58,7 +59,17 @@ typedef struct state {
     int32_t *expert; /* [blocks of slots][capacity, top_k, LISTS] */
     int32_t *depth;  /* [capacity, top_k, LISTS]                  */
     uint8_t *kind;   /* [capacity]                                */
+    uint32_t *pairs; /* [MOE_TALLY_KINDS, LISTS, side, side] of depths from -1
+                        on; NULL: not two requests among few experts      */
 } state;
+
+enum { FEW_EXPERTS = 16 };
+
+/* Depths that there are. */
+static int side_of(const moe_study *study)
+{
+    return study->shape->n_expert + 2;
+}
 
 static int64_t per_slot(const moe_study *study)
 {
@@ -87,8 +98,21 @@ static void end(void *user)
         free(s->expert);
         free(s->depth);
         free(s->kind);
+        free(s->pairs);
     }
     free(s);
+}
+
+static moe_err make_pairs(state *s)
+{
+    const moe_trace_shape *shape = s->study->shape;
+    size_t side = (size_t)side_of(s->study);
+
+    if (shape->top_k != 2 || shape->n_expert > FEW_EXPERTS)
+        return MOE_OK;
+    s->pairs =
+        moe_calloc(MOE_TALLY_KINDS * LISTS, side * side * sizeof *s->pairs);
+    return s->pairs ? MOE_OK : moe_fail(MOE_ERR_NOMEM, "cache: out of memory");
 }
 
 static moe_err begin(void **out, const moe_study *study)
@@ -104,7 +128,8 @@ static moe_err begin(void **out, const moe_study *study)
     if ((err = moe_tally_init(&s->tally, study, study->n_slot * per_slot(study),
                               shape->top_k)) != MOE_OK ||
         (err = moe_stacks_new(&s->stacks, shape->n_expert, shape->top_k)) !=
-            MOE_OK) {
+            MOE_OK ||
+        (err = make_pairs(s)) != MOE_OK) {
         end(s);
         return err;
     }
@@ -149,41 +174,75 @@ static moe_err open_document(state *s, int64_t doc)
                           (long long)n);
 }
 
+/* Tokens of a layer, so many, whose requests have these depths, [k] with a step;
+ * at [per_slot]. What does not depend on the policy counts with the first. */
+static inline void count_tokens(uint32_t *at, const moe_study *study,
+                                int policy, const int32_t *depth, int step,
+                                uint32_t n_tok)
+{
+    uint32_t *one = at + place_of(study, policy, ONE) - 1;
+    uint32_t *whole = at + place_of(study, policy, WHOLE) - 1;
+    int32_t least = depth[0], most = depth[0];
+    uint32_t n = 0;
+
+    for (int r = 0; r < study->shape->top_k; r++) {
+        int32_t d = depth[r * step];
+
+        least = d < least ? d : least;
+        most = d > most ? d : most;
+        n += d >= 0;
+        if (d > 0)
+            one[d] += n_tok;
+    }
+    if (least > 0)
+        whole[most] += n_tok;
+    if (policy == 0) {
+        at[total_of(study, ONE)] += n * n_tok;
+        at[total_of(study, WHOLE)] += least >= 0 ? n_tok : 0;
+    }
+}
+
 /* The depths of layers [slot, end), token by token: counters of one layer wait
  * for each other. */
 static void count(uint32_t *row, const state *s, int slot, int end, int policy)
 {
     const moe_study *study = s->study;
-    int64_t one = place_of(study, policy, ONE) - 1, width = per_slot(study);
-    int64_t whole = place_of(study, policy, WHOLE) - 1;
-    int64_t total = total_of(study, ONE), all = total_of(study, WHOLE);
     int k = study->shape->top_k;
 
     for (int64_t t = 0; t < s->n_tok; t++) {
-        uint32_t *at = row + s->kind[t] * s->tally.width + slot * width;
-        const int32_t *list = s->depth + t * k * LISTS;
+        uint32_t *at =
+            row + s->kind[t] * s->tally.width + slot * per_slot(study);
 
-        for (int i = slot; i < end; i++, at += width, list++) {
-            int32_t least = *list, most = *list;
-            int n = 0;
-
-            for (int r = 0; r < k; r++) {
-                int32_t depth = list[r * LISTS];
-
-                least = depth < least ? depth : least;
-                most = depth > most ? depth : most;
-                n += depth >= 0;
-                if (depth > 0)
-                    at[one + depth]++;
-            }
-            if (least > 0)
-                at[whole + most]++;
-            if (policy == 0) {
-                at[total] += (uint32_t)n;
-                at[all] += least >= 0;
-            }
-        }
+        for (int i = 0; i < end - slot; i++, at += per_slot(study))
+            count_tokens(at, study, policy, s->depth + t * k * LISTS + i, LISTS,
+                         1);
     }
+}
+
+/* The same for two requests of a token: pairs of depths are counted first. */
+static void count_pairs(uint32_t *row, const state *s, int slot, int end,
+                        int policy)
+{
+    const moe_study *study = s->study;
+    int side = side_of(study), n = side * side;
+
+    memset(s->pairs, 0,
+           (size_t)(MOE_TALLY_KINDS * LISTS * n) * sizeof *s->pairs);
+    for (int64_t t = 0; t < s->n_tok; t++) {
+        const int32_t *depth = s->depth + t * 2 * LISTS;
+        uint32_t *at = s->pairs + s->kind[t] * LISTS * n;
+
+        for (int i = 0; i < end - slot; i++, at += n)
+            at[(1 + depth[i]) * side + 1 + depth[LISTS + i]]++;
+    }
+    for (int i = 0; i < MOE_TALLY_KINDS * LISTS * n; i++)
+        if (s->pairs[i]) {
+            int kind = i / n / LISTS, layer = slot + i / n % LISTS;
+            int32_t depth[2] = {i % n / side - 1, i % side - 1};
+
+            count_tokens(row + kind * s->tally.width + layer * per_slot(study),
+                         study, policy, depth, 1, s->pairs[i]);
+        }
 }
 
 static moe_err close_document(state *s)
@@ -203,7 +262,10 @@ static moe_err close_document(state *s)
 
             moe_stacks_run(s->depth, s->stacks, (moe_stack_policy)p,
                            s->expert + i * size, s->n_tok, end - i);
-            count(row, s, i, end, p);
+            if (s->pairs)
+                count_pairs(row, s, i, end, p);
+            else
+                count(row, s, i, end, p);
         }
     s->doc = -1;
     return MOE_OK;

@@ -368,6 +368,60 @@ static void generated_tokens_find_what_the_prompt_left(void **state)
     moe_trace_close_read(trace);
 }
 
+/* Two of the first 6, or an unknown one. */
+static void two_of_six(int32_t *expert, void *user, int doc, int64_t token,
+                       int layer)
+{
+    uint64_t counter = 2 * (uint64_t)(token + 1);
+
+    (void)user;
+    expert[0] = (int32_t)moe_random_below(7, 9 + (uint64_t)doc, (uint64_t)layer,
+                                          counter) -
+                1;
+    expert[1] = (expert[0] + 1 +
+                 (int32_t)moe_random_below(5, 9 + (uint64_t)doc,
+                                           (uint64_t)layer, counter + 1)) %
+                6;
+}
+
+/* Depths of few experts are counted in pairs, those of many one by one. */
+static void experts_that_nobody_requests_change_nothing(void **state)
+{
+    static const char *const columns[] = {"hits", "requests", "all_hit"};
+    const routed_doc docs[] = {{"a", "en", 90, 0}, {"b", "en", 40, 11}};
+    routed p = {.n_layer = 5,
+                .top_k = 2,
+                .n_vocab = 10,
+                .n_prompt = 30,
+                .docs = docs,
+                .n_doc = 2,
+                .route = two_of_six};
+    moe_study_opts opts = {.seed = 1};
+    moe_tables few = {0}, many = {0};
+
+    (void)state;
+    for (p.n_expert = 6; p.n_expert <= 26; p.n_expert += 20) {
+        moe_trace *trace = routed_open(file, &p);
+
+        routed_study(p.n_expert == 6 ? &few : &many, trace, "cache", &opts, 1);
+        moe_trace_close_read(trace);
+    }
+    for (int i = 0; i < 5 * 3 * 3 * 6; i++) {
+        static const char *const phases[] = {"all", "prompt", "generated"};
+        char *where = moe_format(
+            "layer=%d,group=(all),phase=%s,policy=%s,capacity=%d", i / 54,
+            phases[i / 18 % 3], moe_stack_name(i / 6 % 3), i % 6 + 1);
+
+        assert_non_null(where);
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+            assert_close(routed_get(few.item[0], where, columns[c]),
+                         routed_get(many.item[0], where, columns[c]), 0);
+        free(where);
+    }
+    moe_tables_fini(&few);
+    moe_tables_fini(&many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +430,7 @@ int main(void)
         cmocka_unit_test(unknown_experts_request_nothing),
         cmocka_unit_test(caches_are_empty_at_each_document),
         cmocka_unit_test(generated_tokens_find_what_the_prompt_left),
+        cmocka_unit_test(experts_that_nobody_requests_change_nothing),
     };
     int failed = cmocka_run_group_tests_name("cache", tests, NULL, NULL);
 
