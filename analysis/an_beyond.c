@@ -91,6 +91,10 @@ static moe_err begin(void **out, const moe_study *study)
     s->study = study;
     err = moe_study_setting_int(&n_half, study, &moe_analysis_beyond, "halves",
                                 0, 100000);
+    if (err == MOE_OK && n_half > 0 && n_half < MOE_STUDY_FEWEST_DRAWS)
+        err = moe_fail(MOE_ERR_ARG,
+                       "--set beyond.halves: %lld is neither 0 nor at least %d",
+                       (long long)n_half, MOE_STUDY_FEWEST_DRAWS);
     if (err != MOE_OK) {
         end(s);
         return err;

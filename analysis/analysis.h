@@ -32,6 +32,10 @@ typedef enum moe_study_phase {
     MOE_STUDY_GENERATED = 2
 } moe_study_phase;
 
+/* The fewest random draws: one of them lies below the percentile 2.5. Of fewer
+ * there is no 95 % interval, and their deviation is off by more than a tenth. */
+enum { MOE_STUDY_FEWEST_DRAWS = 40, MOE_STUDY_MOST_DRAWS = 1000000 };
+
 /* What was asked for. */
 typedef struct moe_study_opts {
     moe_group_by by;
@@ -41,7 +45,7 @@ typedef struct moe_study_opts {
     const char *only_domain, *only_language; /* NULL: all                   */
     moe_study_phase only_phase;
     int64_t seed;         /* of every random draw                             */
-    int64_t n_resample;   /* bootstrap and permutation draws                  */
+    int64_t n_resample;   /* bootstrap and permutation draws; 0: none         */
     int64_t memory;       /* bytes for routes that are kept; 0: the default   */
     moe_strings settings; /* "ANALYSIS.NAME=VALUE" of --set                 */
 } moe_study_opts;

@@ -50,8 +50,9 @@ int moe_cmd_report(int argc, char **argv)
                      "count BOS tokens too [left out]"),
         MOE_OPT_INT(0, "seed", "N", &o.study.seed, 0, INT64_MAX,
                     "of every random draw [1]"),
-        MOE_OPT_INT(0, "resamples", "N", &o.study.n_resample, 0, 1000000,
-                    "bootstrap and permutation draws [1000]"),
+        MOE_OPT_COUNT(0, "resamples", "N", &o.study.n_resample,
+                      MOE_STUDY_FEWEST_DRAWS, MOE_STUDY_MOST_DRAWS,
+                      "bootstrap and permutation draws; 0: none [1000]"),
         MOE_OPT_END,
     };
     const moe_usage use = {

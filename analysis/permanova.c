@@ -161,7 +161,7 @@ static void permute(moe_permanova *out, squares *s, const double *square,
         moe_random_shuffle(label, s->n, seed, (uint64_t)i);
         as_large += pseudo_f(&within, s, square, label, least) >= least;
     }
-    out->p = isnan(out->f)
+    out->p = isnan(out->f) || n_permutation == 0
                  ? NAN
                  : (1 + (double)as_large) / (1 + (double)n_permutation);
 }

@@ -166,8 +166,9 @@ moe_err moe_stats_adjust(double *q, const double *p, int64_t n) MOE_MUST_CHECK;
  *   square  [n, n]  in  squared distances, symmetric
  *   label   [n]     in  group of each item, from 0 to n_group - 1
  *
- * p = (1 + permutations with F at least as large) / (1 + n_permutation). NaN
- * with fewer than two groups that have items, or no item beyond one a group.
+ * p = (1 + permutations with F at least as large) / (1 + n_permutation), NaN
+ * without permutations. All NaN with fewer than two groups that have items, or no
+ * item beyond one a group.
  */
 typedef struct moe_permanova {
     double f;  /* pseudo-F                                   */

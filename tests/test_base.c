@@ -84,7 +84,7 @@ static void every_task_runs_once_for_any_number_of_threads(void **state)
 
 typedef struct parsed {
     bool flag;
-    int64_t n, bytes;
+    int64_t n, draws, bytes;
     const char *name, *mode;
     moe_strings list;
     moe_common common;
@@ -96,6 +96,7 @@ static int parse(parsed *p, int argc, char **argv)
     const moe_opt opts[] = {
         MOE_OPT_FLAG('f', "flag", &p->flag, "a flag"),
         MOE_OPT_INT('n', "number", "N", &p->n, 1, 10, "a number"),
+        MOE_OPT_COUNT(0, "draws", "N", &p->draws, 40, 90, "a count"),
         MOE_OPT_BYTES(0, "memory", "SIZE", &p->bytes, 1, "a size"),
         MOE_OPT_STR('o', "output", "FILE", &p->name, "a file"),
         MOE_OPT_CHOICE(0, "mode", "M", &p->mode, modes, "a mode"),
@@ -125,6 +126,27 @@ static void options_are_stored_and_arguments_counted(void **state)
     assert_string_equal(p.mode, "two");
     assert_int_equal(p.list.n, 2);
     assert_string_equal(p.list.item[1], "y=2");
+}
+
+static void a_count_is_none_or_enough(void **state)
+{
+    static char *const good[] = {"0", "40", "90"};
+    static char *const bad[] = {"1", "39", "91", "-1"};
+    parsed p = {.draws = 7};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char *argv[] = {"test", "--draws", good[i], "a", NULL};
+
+        assert_int_equal(parse(&p, 4, argv), 101);
+        assert_int_equal(p.draws, atoi(good[i]));
+    }
+    for (int i = 0; i < 4; i++) {
+        char *argv[] = {"test", "--draws", bad[i], "a", NULL};
+
+        assert_int_equal(parse(&p, 4, argv), 2);
+        assert_int_equal(p.draws, 90);
+    }
 }
 
 static void a_usage_error_gives_2(void **state)
@@ -345,6 +367,7 @@ int main(void)
         cmocka_unit_test(a_product_of_sizes_that_overflows_gives_no_memory),
         cmocka_unit_test(every_task_runs_once_for_any_number_of_threads),
         cmocka_unit_test(options_are_stored_and_arguments_counted),
+        cmocka_unit_test(a_count_is_none_or_enough),
         cmocka_unit_test(a_usage_error_gives_2),
         cmocka_unit_test(an_output_file_appears_only_when_committed),
         cmocka_unit_test(a_link_stays_and_what_it_leads_to_is_written),

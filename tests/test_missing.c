@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
 static const char file[] = "missing-test.db";
@@ -181,12 +182,69 @@ static void a_choice_that_is_unknown_is_not_needed_for_others(void **state)
     moe_trace_close_read(trace);
 }
 
+static bool is_any(const char *name, const char *const *list)
+{
+    while (*list && strcmp(*list, name) != 0)
+        list++;
+    return *list != NULL;
+}
+
+/* All of these come from draws, in the tables that are looked at. */
+static void check_no_draws(const moe_table *t, int64_t *n)
+{
+    static const char *const from_draws[] = {
+        "p",        "q",         "q_load",    "q_token",  "low",
+        "high",     "rate_low",  "rate_high", "v_low",    "v_high",
+        "load_low", "load_high", "hit_low",   "hit_high", NULL};
+
+    for (int c = 0; c < moe_table_columns(t); c++)
+        for (int64_t row = 0; row < moe_table_rows(t) &&
+                              is_any(moe_table_column(t, c)->name, from_draws);
+             row++, ++*n)
+            if (moe_table_kind(t, row, c) != MOE_CELL_MISSING)
+                fail_msg("%s: %s without draws", moe_table_name(t),
+                         moe_table_column(t, c)->name);
+}
+
+static void without_draws_there_is_neither_test_nor_interval(void **state)
+{
+    static const char *const domains[] = {"a", "b"}, *const langs[] = {"x",
+                                                                       "y"};
+    int n_used = 8;
+    routed_doc docs[12];
+    const routed p = {.n_layer = 3,
+                      .n_expert = 8,
+                      .top_k = 1,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = 12,
+                      .user = &n_used,
+                      .route = loose};
+    const moe_study_opts opts = {0};
+    moe_tables tables = {0};
+    moe_trace *trace;
+    int64_t n = 0;
+
+    (void)state;
+    for (int d = 0; d < 12; d++)
+        docs[d] = (routed_doc){domains[d % 2], langs[d / 2 % 2], 30, 0};
+    trace = routed_open(file, &p);
+    routed_study(&tables, trace, "domains,languages,repeats,lags,cache", &opts,
+                 1);
+    for (int i = 0; i < tables.n; i++)
+        check_no_draws(tables.item[i], &n);
+    assert_true(n > 1000);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_certain_by_load_is_no_test_of_lags),
         cmocka_unit_test(one_group_or_one_expert_has_no_effect_beyond_words),
         cmocka_unit_test(a_choice_that_is_unknown_is_not_needed_for_others),
+        cmocka_unit_test(without_draws_there_is_neither_test_nor_interval),
     };
     int failed = cmocka_run_group_tests_name("missing", tests, NULL, NULL);
 

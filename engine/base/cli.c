@@ -187,13 +187,13 @@ static int set(const moe_usage *use, const moe_opt *o, const char *text)
     case MOE_OPT_KIND_END:
         return 0;
     }
-    if (n < o->low || n > o->high) {
+    if ((n < o->low || n > o->high) && !(o->or_none && n == 0)) {
         if (o->high == INT64_MAX)
             return moe_cli_usage_error(use, "--%s: %s is less than %lld",
                                        o->name, text, (long long)o->low);
-        return moe_cli_usage_error(use, "--%s: %s is not between %lld and %lld",
-                                   o->name, text, (long long)o->low,
-                                   (long long)o->high);
+        return moe_cli_usage_error(
+            use, "--%s: %s is not between %lld and %lld%s", o->name, text,
+            (long long)o->low, (long long)o->high, o->or_none ? ", nor 0" : "");
     }
     *(int64_t *)o->value = n;
     return 0;

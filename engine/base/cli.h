@@ -36,6 +36,7 @@ typedef struct moe_opt {
     const char *help;           /* one line; the default in [brackets] */
     int64_t low, high;          /* for INT and BYTES                   */
     const char *const *choices; /* for CHOICE, ends with NULL          */
+    bool or_none;               /* INT: 0 too, whatever low is         */
 } moe_opt;
 
 #define MOE_OPT_FLAG(c, n, v, h)                                               \
@@ -52,6 +53,12 @@ typedef struct moe_opt {
     {                                                                          \
         .letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_INT,            \
         .value = v, .help = h, .low = lo, .high = hi                           \
+    }
+/* How many of something that is of no use in small numbers; 0: none. */
+#define MOE_OPT_COUNT(c, n, a, v, lo, hi, h)                                   \
+    {                                                                          \
+        .letter = c, .name = n, .arg = a, .kind = MOE_OPT_KIND_INT,            \
+        .value = v, .help = h, .low = lo, .high = hi, .or_none = true          \
     }
 #define MOE_OPT_REAL(c, n, a, v, h)                                            \
     {                                                                          \

@@ -52,7 +52,7 @@ for weight in ${WEIGHTS:-0 0.001 0.01 0.1}; do
         {
             file=$scratch/$1
             shift
-            "$moetrace" analyze "$scratch/run.db" "$@" --resamples 20 --csv \
+            "$moetrace" analyze "$scratch/run.db" "$@" --resamples 0 --csv \
                 --quiet >"$file"
         }
         table balance balance --by none

@@ -125,10 +125,10 @@ grep -q confidence "$dir/err" && grep -q '"name": "balance"' "$dir/out" ||
 
 # Each table in a file of its own, as CSV on the Web; and what it says of itself
 # before CSV.
-"$moetrace" analyze "$db" all --resamples 10 -d "$dir/tables" ||
+"$moetrace" analyze "$db" all --resamples 40 -d "$dir/tables" ||
     fail "-d writes no folder"
-"$moetrace" analyze "$db" all --resamples 10 --csv >"$dir/one"
-"$moetrace" analyze "$db" all --resamples 10 --csv --comments >"$dir/two"
+"$moetrace" analyze "$db" all --resamples 40 --csv >"$dir/one"
+"$moetrace" analyze "$db" all --resamples 40 --csv --comments >"$dir/two"
 grep -v '^#' "$dir/two" | cmp -s - "$dir/one" ||
     fail "--comments changes more than comments"
 meta=$dir/tables/csv-metadata.json
@@ -204,6 +204,8 @@ refuse()
     grep -q "$word" "$dir/err" || fail "analyze $*: no '$word' in: $(cat "$dir/err")"
 }
 refuse 2 sharks "$db" sharks
+refuse 2 'between 40 and' "$db" domains --resamples 39
+refuse 1 'at least 40' "$db" beyond --set beyond.halves=39
 refuse 2 'at least one' "$db"
 refuse 2 html "$db" shares --html
 refuse 2 html "$db" tokens --html --csv

@@ -44,6 +44,7 @@ refuse()
     grep -q "$word" "$dir/err" || fail "compare $*: no '$word' in: $(cat "$dir/err")"
 }
 refuse 2 'A.db' "$dir/a.db"
+refuse 2 'between 40 and' "$dir/a.db" "$dir/b.db" --resamples 1
 refuse 1 'c.db' "$dir/a.db" "$dir/c.db"
 refuse 1 'none.db' "$dir/a.db" "$dir/none.db"
 refuse 1 'layer 3' "$dir/a.db" "$dir/b.db" --layers 3

@@ -44,7 +44,7 @@ names=$("$moetrace" analyze --list | sed -n 's/^\([a-z][a-z]*\) .*/\1/p')
 # analyze FORMAT NAME: without the lines that tell of the trace, and paths
 analyze()
 {
-    if "$moetrace" analyze $1.db $2 --resamples 20 --csv >all 2>$1.err; then
+    if "$moetrace" analyze $1.db $2 --resamples 40 --csv >all 2>$1.err; then
         grep -v '^#' all | sed "s/^\\([0-9]*\\),[0-9].txt,/\\1,\"\",/" >$1.$2
     else
         grep -q "$1.db: the trace has no .*, which the analysis '$2' needs" \

@@ -33,8 +33,8 @@ cmp whole.run merged.run || rc=1
 [ "$(wc -l <whole.run)" = 6 ] || { cat whole.run; rc=1; }
 
 # what is read together is what was merged
-"$moetrace" analyze merged.db all --resamples 20 >merged.txt
-"$moetrace" analyze 7.db 2.db ./3.db 1.db 6.db 4.db 5.db all --resamples 20 \
+"$moetrace" analyze merged.db all --resamples 40 >merged.txt
+"$moetrace" analyze 7.db 2.db ./3.db 1.db 6.db 4.db 5.db all --resamples 40 \
     >together.txt
 cmp merged.txt together.txt || rc=1
 if "$moetrace" analyze 1.db 2.db shares >/dev/null 2>err ||
@@ -48,7 +48,7 @@ fi
 "$moetrace" import csv routes.csv --experts 8 --vocab 4096 -o again.db
 for f in whole again; do
     # lines that begin with # tell where a trace comes from
-    "$moetrace" analyze $f.db all --resamples 20 --csv | grep -v '^#' >$f.csv
+    "$moetrace" analyze $f.db all --resamples 40 --csv | grep -v '^#' >$f.csv
 done
 cmp whole.csv again.csv || rc=1
 [ "$(wc -l <whole.csv)" -gt 100 ] || { cat whole.csv; rc=1; }
