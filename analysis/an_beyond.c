@@ -319,10 +319,12 @@ static moe_err finish(void *user, moe_tables *out)
                       columns, N_COLUMN);
     for (int i = 0; t && i < s->study->n_slot; i++)
         put_row(t, s, i);
-    if (t)
+    if (t) {
         moe_table_note(t, "%d groups; %lld half-samples, seed %lld.",
                        s->study->n_group, (long long)(2 * s->n_pair),
                        (long long)s->study->opts->seed);
+        moe_study_note_few(t, s->study);
+    }
     return moe_tables_add(out, t);
 }
 

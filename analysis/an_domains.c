@@ -558,12 +558,14 @@ static moe_err put_effects(moe_tables *out, const state *s, const double *q)
 
     for (int i = 0; t && i < s->study->n_slot; i++)
         put_row(t, s, i, q[i]);
-    if (t)
+    if (t) {
         moe_table_note(t,
                        "%d groups; %lld bootstrap draws and permutations, "
                        "seed %lld.",
                        s->study->n_group, (long long)s->study->opts->n_resample,
                        (long long)s->study->opts->seed);
+        moe_study_note_few(t, s->study);
+    }
     return moe_tables_add(out, t);
 }
 

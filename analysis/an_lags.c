@@ -378,10 +378,12 @@ static moe_err finish(void *user, moe_tables *out)
             for (int c = 0; c < N_CHOICE; c++)
                 for (int64_t lag = 1; lag <= s->most; lag++)
                     put_row(t, s, i, g, c, lag);
-    if (t)
+    if (t) {
         moe_table_note(t, "%lld bootstrap draws, seed %lld.",
                        (long long)s->study->opts->n_resample,
                        (long long)s->study->opts->seed);
+        moe_study_note_few(t, s->study);
+    }
     return moe_tables_add(out, t);
 }
 

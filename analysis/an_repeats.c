@@ -461,10 +461,12 @@ static moe_err put_tests(moe_tables *out, const state *s, const layers *w)
                     put_tested(t, s, i, g, c, &w->tested[at], w->load[at],
                                (double[]){q[row], q[all + row]});
                 }
-        if (t)
+        if (t) {
             moe_table_note(t, "%lld bootstrap draws, seed %lld.",
                            (long long)s->study->opts->n_resample,
                            (long long)s->study->opts->seed);
+            moe_study_note_few(t, s->study);
+        }
         err = moe_tables_add(out, t);
     }
     free(p);

@@ -171,6 +171,10 @@ moe_err moe_study_parallel(const moe_study *study, int64_t n_task,
 /* The layer number that people see for the i-th shown layer. */
 int moe_study_layer(const moe_study *study, int i);
 
+/* Under a table with intervals: how many groups have fewer documents than the
+ * simulations of tests/test_coverage.c, whose intervals hold the truth. */
+void moe_study_note_few(moe_table *t, const moe_study *study);
+
 /* "first", "second", ... for rank 0, 1, ...: static text. */
 const char *moe_choice_name(int rank);
 

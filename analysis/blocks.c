@@ -319,4 +319,5 @@ void moe_blocks_note(moe_table *t, const moe_blocks *b)
                    "Intervals: 95 %%, jackknife over %d blocks of documents "
                    "of one group each.",
                    b->n);
+    moe_study_note_few(t, b->study);
 }

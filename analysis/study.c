@@ -62,6 +62,25 @@ int moe_study_layer(const moe_study *study, int i)
     return study->shape->layer[study->slot[i]];
 }
 
+void moe_study_note_few(moe_table *t, const moe_study *study)
+{
+    enum { ENOUGH = 8 };
+    int n_few = 0;
+
+    for (int g = 0; g < study->n_group; g++) {
+        int64_t n = 0;
+
+        for (int64_t d = 0; d < study->n_doc && n < ENOUGH; d++)
+            n += study->doc_group[d] == g;
+        n_few += n < ENOUGH;
+    }
+    if (n_few)
+        moe_table_note(t,
+                       "%d of %d groups have fewer than %d documents: their "
+                       "intervals are rough.",
+                       n_few, study->n_group, ENOUGH);
+}
+
 const char *moe_choice_name(int rank)
 {
     static const char *const names[] = {

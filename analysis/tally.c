@@ -285,4 +285,5 @@ void moe_tally_note(moe_table *table, const moe_tally *t)
                        "Intervals: 95 %%, %lld bootstrap draws of documents "
                        "within groups, seed %lld.",
                        (long long)opts->n_resample, (long long)opts->seed);
+    moe_study_note_few(table, t->study);
 }

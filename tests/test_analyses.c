@@ -28,6 +28,12 @@ static void small_route(int32_t *expert, void *user, int doc, int64_t token,
     expert[1] = token < 0 ? 3 : small[doc][token][1];
 }
 
+static void first_route(int32_t *expert, void *user, int doc, int64_t token,
+                        int layer)
+{
+    small_route(expert, user, doc % 2, token, layer);
+}
+
 static void doubled_route(int32_t *expert, void *user, int doc, int64_t token,
                           int layer)
 {
@@ -107,6 +113,37 @@ static void intervals_of_shares_are_wilsons_for_all_experts(void **state)
                  0.010632527353077181, 3e-3);
     assert_close(routed_get(t, "choice=first,expert=1", "high"),
                  0.43471419910997683, 3e-3);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+static void tables_say_when_documents_are_few(void **state)
+{
+    const routed_doc docs[] = {
+        {"a", "en", 6, 0}, {"b", "en", 6, 0}, {"a", "en", 6, 0},
+        {"a", "en", 6, 0}, {"a", "en", 6, 0}, {"a", "en", 6, 0},
+        {"a", "en", 6, 0}, {"a", "en", 6, 0}, {"a", "en", 6, 0}};
+    routed p = {.n_layer = 1,
+                .n_expert = 4,
+                .top_k = 2,
+                .n_vocab = 10,
+                .docs = docs,
+                .n_doc = 9,
+                .route = first_route};
+    moe_trace *trace = routed_open(file, &p);
+    moe_study_opts opts = {.seed = 1, .n_resample = 10};
+    moe_tables tables = {0};
+
+    (void)state;
+    routed_study(&tables, trace, "shares,lags", &opts, 1);
+    for (int i = 0; i < 2; i++) /* 8 documents of a are enough */
+        assert_string_equal(moe_table_note_at(tables.item[i], 1),
+                            "1 of 2 groups have fewer than 8 documents: their "
+                            "intervals are rough.");
+    moe_tables_fini(&tables);
+    opts.by = MOE_BY_NONE;
+    routed_study(&tables, trace, "shares", &opts, 1);
+    assert_null(strstr(moe_table_note_at(tables.item[0], 1), "rough"));
     moe_tables_fini(&tables);
     moe_trace_close_read(trace);
 }
@@ -710,6 +747,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(intervals_of_shares_are_wilsons_for_all_experts),
+        cmocka_unit_test(tables_say_when_documents_are_few),
         cmocka_unit_test(repeats_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(lags_of_a_small_trace_are_those_counted_by_hand),
         cmocka_unit_test(a_token_that_names_an_expert_twice_has_no_set),

@@ -186,7 +186,7 @@ static void prompt_and_generated_tokens_stand_apart(void **state)
     assert_close(count_of(&prompt, "load", "count"), 24 * 2 * 3, 0);
     assert_null(moe_tables_find(&prompt, "shares_prompt"));
     assert_non_null(
-        strstr(moe_table_note_at(moe_tables_find(&prompt, "shares"), 1),
+        strstr(moe_table_note_at(moe_tables_find(&prompt, "shares"), 2),
                "prompt tokens only"));
     moe_tables_fini(&tables);
     moe_tables_fini(&prompt);
