@@ -7,6 +7,7 @@
 #include "analysis/resample.h"
 #include "analysis/sets.h"
 #include "analysis/stats.h"
+#include "engine/base/clones.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -53,7 +54,8 @@ enum {
     FIRST = 0,
     ANY,
     N_CHOICE,
-    STREAM = 0x1a6
+    STREAM = 0x1a6,
+    LANES = 8 /* rates at once */
 };
 
 static const moe_setting settings[] = {
@@ -106,16 +108,19 @@ static moe_err begin(void **out, const moe_study *study)
     return MOE_OK;
 }
 
-/* One layer. A document's counts are [N_CHOICE, most] pairs, then repeats. */
+/* What is counted at each lag: repeats by choice, then pairs by choice. */
+enum { PAIRS = N_CHOICE, N_COUNT = 2 * N_CHOICE };
+
+/* One layer. */
 typedef struct work {
     const state *s;
     const moe_record *r;
-    int64_t n_count;
+    bool alike;      /* pairs of all choices are the same ones */
     int32_t *expert; /* [n_place, k]                     */
     moe_planes planes;
-    uint32_t *count; /* [n_doc, n_count]                 */
+    uint32_t *count; /* [n_doc, N_COUNT, most]           */
     moe_resample rows;
-    double *sum;     /* [n_count] of a draw              */
+    double *sum;     /* [N_COUNT, most] of a draw        */
     double *draw;    /* [N_CHOICE * most, n_resample]    */
     int64_t *member; /* [n_doc] documents of a group     */
     int64_t *load;   /* [n_expert] first choices of it   */
@@ -152,34 +157,31 @@ static moe_err work_make(work *w, const state *s)
 {
     const moe_record *r = s->study->record;
     const moe_trace_shape *shape = s->study->shape;
-    moe_err err;
+    int64_t n_count = N_COUNT * s->most;
 
-    *w = (work){.s = s, .r = r, .n_count = 2 * N_CHOICE * s->most};
+    *w = (work){.s = s, .r = r};
     moe_planes_init(&w->planes, shape->n_expert, r->top_k);
     w->expert =
         moe_calloc((size_t)r->n_place, (size_t)r->top_k * sizeof *w->expert);
-    w->count =
-        moe_calloc((size_t)r->n_doc, (size_t)w->n_count * sizeof *w->count);
-    w->sum = moe_calloc((size_t)w->n_count, sizeof *w->sum);
+    w->count = moe_calloc((size_t)r->n_doc, (size_t)n_count * sizeof *w->count);
+    w->sum = moe_calloc((size_t)n_count, sizeof *w->sum);
     w->draw = moe_calloc((size_t)(N_CHOICE * s->most),
                          (size_t)s->study->opts->n_resample * sizeof *w->draw);
     w->member = moe_calloc((size_t)r->n_doc, sizeof *w->member);
     w->load = moe_calloc((size_t)shape->n_expert, sizeof *w->load);
-    err =
-        !w->expert || !w->count || !w->sum || !w->draw || !w->member || !w->load
-            ? moe_fail(MOE_ERR_NOMEM, "lags: out of memory")
-            : moe_resample_make(&w->rows, largest_group(s->study, r),
-                                w->n_count);
-    if (err != MOE_OK)
+    if (!w->expert || !w->count || !w->sum || !w->draw || !w->member ||
+        !w->load) {
         work_fini(w);
-    return err;
+        return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
+    }
+    return MOE_OK;
 }
 
 /* All pairs of the window at [from, to). */
 static moe_err count_window(work *w, uint32_t *count, int64_t from, int64_t to)
 {
     int64_t most = w->s->most;
-    uint32_t *pairs = count, *repeats = count + N_CHOICE * most;
+    uint32_t *repeats = count, *pairs = count + PAIRS * most;
     moe_err err =
         moe_planes_load(&w->planes, w->expert + from * w->r->top_k, to - from);
 
@@ -197,18 +199,24 @@ static moe_err count_window(work *w, uint32_t *count, int64_t from, int64_t to)
 
 static moe_err count_documents(work *w)
 {
+    int64_t most = w->s->most;
     moe_err err = MOE_OK;
 
-    for (int64_t d = 0; d < w->r->n_doc; d++) {
+    w->alike = true;
+    for (int64_t d = 0; d < w->r->n_doc && err == MOE_OK; d++) {
         const moe_record_doc *doc = &w->r->docs[d];
+        uint32_t *count = w->count + d * N_COUNT * most;
+        uint32_t *pairs = count + PAIRS * most;
         int64_t last = doc->first + doc->n_tok;
 
         for (int64_t from = doc->first, to; from < last && err == MOE_OK;
              from = to) {
             for (to = from + 1; to < last && !w->r->begins[to]; to++)
                 ;
-            err = count_window(w, w->count + d * w->n_count, from, to);
+            err = count_window(w, count, from, to);
         }
+        w->alike = w->alike && memcmp(pairs + FIRST * most, pairs + ANY * most,
+                                      (size_t)most * sizeof *pairs) == 0;
     }
     return err;
 }
@@ -243,6 +251,33 @@ static moe_err load_chance(double *chance, work *w, int64_t n)
     return err;
 }
 
+/* Pairs of any choice come last, and are not summed where they are others. */
+static void complete(work *w)
+{
+    double *pairs = w->sum + PAIRS * w->s->most;
+
+    if (w->alike)
+        memcpy(pairs + ANY * w->s->most, pairs + FIRST * w->s->most,
+               (size_t)w->s->most * sizeof *pairs);
+}
+
+typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
+
+MOE_CLONES
+static void divide(double *x, const double *by, int64_t n)
+{
+    int64_t i = 0;
+
+    for (lanes v, w; i + LANES <= n; i += LANES) {
+        memcpy(&v, x + i, sizeof v);
+        memcpy(&w, by + i, sizeof w);
+        v /= w;
+        memcpy(x + i, &v, sizeof v);
+    }
+    for (; i < n; i++)
+        x[i] /= by[i];
+}
+
 static void resample(cell *cells, work *w, int group, const double *chance,
                      int64_t n)
 {
@@ -253,8 +288,10 @@ static void resample(cell *cells, work *w, int group, const double *chance,
 
     for (int64_t b = 0; b < n_draw; b++) {
         moe_resample_draw(w->sum, &w->rows, seed, (uint64_t)group, b);
+        complete(w);
+        divide(w->sum, w->sum + n_cell, n_cell);
         for (int64_t c = 0; c < n_cell; c++)
-            w->draw[c * n_draw + b] = w->sum[n_cell + c] / w->sum[c];
+            w->draw[c * n_draw + b] = w->sum[c];
     }
     for (int64_t c = 0; c < n_cell; c++) {
         double *draw = w->draw + c * n_draw;
@@ -282,12 +319,13 @@ static moe_err do_group(work *w, int64_t slot, int group)
     for (int64_t d = 0; d < w->r->n_doc; d++)
         if (w->r->docs[d].group == group) {
             w->member[n++] = d;
-            moe_resample_add_counts(&w->rows, w->count + d * w->n_count);
+            moe_resample_add_counts(&w->rows, w->count + d * 2 * n_cell);
         }
     moe_resample_all(w->sum, &w->rows);
+    complete(w);
     for (int64_t c = 0; c < n_cell; c++) {
-        cells[c].pairs = (int64_t)w->sum[c];
-        cells[c].repeats = (int64_t)w->sum[n_cell + c];
+        cells[c].repeats = (int64_t)w->sum[c];
+        cells[c].pairs = (int64_t)w->sum[n_cell + c];
     }
     if ((err = load_chance(chance, w, n)) == MOE_OK)
         resample(cells, w, group, chance, n);
@@ -303,7 +341,9 @@ static moe_err do_layer(void *user, int64_t slot)
     if (err != MOE_OK)
         return err;
     moe_record_layer(w.expert, w.r, (int)slot, w.r->top_k);
-    err = count_documents(&w);
+    if ((err = count_documents(&w)) == MOE_OK)
+        err = moe_resample_make(&w.rows, largest_group(s->study, w.r),
+                                (N_COUNT - w.alike) * s->most);
     for (int g = 0; g < s->study->n_group && err == MOE_OK; g++)
         err = do_group(&w, slot, g);
     work_fini(&w);
