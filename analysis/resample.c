@@ -23,10 +23,11 @@ moe_err moe_resample_make(moe_resample *out, int64_t room, int64_t n_col)
 {
     moe_resample r = {.n_col = n_col, .room = room, .from = -1};
 
-    r.value = moe_calloc((size_t)(n_block(&r) * WIDE),
-                         (size_t)room * sizeof *r.value);
+    r.value = moe_calloc_aligned((size_t)(n_block(&r) * WIDE),
+                                 (size_t)room * sizeof *r.value);
     r.pick = moe_calloc((size_t)room, DRAWS * sizeof *r.pick);
-    r.sums = moe_calloc((size_t)n_block(&r), DRAWS * WIDE * sizeof *r.sums);
+    r.sums =
+        moe_calloc_aligned((size_t)n_block(&r), DRAWS * WIDE * sizeof *r.sums);
     if (!r.value || !r.pick || !r.sums) {
         moe_resample_fini(&r);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for %lld rows",
