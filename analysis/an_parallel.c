@@ -344,7 +344,7 @@ static moe_err count_layer(void *user, int64_t slot)
 {
     const work *w = user;
     const moe_record *kept = w->s->study->record;
-    int64_t k = kept->top_k, at = 0;
+    int64_t k = kept->top_k, batch = 0, n = 0; /* tokens of the batch */
     int n_expert = w->s->study->shape->n_expert;
     int32_t *expert =
         moe_calloc((size_t)kept->n_place, (size_t)k * sizeof *expert);
@@ -363,9 +363,11 @@ static moe_err count_layer(void *user, int64_t slot)
             for (int64_t c = 0; c < k; c++)
                 if (set[c] >= 0)
                     count[set[c]]++;
-            if (++at % w->s->batch == 0)
-                close_batch(w, &w->ranges[0], 0, (int)slot,
-                            at / w->s->batch - 1, count, count + n_expert);
+            if (++n == w->s->batch) {
+                close_batch(w, &w->ranges[0], 0, (int)slot, batch++, count,
+                            count + n_expert);
+                n = 0;
+            }
         }
     free(expert);
     free(count);
