@@ -4,6 +4,7 @@
 #include "analysis/analysis.h"
 
 #include "analysis/bitext.h"
+#include "analysis/extent.h"
 #include "analysis/sentences.h"
 #include "analysis/stats.h"
 #include "analysis/versus.h"
@@ -37,7 +38,8 @@ static const char token_formula[] =
     "Tokens of the parallel documents, BOS tokens as in the other tables. "
     "ratio: tokens / tokens of the reference language (languages.reference, "
     "else the first) in the same sets, with a bootstrap over sets; 1: the "
-    "languages are cut alike; no chance level. sentences: tokens that end in . "
+    "languages are cut alike; no chance level. bytes: as of perplexity. "
+    "sentences: tokens that end in . "
     "! or ? before white space or the end of a window, or in a full stop of "
     "Chinese or Japanese; so a count of list numbers and abbreviations too.";
 
@@ -121,6 +123,7 @@ typedef struct state {
     moe_bitext bitext;
     bool paired; /* by sets; else pooled texts of a domain      */
     moe_sentences sentences;
+    moe_extents extents;
     uint32_t **count; /* [n_doc] [n_slot, E], tokens, sentences; NULL */
 } state;
 
@@ -139,6 +142,7 @@ static void end(void *user)
         free(s->count[d]);
     free(s->count);
     moe_sentences_fini(&s->sentences);
+    moe_extents_fini(&s->extents);
     moe_bitext_fini(&s->bitext);
     free(s);
 }
@@ -174,6 +178,8 @@ static moe_err begin(void **out, const moe_study *study)
                    : moe_fail(MOE_ERR_NOMEM, "languages: out of memory");
     if (err == MOE_OK)
         err = moe_sentences_init(&s->sentences, study->trace);
+    if (err == MOE_OK)
+        err = moe_extents_init(&s->extents, study);
     if (err != MOE_OK) {
         end(s);
         return err;
@@ -184,7 +190,7 @@ static moe_err begin(void **out, const moe_study *study)
 
 static moe_err window(void *user, const moe_span *span)
 {
-    const state *s = user;
+    state *s = user;
     const moe_trace_shape *shape = s->study->shape;
     const moe_bitext_doc *doc = &s->bitext.doc[span->doc];
     uint32_t *count = s->count[span->doc];
@@ -199,6 +205,7 @@ static moe_err window(void *user, const moe_span *span)
         s->count[span->doc] = count;
     }
     count[per_doc(s)] += (uint32_t)span->n_tok;
+    moe_extents_see(&s->extents, span);
     if (span->vocab)
         count[per_doc(s) + 1] += (uint32_t)moe_sentences_count(
             &s->sentences, span->vocab, span->n_tok);
@@ -217,13 +224,15 @@ static moe_err window(void *user, const moe_span *span)
 
 static moe_err merge(void *user, void *other)
 {
-    const state *s = user, *o = other;
+    state *s = user;
+    const state *o = other;
 
     for (int64_t d = 0; d < s->study->n_doc; d++)
         if (o->count[d]) { /* no document is in two parts */
             s->count[d] = o->count[d];
             o->count[d] = NULL;
         }
+    moe_extents_merge(&s->extents, &o->extents);
     return MOE_OK;
 }
 
@@ -520,7 +529,8 @@ static moe_err put_depth(moe_tables *out, const study_of *all)
 }
 
 typedef struct cut { /* how the text of one language is cut into tokens */
-    int64_t tokens, bytes, sentences, documents;
+    int64_t tokens, sentences, documents;
+    double bytes; /* NaN: unknown */
     double ratio;
     moe_interval interval;
 } cut;
@@ -583,7 +593,7 @@ static void cut_sums(cut *c, const state *s, int domain, int language)
             continue;
         c->tokens += s->count[d][per_doc(s)];
         c->sentences += s->count[d][per_doc(s) + 1];
-        c->bytes += moe_trace_doc_at(s->study->trace, d)->n_bytes;
+        c->bytes += moe_extents_bytes(&s->extents, d);
         c->documents++;
     }
 }
@@ -601,11 +611,14 @@ static void put_cut(moe_table *t, const state *s, int domain, int language,
     moe_table_real(t, c->ratio);
     moe_table_real(t, c->interval.low);
     moe_table_real(t, c->interval.high);
-    moe_table_real(t, per(c->tokens, c->bytes));
+    moe_table_real(t, c->bytes > 0 ? (double)c->tokens / c->bytes : NAN);
     moe_table_real(t, per(c->tokens, c->sentences));
     moe_table_real(t, per(c->tokens, c->documents));
     moe_table_int(t, c->tokens);
-    moe_table_int(t, c->bytes);
+    if (isnan(c->bytes))
+        moe_table_missing(t);
+    else
+        moe_table_int(t, (int64_t)c->bytes);
     if (s->sentences.n_vocab > 0)
         moe_table_int(t, c->sentences);
     else

@@ -4,6 +4,7 @@
 #include "analysis/analysis.h"
 
 #include "analysis/blocks.h"
+#include "analysis/extent.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -14,7 +15,9 @@ static const char formula[] =
     "window), in nats; perplexity = exp(mean_nll); bits_per_byte = sum of nll "
     "/ "
     "ln 2 / bytes of the documents, which does not depend on how the text is "
-    "cut into tokens. Chance: a model that knows nothing of V token ids "
+    "cut into tokens; of a document of which one phase alone is looked at, "
+    "bytes of the pieces of those tokens, empty where texts are not known. "
+    "Chance: a model that knows nothing of V token ids "
     "has a perplexity of V. Intervals: 95 %, jackknife over blocks of "
     "documents "
     "(Efron 1982); of the perplexity, exp of the ends of that of mean_nll. The "
@@ -40,12 +43,14 @@ enum { N_COLUMN = sizeof columns / sizeof *columns };
 
 typedef struct tally {
     double nll;
-    int64_t n, documents, bytes;
+    double bytes; /* NaN: unknown */
+    int64_t n, documents;
 } tally;
 
 typedef struct state {
     const moe_study *study;
-    tally *doc;        /* [n_doc] */
+    tally *doc; /* [n_doc] */
+    moe_extents extents;
     moe_blocks blocks; /* of documents */
 } state;
 
@@ -55,6 +60,7 @@ static void end(void *user)
 
     if (s) {
         free(s->doc);
+        moe_extents_fini(&s->extents);
         moe_blocks_fini(&s->blocks);
     }
     free(s);
@@ -71,6 +77,8 @@ static moe_err begin(void **out, const moe_study *study)
     }
     err = s && s->doc ? moe_blocks_init(&s->blocks, study, 0, 0)
                       : moe_fail(MOE_ERR_NOMEM, "perplexity: out of memory");
+    if (err == MOE_OK)
+        err = moe_extents_init(&s->extents, study);
     if (err != MOE_OK) {
         end(s);
         return err;
@@ -89,6 +97,7 @@ static moe_err window(void *user, const moe_span *span)
             t->nll += (double)span->nll[i];
             t->n++;
         }
+    moe_extents_see(&s->extents, span);
     return MOE_OK;
 }
 
@@ -101,6 +110,7 @@ static moe_err merge(void *user, void *other)
     for (int64_t d = 0; d < s->study->n_doc; d++)
         if (o->doc[d].n)
             s->doc[d] = o->doc[d];
+    moe_extents_merge(&s->extents, &o->extents);
     return MOE_OK;
 }
 
@@ -113,7 +123,7 @@ static void add(tally *to, const state *s, int64_t doc)
     to->nll += of->nll;
     to->n += of->n;
     to->documents++;
-    to->bytes += moe_trace_doc_at(s->study->trace, doc)->n_bytes;
+    to->bytes += moe_extents_bytes(&s->extents, doc);
 }
 
 static double mean_of(double nll, int64_t n)
@@ -121,9 +131,9 @@ static double mean_of(double nll, int64_t n)
     return n > 0 ? nll / (double)n : NAN;
 }
 
-static double bits_of(double nll, int64_t n_bytes)
+static double bits_of(double nll, double bytes)
 {
-    return n_bytes > 0 ? nll / (log(2) * (double)n_bytes) : NAN;
+    return bytes > 0 ? nll / (log(2) * bytes) : NAN;
 }
 
 typedef struct work {

@@ -22,6 +22,7 @@ libanalysis_a_SOURCES = \
 	%D%/counts.c %D%/counts.h \
 	%D%/crew.c %D%/crew.h \
 	%D%/emit_csv.c %D%/emit_json.c %D%/emit_text.c \
+	%D%/extent.c %D%/extent.h \
 	%D%/glyph.c %D%/glyph.h \
 	%D%/halves.c %D%/halves.h \
 	%D%/kinds.c %D%/kinds.h \

@@ -424,3 +424,8 @@ const char *moe_trace_piece_bytes(const moe_trace *t, int32_t vocab, size_t *n)
     *n = t->piece_at[low + 1] - t->piece_at[low];
     return t->pieces.data + t->piece_at[low];
 }
+
+bool moe_trace_has_text(const moe_trace *t)
+{
+    return t->pieces.size > 0;
+}

@@ -69,6 +69,8 @@ const moe_trace_doc *moe_trace_doc_at(const moe_trace *t, int64_t i);
 
 /* The bytes of a piece, *n their number; "" and 0 when unknown. Borrowed. */
 const char *moe_trace_piece_bytes(const moe_trace *t, int32_t vocab, size_t *n);
+/* Whether pieces are known: those that are empty are then of control tokens. */
+bool moe_trace_has_text(const moe_trace *t);
 
 /*
  * A cursor over the windows of documents [first, end), in order. Cursors of one

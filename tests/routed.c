@@ -17,6 +17,8 @@ static void add_pieces(moe_trace_writer *w, int n_vocab,
     for (int32_t v = 0; v < n_vocab; v++) {
         char piece[16];
 
+        if (text && !text[v])
+            continue;
         if (text)
             assert_ok(moe_trace_piece(w, v, text[v], strlen(text[v])));
         else if (v == 3)

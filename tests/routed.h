@@ -19,7 +19,8 @@ typedef struct routed {
     const routed_doc *docs;
     int n_doc;
     const char *const *path;  /* [n_doc]; NULL: "doc-0.txt", ... */
-    const char *const *piece; /* [n_vocab]; NULL: as routed_open says */
+    const char *const *piece; /* [n_vocab], NULL in it: unknown; NULL: as
+                                 routed_open says */
     void *user;
     /* The route of a token, [top_k]. doc and token count from 0; token is -1 for
      * BOS. Never NULL. */
