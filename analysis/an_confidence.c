@@ -311,6 +311,8 @@ static moe_err put_tables(moe_tables *out, work *w)
                        MOE_SPREAD_STEPS);
     if (t)
         moe_blocks_note(t, &w->s->ties.blocks);
+    if (t && !w->s->ties.by_class)
+        moe_table_note(t, "Not by class: the trace has no texts of tokens.");
     err = moe_tables_add(out, t);
     if (err == MOE_OK && w->s->ties.by_class)
         err = moe_means_put(out, &w->s->means, w->n_phase);

@@ -41,7 +41,8 @@ static const char token_formula[] =
     "languages are cut alike; no chance level. bytes: as of perplexity. "
     "sentences: tokens that end in . "
     "! or ? before white space or the end of a window, or in a full stop of "
-    "Chinese or Japanese; so a count of list numbers and abbreviations too.";
+    "Chinese or Japanese; so a count of list numbers and abbreviations too; "
+    "empty where texts are not known.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -619,7 +620,7 @@ static void put_cut(moe_table *t, const state *s, int domain, int language,
         moe_table_missing(t);
     else
         moe_table_int(t, (int64_t)c->bytes);
-    if (s->sentences.n_vocab > 0)
+    if (moe_trace_has_text(s->study->trace))
         moe_table_int(t, c->sentences);
     else
         moe_table_missing(t);

@@ -81,7 +81,9 @@ enum {
     MOE_WANTS_MARGIN = 32,
     MOE_WANTS_TOKEN = 64,
     /* It tells prompt from generated tokens in its own tables. */
-    MOE_SPLITS_PHASES = 128
+    MOE_SPLITS_PHASES = 128,
+    /* Token ids with their texts; with MOE_NEEDS_TOKEN. */
+    MOE_NEEDS_TEXT = 256
 };
 
 /* What --set ANALYSIS.NAME=VALUE may change. */

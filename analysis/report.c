@@ -154,14 +154,6 @@ static void set_fini(moe_report_set *set)
     moe_cube_fini(&set->high);
 }
 
-/* May this analysis run on what the trace knows? */
-static bool fits(const moe_analysis *a, const moe_trace_shape *shape)
-{
-    return !((a->needs & MOE_NEEDS_GATE) && !shape->has_gate) &&
-           !((a->needs & MOE_NEEDS_MARGIN) && !shape->has_margin) &&
-           !((a->needs & MOE_NEEDS_TOKEN) && shape->n_vocab == 0);
-}
-
 /* Run what a grouping is for: by domain every analysis but the text itself, which
  * the explorer shows; by language those that the figures draw; by both, the
  * shares. Of two runs only what the page puts side by side. */
@@ -204,7 +196,7 @@ static moe_err compute(moe_report *r, moe_report_set *set, moe_group_by by,
     int n = 0;
 
     for (int i = 0; (a = moe_analysis_at(i)) && n < MAX_NAMES; i++)
-        if (fits(a, r->shape) && wanted(r, a, by))
+        if (!moe_analysis_lacks(a, r->trace) && wanted(r, a, by))
             names[n++] = a->name;
     study.by = by;
     add_settings(&study.settings, names, n);

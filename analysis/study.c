@@ -611,7 +611,9 @@ const char *moe_analysis_lacks(const moe_analysis *a, const moe_trace *trace)
            : (a->needs & MOE_NEEDS_MARGIN) && !shape->has_margin
                ? "router margins"
            : (a->needs & MOE_NEEDS_TOKEN) && shape->n_vocab <= 0 ? "token ids"
-                                                                 : NULL;
+           : (a->needs & MOE_NEEDS_TEXT) && !moe_trace_has_text(trace)
+               ? "texts of tokens"
+               : NULL;
 }
 
 static moe_err check_needs(const moe_trace *trace, const moe_analysis *a)

@@ -75,7 +75,9 @@ moe_err moe_ties_init(moe_ties *t, const moe_study *study)
 {
     moe_err err;
 
-    *t = (moe_ties){.study = study, .by_class = study->shape->n_vocab > 0};
+    *t = (moe_ties){.study = study,
+                    .by_class = study->shape->n_vocab > 0 &&
+                                moe_trace_has_text(study->trace)};
     err =
         moe_blocks_init(&t->blocks, study, study->n_slot, place_of(N_KIND, 0));
     if (err == MOE_OK && t->by_class)

@@ -11,7 +11,7 @@
 
 typedef struct moe_ties {
     const moe_study *study;
-    bool by_class; /* the trace has token ids        */
+    bool by_class; /* the trace has ids and texts    */
     moe_classes classes;
     moe_class_place at;
     moe_token_kind *kinds; /* [n_room] of a window           */
@@ -28,7 +28,7 @@ void moe_ties_fini(moe_ties *t);
 moe_err moe_ties_see(moe_ties *t, const moe_span *span) MOE_MUST_CHECK;
 void moe_ties_merge(moe_ties *t, const moe_ties *other);
 
-/* Append "near_ties" and, where token ids are known, "near_ties_class"; n_phase 3:
+/* Append "near_ties" and, where texts are known, "near_ties_class"; n_phase 3:
  * prompt and generated tokens apart too, 1: all. */
 moe_err moe_ties_put(moe_tables *out, const moe_ties *t,
                      int n_phase) MOE_MUST_CHECK;

@@ -136,6 +136,55 @@ static void whole_documents_have_the_bytes_of_their_texts(void **state)
         }
 }
 
+static void tokens_of_unknown_text_are_of_no_class(void **state)
+{
+    const char *const classes = "classes";
+    moe_study_opts opts = {0};
+    moe_trace *trace = open_texts(ids, unknown, 0, 0);
+    moe_tables tables = {0};
+    moe_pool *pool = NULL;
+    const moe_table *t;
+
+    (void)state;
+    assert_ok(moe_pool_new(&pool, 1));
+    assert_fails(moe_study_run(&tables, trace, &classes, 1, &opts, pool),
+                 MOE_ERR_UNSUPPORTED,
+                 "the trace has no texts of tokens, which the analysis "
+                 "'classes' needs");
+    moe_pool_free(pool);
+    routed_study(&tables, trace, "confidence,languages", &opts, 2);
+    t = moe_tables_find(&tables, "confidence");
+    assert_non_null(strstr(moe_table_note_at(t, 2), "no texts of tokens"));
+    assert_null(moe_tables_find(&tables, "confidence_class"));
+    assert_null(moe_tables_find(&tables, "near_ties_class"));
+    assert_non_null(moe_tables_find(&tables, "near_ties"));
+    t = moe_tables_find(&tables, "languages_tokens");
+    assert_true(isnan(routed_get(t, "domain=a,language=de", "sentences")));
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
+/* Those of control tokens are empty, and theirs alone. */
+static void an_empty_piece_among_others_is_a_control_token(void **state)
+{
+    moe_study_opts opts = {0};
+    moe_trace *trace = open_texts(ids, known, 0, 0);
+    moe_tables tables = {0};
+    const moe_table *t;
+
+    (void)state;
+    routed_study(&tables, trace, "classes,confidence,languages", &opts, 2);
+    t = moe_tables_find(&tables, "classes");
+    assert_close(routed_get(t, "feature=class,kind=control,expert=3", "n"), 2,
+                 0);
+    t = moe_tables_find(&tables, "confidence_class");
+    assert_close(routed_get(t, "class=control,what=margin", "n"), 2, 0);
+    t = moe_tables_find(&tables, "languages_tokens");
+    assert_close(routed_get(t, "domain=a,language=de", "sentences"), 0, 0);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +192,8 @@ int main(void)
         cmocka_unit_test(
             a_phase_whose_texts_are_not_known_has_no_bits_per_byte),
         cmocka_unit_test(whole_documents_have_the_bytes_of_their_texts),
+        cmocka_unit_test(tokens_of_unknown_text_are_of_no_class),
+        cmocka_unit_test(an_empty_piece_among_others_is_a_control_token),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

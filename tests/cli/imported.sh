@@ -61,7 +61,7 @@ for name in $names; do
         rc=1
     }
     for format in npy jsonl llamacpp; do
-        # what asks for gates, margins or, of bare lines, ids of tokens
+        # what asks for gates, margins or, of bare lines, ids and texts of tokens
         case $format.$name in
         *.confidence | npy.committees | llamacpp.committees | llamacpp.beyond | \
             llamacpp.classes | llamacpp.explained | llamacpp.perplexity | \
