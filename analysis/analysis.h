@@ -173,8 +173,12 @@ moe_err moe_study_parallel(const moe_study *study, int64_t n_task,
 /* The layer number that people see for the i-th shown layer. */
 int moe_study_layer(const moe_study *study, int i);
 
+/* Whether a group has two documents, without which there are no intervals. */
+bool moe_study_has_pairs(const moe_study *study);
+
 /* Under a table with intervals: how many groups have fewer documents than the
- * simulations of tests/test_coverage.c, whose intervals hold the truth. */
+ * simulations of tests/test_coverage.c, whose intervals hold the truth; or that
+ * there are none. */
 void moe_study_note_few(moe_table *t, const moe_study *study);
 
 /* "first", "second", ... for rank 0, 1, ...: static text. */

@@ -12,6 +12,8 @@ enum { MAX_COUNTS = 256 << 20 }; /* bytes */
 
 static const moe_interval unknown = {NAN, NAN};
 
+static const double ROUNDING = 1e-12; /* of values that are of order 1 */
+
 static int most_of(const moe_study *study, int64_t n_row, int64_t width)
 {
     double bytes = (double)n_row * (double)width * sizeof(uint32_t) *
@@ -160,7 +162,7 @@ moe_interval moe_blocks_interval(const moe_blocks *b, int group, double value,
                                  const double *without, bool unbiased)
 {
     int n_group = b->study->n_group;
-    double variance = 0, bias = 0, coarse = 0, wide = NAN;
+    double variance = 0, bias = 0, coarse = 0, error, wide;
 
     for (int g = 0; g < n_group; g++) {
         int n = b->first[g + 1] - b->first[g];
@@ -172,11 +174,11 @@ moe_interval moe_blocks_interval(const moe_blocks *b, int group, double value,
         variance += of.variance;
         bias += of.bias;
         coarse += of.variance * of.variance * of.coarse;
-        wide = 0;
     }
-    if (variance != 0)
-        wide = sqrt(variance) *
-               moe_stats_t975(fmax(1, variance * variance / coarse));
+    error = sqrt(variance);
+    if (!(error > ROUNDING * fmax(1, fabs(value))))
+        return unknown;
+    wide = error * moe_stats_t975(fmax(1, variance * variance / coarse));
     if (!isfinite(wide) || !isfinite(bias))
         return unknown;
     if (!unbiased)
@@ -298,9 +300,8 @@ void moe_blocks_shares(moe_interval *out, const moe_blocks *b, int group,
         double binomial = share[k] * (1 - share[k]), ratio = all.all, own;
         jackknife of;
 
-        if (!(all.all > 0)) {
-            out[k] =
-                all.all == 0 ? (moe_interval){share[k], share[k]} : unknown;
+        if (!(all.all > ROUNDING * ROUNDING)) {
+            out[k] = unknown;
             continue;
         }
         of = of_group(without + (int64_t)k * n, n, share[k]);
@@ -315,9 +316,10 @@ void moe_blocks_shares(moe_interval *out, const moe_blocks *b, int group,
 
 void moe_blocks_note(moe_table *t, const moe_blocks *b)
 {
-    moe_table_note(t,
-                   "Intervals: 95 %%, jackknife over %d blocks of documents "
-                   "of one group each.",
-                   b->n);
+    if (b->n > b->study->n_group) /* each has one at least */
+        moe_table_note(t,
+                       "Intervals: 95 %%, jackknife over %d blocks of "
+                       "documents of one group each; none where they agree.",
+                       b->n);
     moe_study_note_few(t, b->study);
 }

@@ -52,7 +52,8 @@ void moe_blocks_without(uint32_t *out, const uint32_t *sum, const moe_blocks *b,
  * freedom are those that the variance has (Welch 1947, Satterthwaite 1946): at
  * most blocks less groups, and fewer where few blocks make most of the variance
  * (O'Neill 2014, The American Statistician 68(4), 282-296). NaN where there is no
- * group of two blocks or a value is unknown.
+ * group of two blocks, where a value is unknown, and where blocks agree but for
+ * rounding: a standard error of 0 tells nothing.
  */
 moe_interval moe_blocks_interval(const moe_blocks *b, int group, double value,
                                  const double *without, bool unbiased);
@@ -79,8 +80,8 @@ moe_interval moe_blocks_share_interval(const moe_blocks *b, int group,
  * stick to says little of it: most often it is far too small. So the ratio of a
  * variance to share (1 - share) is drawn to that of all kinds together (Rao and
  * Scott 1981), by as much as the ratios of kinds are alike but for the degrees of
- * freedom that they have (Smyth 2004). NaN of less than two blocks, and where a
- * kind is all.
+ * freedom that they have (Smyth 2004). NaN of less than two blocks, where these
+ * agree, and where a kind is all.
  */
 void moe_blocks_shares(moe_interval *out, const moe_blocks *b, int group,
                        const double *share, const double *without, int n_kind);

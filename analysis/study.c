@@ -62,6 +62,15 @@ int moe_study_layer(const moe_study *study, int i)
     return study->shape->layer[study->slot[i]];
 }
 
+bool moe_study_has_pairs(const moe_study *study)
+{
+    int64_t n = 0;
+
+    for (int64_t d = 0; d < study->n_doc; d++)
+        n += study->doc_group[d] >= 0;
+    return n > study->n_group; /* each has one at least */
+}
+
 void moe_study_note_few(moe_table *t, const moe_study *study)
 {
     enum { ENOUGH = 8 };
@@ -74,11 +83,15 @@ void moe_study_note_few(moe_table *t, const moe_study *study)
             n += study->doc_group[d] == g;
         n_few += n < ENOUGH;
     }
-    if (n_few)
+    if (!moe_study_has_pairs(study))
+        moe_table_note(t, "No intervals: no group has two documents.");
+    else if (n_few)
         moe_table_note(t,
-                       "%d of %d groups have fewer than %d documents: their "
+                       "%d of %d group%s ha%s fewer than %d documents: %s "
                        "intervals are rough.",
-                       n_few, study->n_group, ENOUGH);
+                       n_few, study->n_group, study->n_group == 1 ? "" : "s",
+                       n_few == 1 ? "s" : "ve", ENOUGH,
+                       n_few == 1 ? "its" : "their");
 }
 
 const char *moe_choice_name(int rank)

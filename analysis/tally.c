@@ -274,13 +274,13 @@ void moe_tally_note(moe_table *table, const moe_tally *t)
 {
     const moe_study_opts *opts = t->study->opts;
 
-    if (t->fold > 1)
+    if (moe_study_has_pairs(t->study) && t->fold > 1)
         moe_table_note(table,
                        "Intervals: 95 %%, %lld bootstrap draws of blocks of "
                        "%lld neighbouring documents within groups, seed %lld.",
                        (long long)opts->n_resample, (long long)t->fold,
                        (long long)opts->seed);
-    else
+    else if (moe_study_has_pairs(t->study))
         moe_table_note(table,
                        "Intervals: 95 %%, %lld bootstrap draws of documents "
                        "within groups, seed %lld.",

@@ -138,7 +138,7 @@ static void tables_say_when_documents_are_few(void **state)
     routed_study(&tables, trace, "shares,lags", &opts, 1);
     for (int i = 0; i < 2; i++) /* 8 documents of a are enough */
         assert_string_equal(moe_table_note_at(tables.item[i], 1),
-                            "1 of 2 groups have fewer than 8 documents: their "
+                            "1 of 2 groups has fewer than 8 documents: its "
                             "intervals are rough.");
     moe_tables_fini(&tables);
     opts.by = MOE_BY_NONE;

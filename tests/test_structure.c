@@ -572,8 +572,48 @@ static void shares_without_two_blocks_or_kinds_have_no_interval(void **state)
     intervals_of_kinds(i, sure, 2);
     assert_true(isnan(i[0].low) && isnan(i[3].high));
     intervals_of_kinds(i, same, 2); /* no document differs */
-    assert_close(i[0].low, 3.0 / 8, 1e-15);
-    assert_close(i[0].high, 3.0 / 8, 1e-15);
+    assert_true(isnan(i[0].low) && isnan(i[0].high));
+}
+
+/* Two blocks with 2 of 3 each; three with 0.1 each, whose mean is rounded. */
+static void blocks_that_agree_have_no_interval(void **state)
+{
+    double odds[] = {2, 2}, tenths[] = {0.1, 0.1, 0.1};
+    moe_study study = {.n_group = 1};
+    int first[] = {0, 2};
+    const moe_blocks b = {.study = &study, .n = 2, .first = first};
+
+    (void)state;
+    assert_true(isnan(moe_blocks_share_interval(&b, 0, 2, odds).low));
+    first[1] = 3;
+    assert_true(isnan(moe_blocks_interval(&b, 0, 0.1, tenths, false).high));
+    assert_true(isnan(moe_blocks_interval(&b, 0, 0.1, tenths, true).low));
+    tenths[2] = 0.1 + 1e-9;
+    assert_true(moe_blocks_interval(&b, 0, 0.1, tenths, false).low < 0.1);
+}
+
+static void one_document_in_each_group_has_no_intervals(void **state)
+{
+    static const struct {
+        moe_group_by by;
+        const char *note;
+    } cases[] = {{MOE_BY_DOMAIN, "No intervals: no group has two documents."},
+                 {MOE_BY_NONE,
+                  "Intervals: 95 %, jackknife over 2 blocks of documents "
+                  "of one group each; none where they agree."}};
+    moe_trace *trace = open_sets();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        moe_study_opts opts = {.by = cases[i].by};
+        moe_tables tables = {0};
+
+        routed_study(&tables, trace, "balance", &opts, 1);
+        assert_string_equal(moe_table_note_at(tables.item[0], 0),
+                            cases[i].note);
+        moe_tables_fini(&tables);
+    }
+    moe_trace_close_read(trace);
 }
 
 int main(void)
@@ -598,6 +638,8 @@ int main(void)
         cmocka_unit_test(
             a_share_that_no_block_knows_has_the_ratio_of_the_others),
         cmocka_unit_test(shares_without_two_blocks_or_kinds_have_no_interval),
+        cmocka_unit_test(blocks_that_agree_have_no_interval),
+        cmocka_unit_test(one_document_in_each_group_has_no_intervals),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
