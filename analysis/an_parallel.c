@@ -419,7 +419,7 @@ static moe_err fill_chance(work *w)
     }
     all = (double)(p.batch * p.top_k) * 4 * p.n_expert;
     for (int i = 0; i < study->n_slot * (1 + N_FACTOR); i++)
-        w->chance[i] = n > 0 ? 0 : NAN;
+        w->chance[i] = 0;
     for (int64_t i = 0; i < study->opts->n_resample; i++) {
         memset(count, 0, (size_t)p.n_expert * sizeof *count);
         for (int64_t t = 0; t < p.batch; t++)
@@ -429,12 +429,14 @@ static moe_err fill_chance(work *w)
             double *chance = w->chance + l * (1 + N_FACTOR);
 
             p = place_of(w, l);
-            chance[0] += rank_load(&p, count, count + p.n_expert) / n;
+            chance[0] += rank_load(&p, count, count + p.n_expert);
             for (int c = 0; c < N_FACTOR; c++)
-                chance[1 + c] +=
-                    (double)beyond(&p, count, quarters[c]) / (all * n);
+                chance[1 + c] += (double)beyond(&p, count, quarters[c]);
         }
     }
+    for (int l = 0; l < study->n_slot; l++) /* sums, so that 1 is 1 */
+        for (int c = 0; c <= N_FACTOR; c++)
+            w->chance[l * (1 + N_FACTOR) + c] /= c ? all * n : n;
     free(count);
     free(set);
     return MOE_OK;

@@ -220,7 +220,7 @@ static void one_rank_has_all_and_few_tokens_no_batch(void **state)
     (void)state;
     routed_study(&tables, trace, "parallel", &opts, 2);
     assert_close(routed_get(tables.item[0], "layer=0", "max"), 1, 0);
-    assert_close(routed_get(tables.item[0], "layer=0", "chance"), 1, 1e-14);
+    assert_close(routed_get(tables.item[0], "layer=0", "chance"), 1, 0);
     moe_tables_fini(&tables);
     opts = options(large);
     routed_study(&tables, trace, "parallel", &opts, 2);
