@@ -320,8 +320,9 @@ static moe_err finish(void *user, moe_tables *out)
     for (int i = 0; t && i < s->study->n_slot; i++)
         put_row(t, s, i);
     if (t) {
-        moe_table_note(t, "%d groups; %lld half-samples, seed %lld.",
-                       s->study->n_group, (long long)(2 * s->n_pair),
+        moe_table_note(t, "%d group%s; %lld half-samples, seed %lld.",
+                       s->study->n_group, s->study->n_group == 1 ? "" : "s",
+                       (long long)(2 * s->n_pair),
                        (long long)s->study->opts->seed);
         moe_study_note_few(t, s->study);
     }

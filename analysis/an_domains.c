@@ -560,9 +560,10 @@ static moe_err put_effects(moe_tables *out, const state *s, const double *q)
         put_row(t, s, i, q[i]);
     if (t) {
         moe_table_note(t,
-                       "%d groups; %lld bootstrap draws and permutations, "
+                       "%d group%s; %lld bootstrap draws and permutations, "
                        "seed %lld.",
-                       s->study->n_group, (long long)s->study->opts->n_resample,
+                       s->study->n_group, s->study->n_group == 1 ? "" : "s",
+                       (long long)s->study->opts->n_resample,
                        (long long)s->study->opts->seed);
         moe_study_note_few(t, s->study);
     }

@@ -71,6 +71,11 @@ bool moe_study_has_pairs(const moe_study *study)
     return n > study->n_group; /* each has one at least */
 }
 
+static const char *plural(int64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 void moe_study_note_few(moe_table *t, const moe_study *study)
 {
     enum { ENOUGH = 8 };
@@ -89,7 +94,7 @@ void moe_study_note_few(moe_table *t, const moe_study *study)
         moe_table_note(t,
                        "%d of %d group%s ha%s fewer than %d documents: %s "
                        "intervals are rough.",
-                       n_few, study->n_group, study->n_group == 1 ? "" : "s",
+                       n_few, study->n_group, plural(study->n_group),
                        n_few == 1 ? "s" : "ve", ENOUGH,
                        n_few == 1 ? "its" : "their");
 }
@@ -248,6 +253,7 @@ static moe_err describe(plan *p, const moe_study_opts *opts)
 {
     const moe_trace *trace = p->study.trace;
     const moe_trace_shape *shape = p->study.shape;
+    int64_t n_doc = moe_trace_n_doc(trace), n_tok = moe_trace_n_tok(trace);
     moe_buf line = {0};
 
     add_value(&line, trace, "model", "model", 200);
@@ -256,11 +262,12 @@ static moe_err describe(plan *p, const moe_study_opts *opts)
     add_value(&line, trace, "precision", "precision", 20);
     add_value(&line, trace, "backend", "backend", 20);
     moe_buf_printf(&line,
-                   "%s%d layers with %d experts, %d chosen; %lld "
-                   "documents, %lld tokens; ",
-                   line.size ? "; " : "", shape->n_router, shape->n_expert,
-                   shape->top_k, (long long)moe_trace_n_doc(trace),
-                   (long long)moe_trace_n_tok(trace));
+                   "%s%d layer%s with %d expert%s, %d chosen; %lld "
+                   "document%s, %lld token%s; ",
+                   line.size ? "; " : "", shape->n_router,
+                   plural(shape->n_router), shape->n_expert,
+                   plural(shape->n_expert), shape->top_k, (long long)n_doc,
+                   plural(n_doc), (long long)n_tok, plural(n_tok));
     if (opts->only_domain)
         moe_buf_printf(&line, "domain %s only; ", opts->only_domain);
     if (opts->only_language)

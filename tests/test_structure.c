@@ -616,6 +616,23 @@ static void one_document_in_each_group_has_no_intervals(void **state)
     moe_trace_close_read(trace);
 }
 
+static void one_of_a_thing_is_no_plural(void **state)
+{
+    moe_study_opts opts = {.by = MOE_BY_NONE};
+    moe_trace *trace = open_sets();
+    moe_tables tables = {0};
+
+    (void)state;
+    routed_study(&tables, trace, "domains", &opts, 1);
+    assert_ptr_equal(strstr(moe_table_note_at(tables.item[0], 0), "1 group;"),
+                     moe_table_note_at(tables.item[0], 0));
+    assert_non_null(
+        strstr(moe_table_note_at(tables.item[0], 2),
+               "1 layer with 5 experts, 3 chosen; 2 documents, 8 tokens; "));
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -640,6 +657,7 @@ int main(void)
         cmocka_unit_test(shares_without_two_blocks_or_kinds_have_no_interval),
         cmocka_unit_test(blocks_that_agree_have_no_interval),
         cmocka_unit_test(one_document_in_each_group_has_no_intervals),
+        cmocka_unit_test(one_of_a_thing_is_no_plural),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
