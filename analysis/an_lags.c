@@ -23,7 +23,9 @@ static const char formula[] =
     "for all lags. Uniform chance: 1/E; 1 - C(E-k,k)/C(E,k). Corrected: (rate "
     "- "
     "chance_load) / (1 - chance_load). Interval: 95 %, bootstrap over the "
-    "documents of each group, at the given chance. q: that the corrected rate "
+    "documents of each group that have pairs, dealt out in turn to 2,048 "
+    "blocks where they are more, at the given chance. q: that the corrected "
+    "rate "
     "is 0, two-sided, Student's law with the standard error of the bootstrap, "
     "after Benjamini and Hochberg over this table. Where chance_load is 1 "
     "there is no corrected rate, and nothing to test.";
@@ -46,7 +48,8 @@ static const moe_column columns[] = {
     {"repeats", NULL, "pairs that repeat", MOE_CELL_INT, 0, 0},
     {"pairs", NULL, "pairs", MOE_CELL_INT, 0, 0},
     {"q", NULL, "q-value: corrected_load is 0", MOE_CELL_REAL, MOE_SHOW_P, 0},
-    {"documents", NULL, "documents that are resampled", MOE_CELL_INT, 0, 0},
+    {"documents", NULL, "documents of the group that have pairs", MOE_CELL_INT,
+     0, 0},
 };
 
 enum {
@@ -74,9 +77,13 @@ typedef struct cell {
 
 typedef struct state {
     const moe_study *study;
-    int64_t most;
-    cell *cells;    /* [n_slot, n_group, N_CHOICE, most] */
-    double *chance; /* [n_slot, n_group, N_CHOICE]       */
+    int64_t shown;  /* the largest lag of the table               */
+    int64_t most;   /* that of a pair, as far as shown; or 1      */
+    int64_t *n_doc; /* [n_group] documents with pairs             */
+    int64_t *first; /* [n_group + 1] the first of their rows      */
+    int64_t *row;   /* [documents] where counted; -1: no pairs    */
+    cell *cells;    /* [n_slot, n_group, N_CHOICE, most]          */
+    double *chance; /* [n_slot, n_group, N_CHOICE]                */
 } state;
 
 static void end(void *user)
@@ -85,6 +92,9 @@ static void end(void *user)
 
     if (!s)
         return;
+    free(s->n_doc);
+    free(s->first);
+    free(s->row);
     free(s->cells);
     free(s->chance);
     free(s);
@@ -98,13 +108,60 @@ static moe_err begin(void **out, const moe_study *study)
     if (!s)
         return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
     s->study = study;
-    err = moe_study_setting_int(&s->most, study, &moe_analysis_lags, "most", 1,
+    err = moe_study_setting_int(&s->shown, study, &moe_analysis_lags, "most", 1,
                                 100000);
     if (err != MOE_OK) {
         end(s);
         return err;
     }
     *out = s;
+    return MOE_OK;
+}
+
+/* Of [from, last) of a document. */
+static int64_t window_end(const moe_record *r, int64_t from, int64_t last)
+{
+    int64_t to = from + 1;
+
+    while (to < last && !r->begins[to])
+        to++;
+    return to;
+}
+
+/* Rows of counts: of a document with pairs, or, where those of a group are many,
+ * of the documents that are dealt out to it. */
+static moe_err deal(state *s)
+{
+    const moe_record *r = s->study->record;
+    int n_group = s->study->n_group;
+
+    s->n_doc = moe_calloc((size_t)n_group, sizeof *s->n_doc);
+    s->first = moe_calloc((size_t)n_group + 1, sizeof *s->first);
+    s->row = moe_calloc((size_t)r->n_doc, sizeof *s->row);
+    if (!s->n_doc || !s->first || !s->row)
+        return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
+    s->most = 1;
+    for (int64_t d = 0; d < r->n_doc; d++) {
+        const moe_record_doc *doc = &r->docs[d];
+        int64_t last = doc->first + doc->n_tok, longest = 0;
+
+        for (int64_t from = doc->first, to; from < last; from = to) {
+            to = window_end(r, from, last);
+            longest = to - from > longest ? to - from : longest;
+        }
+        s->row[d] = longest > 1 ? s->n_doc[doc->group]++ : -1;
+        s->most = longest - 1 > s->most ? longest - 1 : s->most;
+    }
+    s->most = s->most < s->shown ? s->most : s->shown;
+    for (int g = 0; g < n_group; g++)
+        s->first[g + 1] = s->first[g] + moe_resample_rows(s->n_doc[g]);
+    for (int64_t d = 0; d < r->n_doc; d++) {
+        int g = r->docs[d].group;
+
+        if (s->row[d] >= 0)
+            s->row[d] =
+                s->first[g] + s->row[d] % (s->first[g + 1] - s->first[g]);
+    }
     return MOE_OK;
 }
 
@@ -118,7 +175,7 @@ typedef struct work {
     bool alike;      /* pairs of all choices are the same ones */
     int32_t *expert; /* [n_place, k]                     */
     moe_planes planes;
-    uint32_t *count; /* [n_doc, N_COUNT, most]           */
+    uint32_t *count; /* [rows, N_COUNT, most]            */
     moe_resample rows;
     double *sum;     /* [N_COUNT, most] of a draw        */
     double *draw;    /* [N_CHOICE * most, n_resample]    */
@@ -138,16 +195,14 @@ static void work_fini(work *w)
     free(w->load);
 }
 
-/* Documents of the largest group. */
-static int64_t largest_group(const moe_study *study, const moe_record *r)
+/* Rows of the largest group. */
+static int64_t largest_group(const state *s)
 {
     int64_t most = 0;
 
-    for (int g = 0; g < study->n_group; g++) {
-        int64_t n = 0;
+    for (int g = 0; g < s->study->n_group; g++) {
+        int64_t n = s->first[g + 1] - s->first[g];
 
-        for (int64_t d = 0; d < r->n_doc; d++)
-            n += r->docs[d].group == g;
         most = n > most ? n : most;
     }
     return most;
@@ -163,7 +218,8 @@ static moe_err work_make(work *w, const state *s)
     moe_planes_init(&w->planes, shape->n_expert, r->top_k);
     w->expert =
         moe_calloc((size_t)r->n_place, (size_t)r->top_k * sizeof *w->expert);
-    w->count = moe_calloc((size_t)r->n_doc, (size_t)n_count * sizeof *w->count);
+    w->count = moe_calloc((size_t)s->first[s->study->n_group],
+                          (size_t)n_count * sizeof *w->count);
     w->sum = moe_calloc((size_t)n_count, sizeof *w->sum);
     w->draw = moe_calloc((size_t)(N_CHOICE * s->most),
                          (size_t)s->study->opts->n_resample * sizeof *w->draw);
@@ -205,14 +261,16 @@ static moe_err count_documents(work *w)
     w->alike = true;
     for (int64_t d = 0; d < w->r->n_doc && err == MOE_OK; d++) {
         const moe_record_doc *doc = &w->r->docs[d];
-        uint32_t *count = w->count + d * N_COUNT * most;
-        uint32_t *pairs = count + PAIRS * most;
-        int64_t last = doc->first + doc->n_tok;
+        int64_t last = doc->first + doc->n_tok, row = w->s->row[d];
+        uint32_t *count, *pairs;
 
+        if (row < 0)
+            continue;
+        count = w->count + row * N_COUNT * most;
+        pairs = count + PAIRS * most;
         for (int64_t from = doc->first, to; from < last && err == MOE_OK;
              from = to) {
-            for (to = from + 1; to < last && !w->r->begins[to]; to++)
-                ;
+            to = window_end(w->r, from, last);
             err = count_window(w, count, from, to);
         }
         w->alike = w->alike && memcmp(pairs + FIRST * most, pairs + ANY * most,
@@ -278,10 +336,9 @@ static void divide(double *x, const double *by, int64_t n)
         x[i] /= by[i];
 }
 
-static void resample(cell *cells, work *w, int group, const double *chance,
-                     int64_t n)
+static void resample(cell *cells, work *w, int group, const double *chance)
 {
-    const moe_units units = {n, 1};
+    const moe_units units = {w->rows.n_row, 1};
     int64_t n_draw = w->s->study->opts->n_resample;
     int64_t n_cell = N_CHOICE * w->s->most;
     uint64_t seed = (uint64_t)w->s->study->opts->seed + STREAM;
@@ -300,7 +357,7 @@ static void resample(cell *cells, work *w, int group, const double *chance,
 
         if (isnan(moe_stats_corrected(rate, given)))
             rate = NAN; /* no corrected rate that could be 0 */
-        cells[c].n_doc = n;
+        cells[c].n_doc = w->s->n_doc[group];
         cells[c].p = moe_stats_two_sided(draw, n_draw, rate, given, units);
         cells[c].interval = moe_stats_interval(draw, n_draw, units);
     }
@@ -317,10 +374,10 @@ static moe_err do_group(work *w, int64_t slot, int group)
 
     moe_resample_clear(&w->rows);
     for (int64_t d = 0; d < w->r->n_doc; d++)
-        if (w->r->docs[d].group == group) {
+        if (w->r->docs[d].group == group)
             w->member[n++] = d;
-            moe_resample_add_counts(&w->rows, w->count + d * 2 * n_cell);
-        }
+    for (int64_t row = s->first[group]; row < s->first[group + 1]; row++)
+        moe_resample_add_counts(&w->rows, w->count + row * 2 * n_cell);
     moe_resample_all(w->sum, &w->rows);
     complete(w);
     for (int64_t c = 0; c < n_cell; c++) {
@@ -328,7 +385,7 @@ static moe_err do_group(work *w, int64_t slot, int group)
         cells[c].pairs = (int64_t)w->sum[n_cell + c];
     }
     if ((err = load_chance(chance, w, n)) == MOE_OK)
-        resample(cells, w, group, chance, n);
+        resample(cells, w, group, chance);
     return err;
 }
 
@@ -342,7 +399,7 @@ static moe_err do_layer(void *user, int64_t slot)
         return err;
     moe_record_layer(w.expert, w.r, (int)slot, w.r->top_k);
     if ((err = count_documents(&w)) == MOE_OK)
-        err = moe_resample_make(&w.rows, largest_group(s->study, w.r),
+        err = moe_resample_make(&w.rows, largest_group(s),
                                 (N_COUNT - w.alike) * s->most);
     for (int g = 0; g < s->study->n_group && err == MOE_OK; g++)
         err = do_group(&w, slot, g);
@@ -356,7 +413,9 @@ static void put_row(moe_table *t, const state *s, int slot, int group,
     const moe_trace_shape *shape = s->study->shape;
     int64_t at =
         (int64_t)(slot * s->study->n_group + group) * N_CHOICE + choice;
-    const cell *c = &s->cells[at * s->most + lag - 1];
+    const cell none = {
+        .interval = {NAN, NAN}, .q = NAN, .n_doc = s->n_doc[group]};
+    const cell *c = lag <= s->most ? &s->cells[at * s->most + lag - 1] : &none;
     double chance = s->chance[at];
     double rate = c->pairs ? (double)c->repeats / (double)c->pairs : NAN;
 
@@ -402,8 +461,10 @@ static moe_err finish(void *user, moe_tables *out)
     state *s = user;
     size_t n = (size_t)s->study->n_slot * (size_t)s->study->n_group * N_CHOICE;
     moe_table *t;
-    moe_err err;
+    moe_err err = deal(s);
 
+    if (err != MOE_OK)
+        return err;
     s->cells = moe_calloc(n, (size_t)s->most * sizeof *s->cells);
     s->chance = moe_calloc(n, sizeof *s->chance);
     if (!s->cells || !s->chance)
@@ -416,7 +477,7 @@ static moe_err finish(void *user, moe_tables *out)
     for (int i = 0; t && i < s->study->n_slot; i++)
         for (int g = 0; g < s->study->n_group; g++)
             for (int c = 0; c < N_CHOICE; c++)
-                for (int64_t lag = 1; lag <= s->most; lag++)
+                for (int64_t lag = 1; lag <= s->shown; lag++)
                     put_row(t, s, i, g, c, lag);
     if (t) {
         moe_table_note(t, "%lld bootstrap draws, seed %lld.",

@@ -467,6 +467,18 @@ static int64_t members(const work *w, int group, int64_t *list)
     return n;
 }
 
+/* Documents of a list are dealt out to the first of them where they are many;
+ * the number of these, whose sums are then those of all. */
+static int64_t deal(work *w, const int64_t *list, int64_t n)
+{
+    int64_t n_row = moe_resample_rows(n);
+
+    for (int64_t i = n_row; i < n; i++)
+        add(w->sums + list[i % n_row] * w->n_sum, w->sums + list[i] * w->n_sum,
+            w->n_sum);
+    return n_row;
+}
+
 static moe_err resample(work *w, int group, const int64_t *list, int64_t n)
 {
     uint64_t seed = (uint64_t)w->study->opts->seed;
@@ -487,7 +499,7 @@ static moe_err resample(work *w, int group, const int64_t *list, int64_t n)
 }
 
 static void summarise(moe_repeat *out, const work *w, int group,
-                      const double *sums, moe_units units)
+                      const double *sums, int64_t n_doc, moe_units units)
 {
     int64_t n = w->study->opts->n_resample;
 
@@ -507,7 +519,7 @@ static void summarise(moe_repeat *out, const work *w, int group,
             .rate = moe_stats_interval(draws_of(w, group, 0, c), n, units),
             .p_load = moe_stats_two_sided(load, n, over_load, 0, units),
             .p_token = moe_stats_two_sided(token, n, corrected, 0, units),
-            .n_doc = units.n,
+            .n_doc = n_doc,
         };
         out[c].load = moe_stats_unbiased(load, n, over_load, units);
         out[c].token = moe_stats_unbiased(token, n, corrected, units);
@@ -517,7 +529,8 @@ static void summarise(moe_repeat *out, const work *w, int group,
 moe_err moe_repeat_layer(moe_repeat *out, const moe_study *study,
                          const moe_repeat_ids *ids, int i)
 {
-    int n_group = study->n_group, n_filled = 0;
+    int n_group = study->n_group;
+    moe_units units = {0};
     int64_t *list = moe_calloc((size_t)study->record->n_doc, sizeof *list);
     work w;
     moe_err err;
@@ -534,21 +547,21 @@ moe_err moe_repeat_layer(moe_repeat *out, const moe_study *study,
     count_documents(&w);
     all = w.drawn + w.n_sum;
     for (int g = 0; g < n_group; g++) {
-        int64_t n = members(&w, g, list);
+        int64_t n_doc = members(&w, g, list), n = deal(&w, list, n_doc);
 
         if ((err = resample(&w, g, list, n)) != MOE_OK)
             goto done;
         memset(w.drawn, 0, (size_t)w.n_sum * sizeof *w.drawn);
         for (int64_t j = 0; j < n; j++)
             add(w.drawn, w.sums + list[j] * w.n_sum, w.n_sum);
-        summarise(out + g * N, &w, g, w.drawn, (moe_units){n, n > 0});
-        n_filled += n > 0;
+        summarise(out + g * N, &w, g, w.drawn, n_doc, (moe_units){n, n > 0});
+        units.n += n;
+        units.n_stratum += n > 0;
         add(all, w.drawn, w.n_sum);
     }
     for (int64_t draw = 0; draw < study->opts->n_resample; draw++)
         keep_draw(&w, n_group, draw, w.pooled + draw * w.n_sum);
-    summarise(out + n_group * N, &w, n_group, all,
-              (moe_units){w.r->n_doc, n_filled});
+    summarise(out + n_group * N, &w, n_group, all, w.r->n_doc, units);
 
 done:
     work_fini(&w);

@@ -41,9 +41,10 @@ void moe_repeat_ids_fini(moe_repeat_ids *ids);
  * (two different ones where x = y), mean over the pairs whose ids are known, and
  * so is the rate that it corrects. First choices need nothing but first choices,
  * sets all k. For any of k > 2 choices it is not computed. The bootstrap draws
- * documents within each group, the same ones at every layer; the load-aware
- * chance is computed anew for each draw (for sets only while those of a document
- * can be counted), the token-aware one from the pairs of the draw.
+ * documents within each group, MOE_RESAMPLE_ROWS blocks of them where they are
+ * more, the same ones at every layer; the load-aware chance is computed anew for
+ * each draw (for sets only while those of a document can be counted), the
+ * token-aware one from the pairs of the draw.
  */
 moe_err moe_repeat_layer(moe_repeat *out, const moe_study *study,
                          const moe_repeat_ids *ids, int i) MOE_MUST_CHECK;

@@ -19,6 +19,11 @@ static int64_t n_block(const moe_resample *r)
     return (r->n_col + WIDE - 1) / WIDE;
 }
 
+int64_t moe_resample_rows(int64_t n)
+{
+    return n < MOE_RESAMPLE_ROWS ? n : MOE_RESAMPLE_ROWS;
+}
+
 moe_err moe_resample_make(moe_resample *out, int64_t room, int64_t n_col)
 {
     moe_resample r = {.n_col = n_col, .room = room, .from = -1};

@@ -10,8 +10,9 @@
 #include <stdint.h>
 
 enum {
-    MOE_RESAMPLE_WIDE = 8, /* columns that are added together */
-    MOE_RESAMPLE_DRAWS = 8 /* draws that are made together    */
+    MOE_RESAMPLE_WIDE = 8,   /* columns that are added together       */
+    MOE_RESAMPLE_DRAWS = 8,  /* draws that are made together          */
+    MOE_RESAMPLE_ROWS = 2048 /* more of a group would tell no more    */
 };
 
 typedef struct moe_resample {
@@ -25,6 +26,10 @@ typedef struct moe_resample {
     int64_t from;
     uint64_t seed, stream;
 } moe_resample;
+
+/* The rows for n documents of a group: as many, but MOE_RESAMPLE_ROWS at most, to
+ * which documents are then dealt out in turn. */
+int64_t moe_resample_rows(int64_t n);
 
 moe_err moe_resample_make(moe_resample *out, int64_t room,
                           int64_t n_col) MOE_MUST_CHECK;

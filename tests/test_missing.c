@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -238,12 +239,73 @@ static void without_draws_there_is_neither_test_nor_interval(void **state)
     moe_trace_close_read(trace);
 }
 
+static void check_interval(const moe_table *t, const char *where,
+                           const char *low, const char *high, double half,
+                           double documents)
+{
+    double wide = routed_get(t, where, high) - routed_get(t, where, low);
+
+    assert_close(routed_get(t, where, "documents"), documents, 0);
+    assert_close(wide / 2, half, 0.15 * half);
+}
+
+/*
+ * 3,000 documents of one token, without a pair, and 3,000 with two pairs, each of
+ * which repeats with probability 1/2 by itself: the rate has a standard error of
+ * sqrt(1/4 / 6000), the corrected rate twice that; of the pairs two places apart,
+ * of which there are half as many, sqrt(2) times as much.
+ */
+static void
+documents_without_pairs_are_not_drawn_and_blocks_of_many_are(void **state)
+{
+    enum { N_DOC = 6000 };
+    int n_expert = 2;
+    routed_doc *docs = calloc(N_DOC, sizeof *docs);
+    const routed p = {.n_layer = 1,
+                      .n_expert = 2,
+                      .top_k = 1,
+                      .n_vocab = 10,
+                      .docs = docs,
+                      .n_doc = N_DOC,
+                      .user = &n_expert,
+                      .route = loose};
+    const moe_study_opts opts = {.n_resample = 1000, .by = MOE_BY_NONE};
+    double half = 1.96 * sqrt(0.25 / N_DOC);
+    moe_tables tables = {0};
+    moe_trace *trace;
+    const moe_table *t;
+
+    (void)state;
+    assert_non_null(docs);
+    for (int d = 0; d < N_DOC; d++)
+        docs[d] = (routed_doc){"a", "en", d % 4 < 2 ? 1 : 3, 0};
+    trace = routed_open(file, &p);
+    routed_study(&tables, trace, "lags,repeats", &opts, 1);
+    t = moe_tables_find(&tables, "lags");
+    assert_int_equal(moe_table_rows(t), 2 * 64);
+    check_interval(t, "choice=first,lag=1", "low", "high", 2 * half, 3000);
+    check_interval(t, "choice=any,lag=2", "low", "high", 2 * sqrt(2) * half,
+                   3000);
+    assert_close(routed_get(t, "choice=any,lag=3", "documents"), 3000, 0);
+    assert_close(routed_get(t, "choice=any,lag=3", "pairs"), 0, 0);
+    assert_true(isnan(routed_get(t, "choice=any,lag=3", "rate")));
+    assert_true(isnan(routed_get(t, "choice=any,lag=3", "low")));
+    assert_true(isnan(routed_get(t, "choice=any,lag=3", "q")));
+    check_interval(moe_tables_find(&tables, "repeats_tested"), "choice=first",
+                   "rate_low", "rate_high", half, N_DOC);
+    moe_tables_fini(&tables);
+    moe_trace_close_read(trace);
+    free(docs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_certain_by_load_is_no_test_of_lags),
         cmocka_unit_test(one_group_or_one_expert_has_no_effect_beyond_words),
         cmocka_unit_test(a_choice_that_is_unknown_is_not_needed_for_others),
+        cmocka_unit_test(
+            documents_without_pairs_are_not_drawn_and_blocks_of_many_are),
         cmocka_unit_test(without_draws_there_is_neither_test_nor_interval),
     };
     int failed = cmocka_run_group_tests_name("missing", tests, NULL, NULL);
