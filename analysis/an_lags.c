@@ -84,6 +84,7 @@ typedef struct state {
     int64_t *row;   /* [documents] where counted; -1: no pairs    */
     cell *cells;    /* [n_slot, n_group, N_CHOICE, most]          */
     double *chance; /* [n_slot, n_group, N_CHOICE]                */
+    bool *sampled;  /* [n_slot] some of them are estimates        */
 } state;
 
 static void end(void *user)
@@ -97,6 +98,7 @@ static void end(void *user)
     free(s->row);
     free(s->cells);
     free(s->chance);
+    free(s->sampled);
     free(s);
 }
 
@@ -279,7 +281,7 @@ static moe_err count_documents(work *w)
     return err;
 }
 
-static moe_err load_chance(double *chance, work *w, int64_t n)
+static moe_err load_chance(double *chance, bool *sampled, work *w, int64_t n)
 {
     const moe_study *study = w->s->study;
     int n_expert = study->shape->n_expert, k = w->r->top_k;
@@ -304,7 +306,7 @@ static moe_err load_chance(double *chance, work *w, int64_t n)
     }
     chance[FIRST] = squares / (known * known);
     chance[ANY] =
-        moe_sets_overlap(&sets, n_expert, (uint64_t)study->opts->seed, NULL);
+        moe_sets_overlap(&sets, n_expert, (uint64_t)study->opts->seed, sampled);
     moe_sets_fini(&sets);
     return err;
 }
@@ -384,7 +386,7 @@ static moe_err do_group(work *w, int64_t slot, int group)
         cells[c].repeats = (int64_t)w->sum[c];
         cells[c].pairs = (int64_t)w->sum[n_cell + c];
     }
-    if ((err = load_chance(chance, w, n)) == MOE_OK)
+    if ((err = load_chance(chance, &s->sampled[slot], w, n)) == MOE_OK)
         resample(cells, w, group, chance);
     return err;
 }
@@ -460,6 +462,7 @@ static moe_err finish(void *user, moe_tables *out)
 {
     state *s = user;
     size_t n = (size_t)s->study->n_slot * (size_t)s->study->n_group * N_CHOICE;
+    bool sampled = false;
     moe_table *t;
     moe_err err = deal(s);
 
@@ -467,7 +470,8 @@ static moe_err finish(void *user, moe_tables *out)
         return err;
     s->cells = moe_calloc(n, (size_t)s->most * sizeof *s->cells);
     s->chance = moe_calloc(n, sizeof *s->chance);
-    if (!s->cells || !s->chance)
+    s->sampled = moe_calloc((size_t)s->study->n_slot, sizeof *s->sampled);
+    if (!s->cells || !s->chance || !s->sampled)
         return moe_fail(MOE_ERR_NOMEM, "lags: out of memory");
     err = moe_study_parallel(s->study, s->study->n_slot, do_layer, s);
     if (err != MOE_OK || (err = adjust(s)) != MOE_OK)
@@ -483,6 +487,10 @@ static moe_err finish(void *user, moe_tables *out)
         moe_table_note(t, "%lld bootstrap draws, seed %lld.",
                        (long long)s->study->opts->n_resample,
                        (long long)s->study->opts->seed);
+        for (int i = 0; i < s->study->n_slot; i++)
+            sampled = sampled || s->sampled[i];
+        if (sampled)
+            moe_sets_note(t);
         moe_study_note_few(t, s->study);
     }
     return moe_tables_add(out, t);

@@ -376,23 +376,25 @@ static int n_shown(const state *s)
     return s->study->n_group + (s->study->n_group > 1);
 }
 
+static bool any_sampled(const layers *w)
+{
+    for (int i = 0; i < w->s->study->n_slot; i++)
+        if (w->sampled[i])
+            return true;
+    return false;
+}
+
 static moe_err put_rates(moe_tables *out, const state *s, const layers *w)
 {
     moe_table *t =
         moe_table_new("repeats", "Repetition between adjacent tokens", formula,
                       columns, N_COLUMN);
-    bool sampled = false;
 
-    for (int i = 0; t && i < s->study->n_slot; i++) {
-        sampled = sampled || w->sampled[i];
+    for (int i = 0; t && i < s->study->n_slot; i++)
         for (int g = 0; g < n_shown(s); g++)
             put_rows(t, s, i, g, w->load + place_of(w, i, g));
-    }
-    if (t && sampled)
-        moe_table_note(t,
-                       "Load-aware chance of sets from %d random pairs in "
-                       "cells with too many distinct sets.",
-                       MOE_SETS_DRAWS);
+    if (t && any_sampled(w))
+        moe_sets_note(t);
     return moe_tables_add(out, t);
 }
 
@@ -466,6 +468,8 @@ static moe_err put_tests(moe_tables *out, const state *s, const layers *w)
             moe_table_note(t, "%lld bootstrap draws, seed %lld.",
                            (long long)s->study->opts->n_resample,
                            (long long)s->study->opts->seed);
+            if (any_sampled(w))
+                moe_sets_note(t);
             moe_study_note_few(t, s->study);
         }
         err = moe_tables_add(out, t);
@@ -499,7 +503,7 @@ static moe_err put_survivors(moe_tables *out, const state *s, const layers *w)
                                                 &w->tested[at],
                                                 from->pairs[c]};
             }
-    err = moe_survive_put(out, s->study, cells, n);
+    err = moe_survive_put(out, s->study, cells, n, any_sampled(w));
     free(cells);
     return err;
 }

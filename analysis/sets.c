@@ -440,3 +440,12 @@ double moe_sets_overlap(const moe_sets *s, int n_expert, uint64_t seed,
     masks_fini(&m);
     return p;
 }
+
+void moe_sets_note(moe_table *t)
+{
+    moe_table_note(t,
+                   "Load-aware chance of sets from %d random pairs in cells "
+                   "with too many distinct sets; its standard error, under "
+                   "0.0005, is no part of intervals.",
+                   MOE_SETS_DRAWS);
+}

@@ -5,6 +5,7 @@
 #ifndef MOE_ANALYSIS_SETS_H
 #define MOE_ANALYSIS_SETS_H
 
+#include "analysis/table.h"
 #include "engine/base/error.h"
 
 #include <stdbool.h>
@@ -48,6 +49,9 @@ moe_err moe_sets_merge(moe_sets *s, const moe_sets *other) MOE_MUST_CHECK;
  */
 double moe_sets_overlap(const moe_sets *s, int n_expert, uint64_t seed,
                         bool *sampled);
+
+/* The note below a table that shows an overlap from draws. */
+void moe_sets_note(moe_table *t);
 
 /* Whether two sets of k experts in any order have one in common. */
 bool moe_sets_share(const int32_t *a, const int32_t *b, int top_k);

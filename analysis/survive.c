@@ -3,6 +3,7 @@
 #include "analysis/survive.h"
 
 #include "analysis/published.h"
+#include "analysis/sets.h"
 #include "engine/base/mem.h"
 
 #include <math.h>
@@ -125,7 +126,7 @@ static void put_row(moe_table *t, const moe_study *study,
 }
 
 moe_err moe_survive_put(moe_tables *out, const moe_study *study,
-                        const moe_survive_cell *cells, int64_t n)
+                        const moe_survive_cell *cells, int64_t n, bool sampled)
 {
     double *p = moe_calloc((size_t)n, 4 * sizeof *p);
     double *p_token, *q, *q_token;
@@ -156,6 +157,8 @@ moe_err moe_survive_put(moe_tables *out, const moe_study *study,
             moe_table_note(t, "%lld bootstrap draws, seed %lld.",
                            (long long)study->opts->n_resample,
                            (long long)study->opts->seed);
+        if (t && sampled)
+            moe_sets_note(t);
         err = moe_tables_add(out, t);
     }
     free(p);

@@ -16,9 +16,10 @@ typedef struct moe_survive_cell {
 } moe_survive_cell;
 
 /* Append the table "repeats_paper" of the cells [n], in their order; those of
- * layers between the first, the middle and the last are passed over. */
+ * layers between the first, the middle and the last are passed over. sampled:
+ * load-aware chances of sets are from draws. */
 moe_err moe_survive_put(moe_tables *out, const moe_study *study,
-                        const moe_survive_cell *cells,
-                        int64_t n) MOE_MUST_CHECK;
+                        const moe_survive_cell *cells, int64_t n,
+                        bool sampled) MOE_MUST_CHECK;
 
 #endif

@@ -298,12 +298,72 @@ documents_without_pairs_are_not_drawn_and_blocks_of_many_are(void **state)
     free(docs);
 }
 
+/* Half of 24 experts, any of them. */
+static void any_half(int32_t *expert, void *user, int doc, int64_t token,
+                     int layer)
+{
+    int32_t all[24];
+
+    (void)user;
+    (void)layer;
+    for (int e = 0; e < 24; e++)
+        all[e] = e;
+    moe_random_shuffle(all, 24, (uint64_t)doc, (uint64_t)(token + 1));
+    memcpy(expert, all, 12 * sizeof *expert);
+}
+
+static bool has_note(const moe_table *t, const char *text)
+{
+    const char *note;
+
+    for (int i = 0; (note = moe_table_note_at(t, i)); i++)
+        if (strstr(note, text))
+            return true;
+    return false;
+}
+
+/* More than 8,192 sets are not compared with each other; and of sets of 12 the
+ * subsets, 2^12 each, are not counted if there are more than 2^24. */
+static void
+chances_from_draws_are_told_by_each_table_that_has_them(void **state)
+{
+    static const char *const names[] = {"repeats", "repeats_tested",
+                                        "repeats_paper", "lags"};
+    const moe_study_opts opts = {
+        .n_resample = 99, .by = MOE_BY_NONE, .settings = {1, {"lags.most=1"}}};
+
+    (void)state;
+    for (int many = 0; many < 2; many++) {
+        const routed_doc doc = {"a", "en", many ? 8300 : 100, 0};
+        const routed p = {.n_layer = 1,
+                          .n_expert = 24,
+                          .top_k = 12,
+                          .n_vocab = 10,
+                          .docs = &doc,
+                          .n_doc = 1,
+                          .route = any_half};
+        moe_tables tables = {0};
+        moe_trace *trace = routed_open(file, &p);
+
+        routed_study(&tables, trace, "repeats,lags", &opts, 1);
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            const moe_table *t = moe_tables_find(&tables, names[i]);
+
+            assert_int_equal(has_note(t, "1048576 random pairs"), many);
+        }
+        moe_tables_fini(&tables);
+        moe_trace_close_read(trace);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_certain_by_load_is_no_test_of_lags),
         cmocka_unit_test(one_group_or_one_expert_has_no_effect_beyond_words),
         cmocka_unit_test(a_choice_that_is_unknown_is_not_needed_for_others),
+        cmocka_unit_test(
+            chances_from_draws_are_told_by_each_table_that_has_them),
         cmocka_unit_test(
             documents_without_pairs_are_not_drawn_and_blocks_of_many_are),
         cmocka_unit_test(without_draws_there_is_neither_test_nor_interval),
