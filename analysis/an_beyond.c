@@ -25,7 +25,10 @@ static const char formula[] =
     "group, t with as many degrees of freedom as documents less groups. domain "
     "= I(E; D), what beyond is at most for a router that sees the domain alone "
     "where all domains use the same words. Of a single group, or of a single "
-    "expert in use, there is no effect: cells are empty.";
+    "expert in use, there is no effect: cells are empty. So are beyond and its "
+    "interval where no token id occurs twice in one group and again in "
+    "another: "
+    "there is nothing to shuffle.";
 
 static const moe_column columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},
@@ -60,6 +63,7 @@ typedef struct state {
     const moe_study *study;
     int64_t n_pair; /* of half-samples                                  */
     moe_strata strata;
+    bool tells; /* shuffles change something */
     moe_halves halves;
     int32_t *doc; /* [strata.n] the document of each token             */
     bool *first;  /* [n_pair, n_doc] it is in the first half           */
@@ -161,6 +165,7 @@ static moe_err prepare(state *s)
                           r->n_place);
     if (err != MOE_OK)
         goto done;
+    s->tells = moe_strata_tells(&s->strata, 0);
     s->doc = moe_calloc((size_t)s->strata.n, sizeof *s->doc);
     if (!s->doc) {
         err = moe_fail(MOE_ERR_NOMEM, "beyond: out of memory");
@@ -288,9 +293,10 @@ static void put_row(moe_table *t, const state *s, int slot)
     const row *r = &s->rows[slot];
     const double cells[] = {r->all.information,
                             r->all.by_chance,
-                            r->all.information - r->all.by_chance,
-                            r->half.low,
-                            r->half.high,
+                            s->tells ? r->all.information - r->all.by_chance
+                                     : NAN,
+                            s->tells ? r->half.low : NAN,
+                            s->tells ? r->half.high : NAN,
                             r->domain};
 
     moe_table_int(t, moe_study_layer(s->study, slot));

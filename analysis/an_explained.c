@@ -21,7 +21,10 @@ static const char formula[] =
     "plug-in; by_chance: its mean when first choices are shuffled among tokens "
     "that are equal in the factors before it (hypergeometric law, to 1e-6 of "
     "itself); share = (information - "
-    "by_chance) / H(first choice): 0 by chance. Rare combinations give no "
+    "by_chance) / H(first choice): 0 by chance. Empty, and all "
+    "shares after it, where no combination occurs twice that is told from "
+    "others by the factor: there is nothing to shuffle. Rare combinations give "
+    "no "
     "evidence in either direction, so that later factors tend to be "
     "understated. Interval of the token's share: 95 %, jackknife over 20 parts "
     "of the documents (every twentieth each), Student's t; where information "
@@ -75,7 +78,8 @@ typedef struct row {
 
 typedef struct state {
     const moe_study *study;
-    moe_strata strata; /* one class, of all tokens           */
+    moe_strata strata;    /* one class, of all tokens           */
+    bool tells[N_FACTOR]; /* shuffles change something */
     int n_part;
     int32_t *part; /* [strata.n] the part of the document */
     row *rows;     /* [n_slot]                            */
@@ -153,6 +157,8 @@ static moe_err prepare(state *s)
                           r->n_place);
     if (err != MOE_OK)
         goto done;
+    for (int f = 0; f < N_FACTOR; f++)
+        s->tells[f] = moe_strata_tells(&s->strata, f);
     s->part = moe_calloc((size_t)s->strata.n, sizeof *s->part);
     if (!s->part) {
         err = moe_fail(MOE_ERR_NOMEM, "explained: out of memory");
@@ -326,14 +332,14 @@ static void put_rows(moe_table *t, const state *s, int slot)
 
     for (int f = 0; f < N_FACTOR; f++) {
         const moe_conditional *c = &r->of[f];
-        double share = share_of(c, r->entropy);
+        double share = s->tells[f] ? share_of(c, r->entropy) : NAN;
 
         together += share;
         moe_table_int(t, moe_study_layer(s->study, slot));
         moe_table_text(t, names[f]);
         moe_table_real(t, share);
-        moe_table_real(t, f == TOKEN ? r->token.low : NAN);
-        moe_table_real(t, f == TOKEN ? r->token.high : NAN);
+        moe_table_real(t, f == TOKEN && s->tells[f] ? r->token.low : NAN);
+        moe_table_real(t, f == TOKEN && s->tells[f] ? r->token.high : NAN);
         moe_table_real(t, together);
         moe_table_real(t, r->entropy > 0 ? c->information / r->entropy : NAN);
         moe_table_real(t, c->information);

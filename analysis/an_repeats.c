@@ -64,7 +64,8 @@ static const char tested_formula[] =
     "would take too much to count: of sets of k > 2 or of more than 1,024 "
     "kinds, or where counts by document exceed 256 MiB, load_low, load_high, "
     "q_load and all token-aware columns; these also where routes by group and "
-    "token id exceed 128 MiB.";
+    "token id exceed 128 MiB, and of groups in which no token id occurs twice, "
+    "where there is nothing to shuffle and which are no part of (all).";
 
 static const moe_column tested_columns[] = {
     {"layer", NULL, "layer of the model, from 0", MOE_CELL_INT, 0, 0},

@@ -85,6 +85,7 @@ typedef struct work {
                         all k are known                                 */
     double *sums;    /* [n_doc, n_sum], see below                       */
     uint32_t *seen;  /* [n_row, N] routes of a token id                 */
+    bool *shuffled;  /* [n_group, N] a token id has more than one       */
     uint32_t *law;   /* [n_row, n_law] features of its routes           */
     int64_t n_law;   /* 0: no law                                       */
     double *drawn;   /* [2, n_sum] sums of a draw                       */
@@ -109,6 +110,7 @@ static void work_fini(work *w)
     free(w->kind);
     free(w->sums);
     free(w->seen);
+    free(w->shuffled);
     free(w->law);
     free(w->drawn);
     free(w->draws);
@@ -172,13 +174,14 @@ static moe_err work_make(work *w, const moe_study *study,
     w->sums =
         moe_calloc((size_t)w->r->n_doc, (size_t)w->n_sum * sizeof *w->sums);
     w->seen = moe_calloc((size_t)ids->n_row, N * sizeof *w->seen);
+    w->shuffled = moe_calloc((size_t)n_group, N * sizeof *w->shuffled);
     w->law = moe_calloc((size_t)ids->n_row, (size_t)w->n_law * sizeof *w->law);
     w->drawn = moe_calloc(2 * (size_t)w->n_sum, sizeof *w->drawn);
     w->draws = moe_calloc((size_t)((n_group + 1) * 3 * N),
                           (size_t)draws * sizeof *w->draws);
     w->pooled = moe_calloc((size_t)draws, (size_t)w->n_sum * sizeof *w->pooled);
-    if (!w->expert || !w->kind || !w->sums || !w->seen || !w->law ||
-        !w->drawn || !w->draws || !w->pooled) {
+    if (!w->expert || !w->kind || !w->sums || !w->seen || !w->shuffled ||
+        !w->law || !w->drawn || !w->draws || !w->pooled) {
         work_fini(w);
         return moe_fail(MOE_ERR_NOMEM, "out of memory for repetition");
     }
@@ -198,6 +201,7 @@ static void learn(work *w)
 
     for (int64_t d = 0; d < w->r->n_doc && w->n_law; d++) {
         const moe_record_doc *doc = &w->r->docs[d];
+        bool *shuffled = w->shuffled + (int64_t)doc->group * N;
 
         for (int64_t t = doc->first; t < doc->first + doc->n_tok; t++) {
             const int32_t *expert = w->expert + t * w->k;
@@ -207,11 +211,11 @@ static void learn(work *w)
             if (row < 0 || expert[0] < 0)
                 continue;
             law = w->law + row * w->n_law;
-            w->seen[row * N + FIRST]++;
+            shuffled[FIRST] |= w->seen[row * N + FIRST]++ > 0;
             law[expert[0]]++;
             if (w->kind[t] < 0)
                 continue;
-            w->seen[row * N + ANY]++;
+            shuffled[ANY] |= w->seen[row * N + ANY]++ > 0;
             for (int r = 0; r < w->k && sets; r++)
                 law[firsts + expert[r]]++;
             if (sets)
@@ -351,7 +355,8 @@ static void count_neighbours(double *sums, const work *w,
     for (int64_t t = doc->first + 1; t < end; t += RUN)
         count_pairs(&all, w, t, end - t < RUN ? end - t : RUN);
     for (int c = 0; c < N; c++) {
-        bool known = c == FIRST || w->k == 1 || knows_sets(w);
+        bool known = (c == FIRST || w->k == 1 || knows_sets(w)) &&
+                     w->shuffled[doc->group * N + c];
 
         sums[PAIRS + c] = (double)all.pairs[c];
         sums[REPEATS + c] = (double)all.repeats[c];

@@ -40,7 +40,8 @@ void moe_repeat_ids_fini(moe_repeat_ids *ids);
  * of x and a route of y repeat, drawn from those that the group's documents hold
  * (two different ones where x = y), mean over the pairs whose ids are known, and
  * so is the rate that it corrects. First choices need nothing but first choices,
- * sets all k. For any of k > 2 choices it is not computed. The bootstrap draws
+ * sets all k. For any of k > 2 choices it is not computed, nor
+ * of a group in which no id has two routes: there is nothing to shuffle. The bootstrap draws
  * documents within each group, MOE_RESAMPLE_ROWS blocks of them where they are
  * more, the same ones at every layer; the load-aware chance is computed anew for
  * each draw (for sets only while those of a document can be counted), the

@@ -179,6 +179,22 @@ int64_t moe_strata_level(const moe_strata *s, int64_t from)
     return to;
 }
 
+bool moe_strata_tells(const moe_strata *s, int factor)
+{
+    int level = s->n_level - factor; /* least cut of its levels */
+    bool apart = false, twice = false;
+
+    for (int64_t i = 0; i < s->n && !(apart && twice); i++) {
+        if (s->cut[i] > level) /* a class begins */
+            apart = twice = false;
+        else if (s->cut[i] == level)
+            apart = true;
+        else
+            twice = true;
+    }
+    return apart && twice;
+}
+
 void moe_strata_gather(int32_t *out, const moe_strata *s,
                        const int32_t *by_place)
 {

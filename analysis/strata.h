@@ -10,6 +10,7 @@
 #include "analysis/record.h"
 #include "engine/base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { MOE_STRATA_LEVELS = 4 }; /* factors in sequence, at most */
@@ -37,6 +38,11 @@ void moe_strata_fini(moe_strata *s);
  * the first factor does. */
 int64_t moe_strata_class(const moe_strata *s, int64_t from);
 int64_t moe_strata_level(const moe_strata *s, int64_t from);
+
+/* Whether a factor, by number from 0, could tell anything: in one of its classes
+ * are levels apart, one of them with two observations. Else every shuffle within
+ * the classes leaves the information as it is. */
+bool moe_strata_tells(const moe_strata *s, int factor);
 
 /* Bring what is known of places into the order of the strata: out [n]. */
 void moe_strata_gather(int32_t *out, const moe_strata *s,

@@ -86,7 +86,8 @@ static void put_paper(moe_table *t, const moe_study *study,
     moe_table_text(t, p->name[d]);
     moe_table_text(t, stand_in ? "yes" : "no");
     moe_table_int(t, p->layer[depth]);
-    moe_table_real(t, p->rate[d][depth][c->choice] / 100);
+    /* tenths of a per cent, so that 27.9 is what 0.279 is read as */
+    moe_table_real(t, round(10 * p->rate[d][depth][c->choice]) / 1000);
 }
 
 static void put_verdict(moe_table *t, double corrected, moe_interval interval,

@@ -575,6 +575,9 @@ static void cells_of_table_5_survive_what_they_should(void **state)
         moe_table_get_int(t, row, moe_table_find(t, "paper_layer")), 15);
     assert_close(routed_get(t, "layer=1,group=GitHub,choice=any", "paper_rate"),
                  0.669, 1e-15);
+    assert_close(
+        routed_get(t, "layer=3,group=GitHub,choice=first", "paper_rate"), 0.197,
+        0); /* as it is written, not 19.7 / 100 */
     for (int layer = 0; layer < 4; layer++) {
         char where[128];
 

@@ -356,12 +356,106 @@ chances_from_draws_are_told_by_each_table_that_has_them(void **state)
     }
 }
 
+/* Ids of `a` that all differ, of which `b` has some, each once or, told so,
+ * twice. */
+static int32_t all_differ(void *user, int doc, int64_t token)
+{
+    bool twice = *(const bool *)user;
+
+    if (doc % 2 == 0)
+        return (int32_t)(10 + doc * 30 + token);
+    return (int32_t)(twice ? 10 + doc / 2 * 60 + token / 2
+                           : 10 + (doc - 1) * 30 + token);
+}
+
+static void in_order(int32_t *expert, void *user, int doc, int64_t token,
+                     int layer)
+{
+    (void)user;
+    (void)layer;
+    expert[0] = token < 0 ? 0 : (int32_t)((doc + token * token / 3) % 4);
+    expert[1] = (expert[0] + 1) % 4;
+}
+
+static void check_missing(const moe_tables *tables, const char *name,
+                          const char *where, const char *const *column,
+                          bool missing)
+{
+    for (int i = 0; column[i]; i++) {
+        double x = routed_get(moe_tables_find(tables, name), where, column[i]);
+
+        assert_true(missing ? isnan(x) : isfinite(x));
+    }
+}
+
+/* Eight documents; or the first alone. */
+static void shuffle_words(moe_tables *tables, int n_doc, bool twice)
+{
+    const moe_study_opts opts = {.n_resample = 99};
+    routed_doc docs[8];
+    const routed p = {.n_layer = 1,
+                      .n_expert = 4,
+                      .top_k = 2,
+                      .n_vocab = 300,
+                      .docs = docs,
+                      .n_doc = n_doc,
+                      .user = &twice,
+                      .route = in_order,
+                      .vocab = all_differ};
+    moe_trace *trace;
+
+    for (int d = 0; d < 8; d++)
+        docs[d] = (routed_doc){d % 2 ? "b" : "a", "en", 30, 0};
+    trace = routed_open(file, &p);
+    routed_study(tables, trace, "repeats,beyond,explained", &opts, 1);
+    moe_trace_close_read(trace);
+}
+
+static void
+where_nothing_can_be_shuffled_there_is_no_share_of_words(void **state)
+{
+    static const char *const by_token[] = {"chance_token", "corrected_token",
+                                           "token_low",    "token_high",
+                                           "q_token",      NULL};
+    static const char *const share[] = {"share", "together", NULL};
+    static const char *const beyond[] = {"beyond", "low", "high", NULL};
+    static const char *const facts[] = {"information", "by_chance", NULL};
+    static const char *const choice[] = {"first", "any"};
+    moe_tables tables = {0};
+
+    (void)state;
+    for (int twice = 0; twice < 2; twice++) {
+        shuffle_words(&tables, 8, twice);
+        for (int c = 0; c < 2; c++) {
+            char where[64];
+
+            snprintf(where, sizeof where, "group=a,choice=%s", choice[c]);
+            check_missing(&tables, "repeats_tested", where, by_token, true);
+            snprintf(where, sizeof where, "group=b,choice=%s", choice[c]);
+            check_missing(&tables, "repeats_tested", where, by_token, !twice);
+            snprintf(where, sizeof where, "group=(all),choice=%s", choice[c]);
+            check_missing(&tables, "repeats_tested", where, by_token, !twice);
+        }
+        check_missing(&tables, "beyond", "layer=0", facts, false);
+        check_missing(&tables, "beyond", "layer=0", beyond, !twice);
+        check_missing(&tables, "explained", "factor=token", share, false);
+        check_missing(&tables, "explained", "factor=document", share, true);
+        moe_tables_fini(&tables);
+    }
+    shuffle_words(&tables, 1, false);
+    check_missing(&tables, "explained", "factor=token", facts, false);
+    check_missing(&tables, "explained", "factor=token", share, true);
+    moe_tables_fini(&tables);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_certain_by_load_is_no_test_of_lags),
         cmocka_unit_test(one_group_or_one_expert_has_no_effect_beyond_words),
         cmocka_unit_test(a_choice_that_is_unknown_is_not_needed_for_others),
+        cmocka_unit_test(
+            where_nothing_can_be_shuffled_there_is_no_share_of_words),
         cmocka_unit_test(
             chances_from_draws_are_told_by_each_table_that_has_them),
         cmocka_unit_test(
