@@ -507,6 +507,21 @@ static moe_err failed_part(const pass *p)
     return MOE_OK;
 }
 
+/* A phase that is asked for must be there. */
+static moe_err check_phase(const pass *p)
+{
+    moe_study_phase wanted = p->study->opts->only_phase;
+    bool seen = wanted == MOE_STUDY_ALL;
+
+    for (int i = 0; i < p->n_part; i++)
+        seen = seen || p->parts[i].seen[wanted];
+    return seen
+               ? MOE_OK
+               : moe_fail(MOE_ERR_ARG,
+                          "%s: none of the tokens looked at is a %s token",
+                          moe_trace_path(p->study->trace), phase_names[wanted]);
+}
+
 /* What the parts counted comes together in the first, for all analyses before
  * any of them finishes: memory for the parts is then free again. */
 static moe_err merge_parts(void *user, int64_t a)
@@ -613,7 +628,8 @@ static moe_err run_pass(moe_tables *out, plan *made,
         moe_progress_begin(&p.bar, "tokens", moe_trace_n_tok(study->trace));
         moe_pool_run(study->pool, p.n_part, read_task, &p);
         moe_progress_end(&p.bar);
-        if ((err = failed_part(&p)) == MOE_OK)
+        if ((err = failed_part(&p)) == MOE_OK &&
+            (err = check_phase(&p)) == MOE_OK)
             err = finish_all(&p, out);
     }
     for (int i = 0; i < p.n_part; i++)

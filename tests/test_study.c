@@ -302,6 +302,7 @@ static void what_cannot_be_done_is_said_clearly(void **state)
     moe_trace *trace = open_some();
     moe_study_opts none = {0};
     moe_study_opts domain = {.only_domain = "law"};
+    moe_study_opts generated = {.only_phase = MOE_STUDY_GENERATED};
     moe_study_opts layer = {.layers = "2,5"};
     moe_study_opts list = {.layers = "2;3"};
     moe_study_opts setting = {.settings = {1, {"tokens.colour=red"}}};
@@ -312,6 +313,8 @@ static void what_cannot_be_done_is_said_clearly(void **state)
     (void)state;
     assert_fails(run(trace, "sharks", &none), MOE_ERR_ARG,
                  "no analysis 'sharks', there are: shares");
+    assert_fails(run(trace, "shares", &generated), MOE_ERR_ARG,
+                 "is a generated token");
     assert_fails(run(trace, "shares", &domain), MOE_ERR_ARG,
                  "none of its 7 documents has domain 'law'");
     assert_fails(run(trace, "shares", &layer), MOE_ERR_ARG,
