@@ -327,7 +327,7 @@ static moe_err finish(void *user, moe_tables *out)
         put_row(t, s, i);
     if (t) {
         moe_table_note(t, "%d group%s; %lld half-samples, seed %lld.",
-                       s->study->n_group, s->study->n_group == 1 ? "" : "s",
+                       s->study->n_group, moe_plural(s->study->n_group),
                        (long long)(2 * s->n_pair),
                        (long long)s->study->opts->seed);
         moe_study_note_few(t, s->study);

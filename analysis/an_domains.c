@@ -562,7 +562,7 @@ static moe_err put_effects(moe_tables *out, const state *s, const double *q)
         moe_table_note(t,
                        "%d group%s; %lld bootstrap draws and permutations, "
                        "seed %lld.",
-                       s->study->n_group, s->study->n_group == 1 ? "" : "s",
+                       s->study->n_group, moe_plural(s->study->n_group),
                        (long long)s->study->opts->n_resample,
                        (long long)s->study->opts->seed);
         moe_study_note_few(t, s->study);

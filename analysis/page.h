@@ -46,9 +46,6 @@ void moe_page_card(moe_buf *out, const char *name, const char *fmt, ...)
 /* 1234567 as "1,234,567". */
 void moe_page_grouped(char out[32], int64_t n);
 
-/* What a noun ends in: "s" but for one. */
-const char *moe_page_plural(int64_t n);
-
 /*
  * moe_page_svg - the drawing figures/NAME.svg of the folder dir in a <div>, if
  * gnuplot made one. A very large one (many groups of many experts) is only

@@ -519,7 +519,7 @@ void moe_report_findings(moe_buf *out, const moe_report *r)
                    "tokens (they mark the beginning of a window) are "
                    "%s.</p>\n<ol class=\"findings\">\n",
                    (long long)moe_trace_n_doc(r->trace),
-                   moe_page_plural(moe_trace_n_doc(r->trace)), tokens,
+                   moe_plural(moe_trace_n_doc(r->trace)), tokens,
                    r->opts->study.with_bos ? "counted" : "not counted");
     if (set->rate.value) {
         repetition(out, set, group);

@@ -55,11 +55,6 @@ void moe_page_card(moe_buf *out, const char *name, const char *fmt, ...)
     moe_buf_puts(out, "</dd></div>\n");
 }
 
-const char *moe_page_plural(int64_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 void moe_page_grouped(char out[32], int64_t n)
 {
     char digits[32];

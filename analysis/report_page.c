@@ -623,9 +623,9 @@ static void put_top(moe_buf *out, const void *report)
                    "document%s, %s tokens. Which experts does the router "
                    "choose, and do domain, language or the token before "
                    "matter?</p>",
-                   s->n_router, moe_page_plural(s->n_router), s->n_expert,
-                   s->top_k, (long long)moe_trace_n_doc(r->trace),
-                   moe_page_plural(moe_trace_n_doc(r->trace)), tokens);
+                   s->n_router, moe_plural(s->n_router), s->n_expert, s->top_k,
+                   (long long)moe_trace_n_doc(r->trace),
+                   moe_plural(moe_trace_n_doc(r->trace)), tokens);
 }
 
 moe_err moe_report_page(moe_buf *out, const moe_report *r)

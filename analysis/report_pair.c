@@ -535,9 +535,9 @@ static void put_top(moe_buf *out, const void *report)
                    "</bdi>). %d layer%s of %d experts; %lld document%s, %s "
                    "tokens. Which routes change, by how much, and is it more "
                    "than chance?</p>",
-                   r->shape->n_router, moe_page_plural(r->shape->n_router),
+                   r->shape->n_router, moe_plural(r->shape->n_router),
                    r->shape->n_expert, (long long)moe_trace_n_doc(r->trace),
-                   moe_page_plural(moe_trace_n_doc(r->trace)), tokens);
+                   moe_plural(moe_trace_n_doc(r->trace)), tokens);
 }
 
 moe_err moe_report_pair_page(moe_buf *out, const moe_report *r)

@@ -150,8 +150,8 @@ moe_err moe_report_paper(moe_buf *out, const moe_page_part *part,
                 r->shape->top_k == 2
             ? "a"
             : "another, a",
-        r->shape->n_layer, moe_page_plural(r->shape->n_layer),
-        r->shape->n_expert, r->shape->top_k);
+        r->shape->n_layer, moe_plural(r->shape->n_layer), r->shape->n_expert,
+        r->shape->top_k);
     moe_buf_puts(out,
                  "a domain of the same name holds other texts than the "
                  "paper\xe2\x80\x99s, and one marked * only stands in for "

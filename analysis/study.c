@@ -71,11 +71,6 @@ bool moe_study_has_pairs(const moe_study *study)
     return n > study->n_group; /* each has one at least */
 }
 
-static const char *plural(int64_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 void moe_study_note_few(moe_table *t, const moe_study *study)
 {
     enum { ENOUGH = 8 };
@@ -94,7 +89,7 @@ void moe_study_note_few(moe_table *t, const moe_study *study)
         moe_table_note(t,
                        "%d of %d group%s ha%s fewer than %d documents: %s "
                        "intervals are rough.",
-                       n_few, study->n_group, plural(study->n_group),
+                       n_few, study->n_group, moe_plural(study->n_group),
                        n_few == 1 ? "s" : "ve", ENOUGH,
                        n_few == 1 ? "its" : "their");
 }
@@ -265,9 +260,9 @@ static moe_err describe(plan *p, const moe_study_opts *opts)
                    "%s%d layer%s with %d expert%s, %d chosen; %lld "
                    "document%s, %lld token%s; ",
                    line.size ? "; " : "", shape->n_router,
-                   plural(shape->n_router), shape->n_expert,
-                   plural(shape->n_expert), shape->top_k, (long long)n_doc,
-                   plural(n_doc), (long long)n_tok, plural(n_tok));
+                   moe_plural(shape->n_router), shape->n_expert,
+                   moe_plural(shape->n_expert), shape->top_k, (long long)n_doc,
+                   moe_plural(n_doc), (long long)n_tok, moe_plural(n_tok));
     if (opts->only_domain)
         moe_buf_printf(&line, "domain %s only; ", opts->only_domain);
     if (opts->only_language)

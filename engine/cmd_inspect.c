@@ -6,6 +6,7 @@
 #include "engine/base/cli.h"
 #include "engine/base/json.h"
 #include "engine/base/map.h"
+#include "engine/base/mem.h"
 #include "engine/base/pool.h"
 #include "engine/forward.h"
 #include "engine/model.h"
@@ -245,12 +246,12 @@ static void show_weights(const finding *f)
         return;
     }
     printf("weights       %s in %d file%s, %s in the largest layer\n",
-           size_text(text, f->bytes), f->n_file, f->n_file == 1 ? "" : "s",
+           size_text(text, f->bytes), f->n_file, moe_plural(f->n_file),
            size_text(more, f->layer_bytes));
     for (int i = 0; i < f->n_type; i++)
         printf("  %-10s  %s, %" PRId64 " tensor%s\n", f->types[i].name,
                size_text(text, f->types[i].bytes), f->types[i].tensors,
-               f->types[i].tensors == 1 ? "" : "s");
+               moe_plural(f->types[i].tensors));
 }
 
 static void show_text(const finding *f)

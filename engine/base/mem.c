@@ -91,6 +91,11 @@ static void buf_vprintf(moe_buf *buf, const char *fmt, va_list ap)
     va_end(again);
 }
 
+const char *moe_plural(int64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 char *moe_format(const char *fmt, ...)
 {
     moe_buf buf = {0};

@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* n * size zeroed bytes; NULL when there is no memory or the product overflows.
  * n = 0 or size = 0 gives a valid pointer. */
@@ -29,6 +30,9 @@ char *moe_strdup(const char *s);
 
 /* A formatted string of any length; NULL when there is no memory. */
 char *moe_format(const char *fmt, ...) MOE_PRINTF(1, 2);
+
+/* What a noun ends in: "s" but for one. Static text. */
+const char *moe_plural(int64_t n);
 
 /*
  * A growing run of bytes, always followed by a zero byte once something was
